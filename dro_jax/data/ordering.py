@@ -1,0 +1,112 @@
+"""The order of records, a pure function of the seed: any place in it is found at once."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+# Far beyond any run, and far from int64's end.
+_FOREVER = 1 << 40
+_CHOICES_AT_ONCE = 1 << 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Component:
+    """One task's share of a data set.
+
+    Attributes:
+      name: the task's name, which its order depends on.
+      size: its number of records.
+      rate: its mixing rate, used when records repeat for ever.
+    """
+
+    name: str
+    size: int
+    rate: float = 1.0
+
+
+def record_order(
+    components: Sequence[Component],
+    *,
+    shuffle: bool,
+    seed: int,
+    num_epochs: int | None,
+    start: int = 0,
+) -> tf.data.Dataset:
+    """Which record comes when: pairs of (component, position in it), int64.
+
+    Every epoch is a whole permutation, a new one each time. A finite number of epochs
+    goes through the records of all components alike; mixing rates count only for
+    `num_epochs = None`, where each component goes through its own epochs.
+
+    Args:
+      components: at least one, none empty.
+      shuffle: False, the order of the sources.
+      seed: with the components' names, decides everything.
+      num_epochs: None, without end.
+      start: the number of records to leave out at the beginning.
+    """
+    if num_epochs is not None or len(components) == 1:
+        sizes = [component.size for component in components]
+        name = "/".join(component.name for component in components)
+        joined = _epochs(
+            sum(sizes), _key(seed, name) if shuffle else None, num_epochs, start
+        )
+        ends = tf.constant(np.cumsum(sizes), tf.int64)
+        begins = tf.constant(np.cumsum([0, *sizes]), tf.int64)
+        return joined.map(lambda place: _component_of(place, begins, ends))
+    streams = [
+        _epochs(
+            component.size, _key(seed, component.name) if shuffle else None, None, 0
+        ).map(lambda place, which=which: (tf.constant(which, tf.int64), place))
+        for which, component in enumerate(components)
+    ]
+    rates = np.array([component.rate for component in components], np.float64)
+    choices = _choices(rates / rates.sum(), _key(seed, "mixing"))
+    return tf.data.Dataset.choose_from_datasets(streams, choices).skip(start)
+
+
+def _epochs(
+    size: int, key: int | None, num_epochs: int | None, start: int
+) -> tf.data.Dataset:
+    first, offset = divmod(start, size)
+    last = _FOREVER if num_epochs is None else num_epochs
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        places = tf.range(size, dtype=tf.int64)
+        if key is not None:
+            places = tf.random.experimental.stateless_shuffle(
+                places, seed=tf.stack([tf.constant(key, tf.int64), number])
+            )
+        return tf.data.Dataset.from_tensor_slices(places)
+
+    return tf.data.Dataset.range(min(first, last), last).flat_map(epoch).skip(offset)
+
+
+def _choices(shares: np.ndarray, key: int) -> tf.data.Dataset:
+    bounds = tf.constant(np.cumsum(shares)[:-1], tf.float64)
+
+    def block(number: tf.Tensor) -> tf.data.Dataset:
+        drawn = tf.random.stateless_uniform(
+            [_CHOICES_AT_ONCE],
+            seed=tf.stack([tf.constant(key, tf.int64), number]),
+            dtype=tf.float64,
+        )
+        chosen = tf.searchsorted(bounds, drawn, side="right", out_type=tf.int64)
+        return tf.data.Dataset.from_tensor_slices(chosen)
+
+    return tf.data.Dataset.range(_FOREVER).flat_map(block)
+
+
+def _component_of(
+    place: tf.Tensor, begins: tf.Tensor, ends: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    which = tf.searchsorted(ends, place[None], side="right", out_type=tf.int64)[0]
+    return which, place - tf.gather(begins, which)
+
+
+def _key(seed: int, purpose: str) -> int:
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

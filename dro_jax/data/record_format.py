@@ -1,0 +1,136 @@
+"""From a record's fields to (prompt, response, reward): names, templates, checks."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from dro_jax.data.records import RecordProblem
+from dro_jax.data.rewards import Float, RewardKind
+from dro_jax.data.templates import Template, describe_type
+from dro_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class FeedbackRecord:
+    """A valid trajectory: the texts that the model sees and the recorded reward."""
+
+    prompt: str
+    response: str
+    reward: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordFormat:
+    """How records of a source are read.
+
+    Attributes:
+      prompt_field: the field that `{prompt}` stands for.
+      response_field: the field that `{response}` stands for.
+      reward_field: the field with the feedback.
+      id_field: a field that names the record in messages; None, the source's own name.
+      prompt_template: the model's input, from any fields of the record.
+      response_template: the model's target; it must contain `{response}`.
+      reward_kind: how the feedback becomes a number.
+
+    Raises:
+      ConfigError: a template cannot be used.
+    """
+
+    prompt_field: str = "prompt"
+    response_field: str = "response"
+    reward_field: str = "reward"
+    id_field: str | None = None
+    prompt_template: str = "{prompt}"
+    response_template: str = "{response}"
+    reward_kind: RewardKind = dataclasses.field(default_factory=Float)
+
+    def __post_init__(self):
+        templates = (
+            Template(self.prompt_template, "prompt_template"),
+            Template(self.response_template, "response_template"),
+        )
+        if "response" not in templates[1].fields:
+            raise ConfigError(
+                f"response_template = {self.response_template!r} does not contain "
+                "'{response}', so the model would not learn the response"
+            )
+        object.__setattr__(self, "_templates", templates)
+
+    def parse(self, fields: Mapping[str, Any]) -> FeedbackRecord:
+        """The trajectory that a record holds.
+
+        Raises:
+          RecordProblem: it holds none that can be trained on.
+        """
+        prompt_template, response_template = self._templates
+        values = self._values(fields)
+        reward = self.reward_kind.parse(self._required(fields, self.reward_field))
+        return FeedbackRecord(
+            prompt=prompt_template.render(values),
+            response=response_template.render(values),
+            reward=reward,
+        )
+
+    def identity(self, identity: str, fields: Mapping[str, Any] | None) -> str:
+        """The record's place, with the value of `id_field` where it has one."""
+        value = (fields or {}).get(self.id_field) if self.id_field else None
+        return identity if value is None else f"{identity} ({self.id_field} {value})"
+
+    def check_templates(self, identity: str, fields: Mapping[str, Any]) -> None:
+        """Compares the templates with a record.
+
+        Raises:
+          ConfigError: a template names a field that the record does not have.
+        """
+        for template, setting in zip(
+            self._templates, ("prompt_template", "response_template"), strict=True
+        ):
+            for name in template.fields:
+                if name not in ("prompt", "response") and name not in fields:
+                    raise ConfigError(
+                        f"{setting} = {template.text!r} names the field '{name}', which "
+                        f"{identity} does not have. Its fields are: "
+                        f"{', '.join(sorted(fields)) or 'none'}"
+                    )
+
+    def _values(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        used = {name for template in self._templates for name in template.fields}
+        values = {name: fields[name] for name in used if name in fields}
+        for alias, name in (
+            ("prompt", self.prompt_field),
+            ("response", self.response_field),
+        ):
+            if alias in used:
+                values[alias] = _text(self._required(fields, name), alias, name)
+        return values
+
+    def _required(self, fields: Mapping[str, Any], name: str) -> Any:
+        if name not in fields:
+            raise RecordProblem(
+                "missing_field",
+                f"field '{name}' is missing; the record has "
+                + (", ".join(f"'{field}'" for field in sorted(fields)[:12]) or "none"),
+            )
+        return fields[name]
+
+
+def _text(value: Any, role: str, field: str) -> str:
+    where = "" if field == role else f" (field '{field}')"
+    if not isinstance(value, str):
+        raise RecordProblem(
+            "wrong_type", f"the {role}{where} is {describe_type(value)}, not text"
+        )
+    if not any(char.isprintable() and not char.isspace() for char in value):
+        raise RecordProblem(
+            f"empty_{role}",
+            f"the {role}{where} is empty" + (" but for white space" if value else ""),
+        )
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RecordProblem(
+            "invalid_utf8",
+            f"the {role}{where} is not valid Unicode: character {error.start} is half "
+            "of a surrogate pair",
+        ) from error
+    return value

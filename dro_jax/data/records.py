@@ -1,0 +1,143 @@
+"""What a source yields, what can be wrong with it, and the account of what was left out."""
+
+import collections
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from dro_jax.errors import ConfigError, DataError
+
+ERROR = "error"
+DROP = "drop"
+_NAMED_IN_SUMMARY = 5
+
+
+class RecordProblem(Exception):
+    """Why one record cannot be used.
+
+    Args:
+      reason: a short key that records of the same kind share, as `empty_response`.
+      message: the sentence a person reads, without the record's identity.
+    """
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclasses.dataclass(frozen=True)
+class RawRecord:
+    """One record as its source holds it.
+
+    Attributes:
+      identity: where it is, in a person's words: `train.jsonl.gz line 17`.
+      fields: field name to value; None where it could not be read.
+      problem: why it could not be read; None otherwise.
+    """
+
+    identity: str
+    fields: Mapping[str, Any] | None = None
+    problem: RecordProblem | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DroppedRecord:
+    """A record that was left out, and why."""
+
+    identity: str
+    reason: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordReport:
+    """The account of one pass over a split.
+
+    Attributes:
+      split: its name.
+      num_read: records read, bad ones included.
+      dropped: the records left out, in their order.
+    """
+
+    split: str
+    num_read: int
+    dropped: tuple[DroppedRecord, ...] = ()
+
+    @property
+    def num_kept(self) -> int:
+        """Records that can be trained on."""
+        return self.num_read - len(self.dropped)
+
+    def reasons(self) -> dict[str, int]:
+        """How many records were left out for each reason, most frequent first."""
+        counts = collections.Counter(record.reason for record in self.dropped)
+        return dict(counts.most_common())
+
+    def summary(self) -> str:
+        """One sentence, naming the first few records that were left out."""
+        total = f"split '{self.split}': {self.num_read:,} records read"
+        if not self.dropped:
+            return f"{total}, none dropped"
+        named = "; ".join(
+            f"{record.identity}: {record.message}"
+            for record in self.dropped[:_NAMED_IN_SUMMARY]
+        )
+        more = len(self.dropped) - _NAMED_IN_SUMMARY
+        rest = f"; and {more:,} more" if more > 0 else ""
+        return f"{total}, {len(self.dropped):,} dropped ({named}{rest})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as values that JSON holds, every dropped record included."""
+        return {
+            "split": self.split,
+            "num_read": self.num_read,
+            "num_kept": self.num_kept,
+            "dropped_by_reason": self.reasons(),
+            "dropped": [dataclasses.asdict(record) for record in self.dropped],
+        }
+
+
+class BadRecords:
+    """The policy for bad records, `error` or `drop`, and what it has left out.
+
+    Args:
+      policy: `error` stops at the first bad record, `drop` leaves it out and counts it.
+      task: the task's name, for messages.
+
+    Raises:
+      ConfigError: an unknown policy.
+    """
+
+    def __init__(self, policy: str, task: str):
+        self._drop = check_policy(policy) == DROP
+        self._task = task
+        self.dropped: list[DroppedRecord] = []
+
+    def handle(self, identity: str, problem: RecordProblem) -> None:
+        """Notes the record, or raises.
+
+        Raises:
+          DataError: the policy is `error`.
+        """
+        if not self._drop:
+            raise DataError(
+                f"{identity}: {problem.message}. Correct the record, or register task "
+                f"'{self._task}' with on_bad_record='drop' to leave such records out "
+                "and have them counted and listed"
+            ) from problem
+        self.dropped.append(DroppedRecord(identity, problem.reason, problem.message))
+
+
+def check_policy(policy: str) -> str:
+    """The policy itself, if there is one of that name.
+
+    Raises:
+      ConfigError: otherwise.
+    """
+    if policy not in (ERROR, DROP):
+        raise ConfigError(
+            f"on_bad_record = {policy!r} is unknown: use 'error', which stops at the "
+            "first bad record, or 'drop', which leaves bad records out and lists them"
+        )
+    return policy

@@ -1,0 +1,290 @@
+"""Where records come from: JSONL files, TFDS, any seqio source."""
+
+import abc
+import gzip
+import itertools
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from dro_jax.data.records import RawRecord, RecordProblem
+from dro_jax.errors import ConfigError, DataError
+
+Paths = str | os.PathLike | Sequence[str | os.PathLike]
+_UTF8_BOM = b"\xef\xbb\xbf"
+
+
+class RecordSource(abc.ABC):
+    """Named splits of records, read in a fixed order by plain Python."""
+
+    @property
+    @abc.abstractmethod
+    def splits(self) -> Sequence[str]:
+        """The names of the splits, known without reading data."""
+
+    @abc.abstractmethod
+    def records(self, split: str) -> Iterator[RawRecord]:
+        """Every record of a split, the unreadable ones included, always in one order.
+
+        Raises:
+          DataError: the split is unknown or its storage cannot be read.
+        """
+
+    @abc.abstractmethod
+    def description(self) -> str:
+        """A few words for listings."""
+
+    def check_split(self, split: str) -> str:
+        """The split itself.
+
+        Raises:
+          DataError: there is none of that name.
+        """
+        if split not in self.splits:
+            raise DataError(
+                f"split '{split}' does not exist in {self.description()}: its splits are "
+                + ", ".join(f"'{name}'" for name in self.splits)
+            )
+        return split
+
+
+class JsonlSource(RecordSource):
+    """Text files with one JSON object a line, plain or gzipped (`.gz`).
+
+    Lines of white space alone hold no record and are passed over.
+
+    Args:
+      files: split name to a path or several.
+      advice: what to do when a file is missing, added to that error.
+
+    Raises:
+      ConfigError: no split, or a split without files.
+    """
+
+    def __init__(self, files: Mapping[str, Paths], *, advice: str = ""):
+        self._files = {split: _as_paths(paths) for split, paths in files.items()}
+        self._advice = advice or "check the path"
+        if not self._files or not all(self._files.values()):
+            raise ConfigError(
+                "JsonlSource needs at least one file for every split, as in "
+                f"JsonlSource({{'train': 'logs.jsonl.gz'}}); it was given {files!r}"
+            )
+
+    @property
+    def splits(self) -> Sequence[str]:
+        return tuple(self._files)
+
+    def description(self) -> str:
+        paths = sorted(set(itertools.chain.from_iterable(self._files.values())))
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        return f"JSONL {paths[0]}{more}"
+
+    def records(self, split: str) -> Iterator[RawRecord]:
+        for path in self._files[self.check_split(split)]:
+            for number, line in self._lines(path):
+                identity = f"{path} line {number}"
+                try:
+                    yield RawRecord(identity, fields=_parse_line(line))
+                except RecordProblem as problem:
+                    yield RawRecord(identity, problem=problem)
+
+    def _lines(self, path: str) -> Iterator[tuple[int, bytes]]:
+        number = 0
+        try:
+            with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+                for number, line in enumerate(file, start=1):
+                    if number == 1:
+                        line = line.removeprefix(_UTF8_BOM)
+                    if line.strip():
+                        yield number, line
+        except FileNotFoundError as error:
+            raise DataError(
+                f"the file {path} does not exist: {self._advice}"
+            ) from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{path} cannot be read beyond line {number} ({error}): the file is "
+                "damaged, incomplete or not accessible; make or copy it again"
+            ) from error
+
+
+class SeqioSource(RecordSource):
+    """Any `seqio.DataSource`, read as plain Python values.
+
+    Args:
+      source: for example a `seqio.FunctionDataSource`. Its records must come in the same
+        order each time that it is read without shuffling.
+      name: what records are called in messages, `NAME[split] record 17`, counted from 0;
+        default, the class of the source.
+    """
+
+    def __init__(self, source: Any, name: str | None = None):
+        self._source = source
+        self._name = name or type(source).__name__
+
+    @property
+    def splits(self) -> Sequence[str]:
+        try:
+            return tuple(self._source.splits)
+        except Exception as error:
+            raise self._unreadable("its splits", error) from error
+
+    def description(self) -> str:
+        return self._name
+
+    def records(self, split: str) -> Iterator[RawRecord]:
+        where = f"{self._name}[{self.check_split(split)}]"
+        count = 0
+        try:
+            dataset = self._source.get_dataset(split=split, shuffle=False)
+            for count, example in enumerate(dataset.as_numpy_iterator(), start=1):
+                identity = f"{where} record {count - 1}"
+                try:
+                    yield RawRecord(identity, fields=_as_python(example))
+                except RecordProblem as problem:
+                    yield RawRecord(identity, problem=problem)
+        except DataError:
+            raise
+        except Exception as error:
+            raise self._unreadable(f"{where} record {count}", error) from error
+
+    def _unreadable(self, what: str, error: Exception) -> DataError:
+        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        return DataError(
+            f"{self._name}: reading {what} failed ({' '.join(reason.split())[:500]}): "
+            "this comes from the source itself; check its name, its folder and the code "
+            "that produces its records"
+        )
+
+
+def TfdsSource(  # noqa: N802
+    tfds_name: str,
+    splits: Mapping[str, str] | Sequence[str] | None = None,
+    *,
+    tfds_data_dir: str | None = None,
+    **kwargs: Any,
+) -> SeqioSource:
+    """A TensorFlow Datasets data set.
+
+    Args:
+      tfds_name: its name with configuration and version, `name/config:1.0.0`.
+      splits: the names to use, or a mapping from those to TFDS splits or slices, as
+        `{'validation': 'train[:1%]'}`. None: the data set's own, which reads its folder.
+      tfds_data_dir: where it lies; None, TFDS's default.
+      **kwargs: further arguments of `seqio.TfdsDataSource`.
+    """
+    import seqio
+
+    source = seqio.TfdsDataSource(
+        tfds_name, tfds_data_dir=tfds_data_dir, splits=splits, **kwargs
+    )
+    return SeqioSource(source, name=f"tfds {tfds_name}")
+
+
+class ExpandedSource(RecordSource):
+    """Several records from each stored object, distributed over splits.
+
+    Args:
+      source: yields the stored objects.
+      expand: from an object's fields, pairs of (what the record is called within the
+        object, its fields); may raise `RecordProblem` for the object as a whole.
+      splits: from split name to (stored split, predicate on the record's fields).
+    """
+
+    def __init__(
+        self,
+        source: RecordSource,
+        expand: Callable[[Mapping[str, Any]], Iterable[tuple[str, Mapping[str, Any]]]],
+        splits: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], bool]]],
+    ):
+        self._source = source
+        self._expand = expand
+        self._splits = dict(splits)
+
+    @property
+    def splits(self) -> Sequence[str]:
+        return tuple(self._splits)
+
+    def description(self) -> str:
+        return self._source.description()
+
+    def records(self, split: str) -> Iterator[RawRecord]:
+        stored, belongs = self._splits[self.check_split(split)]
+        for raw in self._source.records(stored):
+            if raw.problem is not None:
+                yield raw
+                continue
+            try:
+                for part, fields in self._expand(raw.fields):
+                    if belongs(fields):
+                        yield RawRecord(f"{raw.identity} {part}", fields=fields)
+            except RecordProblem as problem:
+                yield RawRecord(raw.identity, problem=problem)
+
+
+def as_record_source(source: Any, name: str) -> RecordSource:
+    """A `RecordSource` as it is; anything else as a seqio source called `name`.
+
+    Raises:
+      ConfigError: it is neither.
+    """
+    if isinstance(source, RecordSource):
+        return source
+    if hasattr(source, "get_dataset") and hasattr(source, "splits"):
+        return SeqioSource(source, name=name)
+    raise ConfigError(
+        f"task '{name}': a source must be a JsonlSource, a TfdsSource, another "
+        f"RecordSource or a seqio.DataSource, not {type(source).__name__}"
+    )
+
+
+def _as_paths(paths: Paths) -> tuple[str, ...]:
+    if isinstance(paths, str | os.PathLike):
+        paths = (paths,)
+    return tuple(os.fspath(path) for path in paths)
+
+
+def _parse_line(line: bytes) -> dict[str, Any]:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordProblem(
+            "invalid_utf8", f"the line is not valid UTF-8 (byte {error.start})"
+        ) from error
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordProblem(
+            "not_json", f"the line is not JSON ({error}): it begins {text.strip()[:40]!r}"
+        ) from error
+    if not isinstance(value, dict):
+        raise RecordProblem(
+            "not_object",
+            f"the line is JSON but not an object: it begins {text.strip()[:40]!r}",
+        )
+    return value
+
+
+def _as_python(example: Any) -> dict[str, Any]:
+    if not isinstance(example, Mapping):
+        raise RecordProblem(
+            "not_object",
+            f"the record is a {type(example).__name__}, not a dictionary of fields",
+        )
+    return {name: _plain(name, value) for name, value in example.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RecordProblem(
+                "invalid_utf8",
+                f"field '{name}' is not valid UTF-8 (byte {error.start})",
+            ) from error
+    return value

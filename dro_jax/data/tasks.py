@@ -1,0 +1,262 @@
+"""Feedback tasks: registering them, and finding them by name."""
+
+import difflib
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import seqio
+import tensorflow as tf
+
+from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
+from dro_jax.data.preprocessing import (
+    LEFT,
+    RIGHT,
+    check_side,
+    encode_example,
+    encode_feedback,
+)
+from dro_jax.data.record_format import RecordFormat
+from dro_jax.data.records import ERROR, RecordReport
+from dro_jax.data.reward_statistics import RewardStatistics
+from dro_jax.data.reward_transforms import TransformLike, transform_chain
+from dro_jax.data.rewards import reward_kind as make_reward_kind
+from dro_jax.data.sources import RecordSource, as_record_source
+from dro_jax.data.vocabularies import check_vocabulary, resolve_vocabulary
+from dro_jax.errors import ConfigError, DataError
+
+RewardFn = Callable[[str, str], float]
+# Records of small tasks are shuffled whole by seqio too, which caches their order.
+_SHUFFLE_BUFFER_SIZE = 10_000
+
+
+class FeedbackTask(seqio.Task):
+    """A seqio task of (prompt, response, reward), with what training asks beyond it.
+
+    Attributes:
+      reward_fn: the true reward of any response, where a program knows it; else None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: FeedbackSource,
+        *,
+        reward_fn: RewardFn | None = None,
+        truncation: tuple[str, str] = (LEFT, RIGHT),
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, source=source, **kwargs)
+        self.reward_fn = reward_fn
+        self._truncation = truncation
+
+    @property
+    def vocabulary(self) -> seqio.Vocabulary:
+        """The vocabulary of prompts and responses."""
+        return self.output_features["targets"].vocabulary
+
+    def statistics(self, split: str = TRAIN) -> RewardStatistics:
+        """Figures of a split's rewards before and after the transform."""
+        return self.source.statistics(split)
+
+    def record_report(self, split: str = TRAIN) -> RecordReport:
+        """How many records of a split were read, and which were dropped."""
+        return self.source.load(split).report
+
+    def identity(self, record_id: int | Sequence[int], split: str = TRAIN) -> str:
+        """A record in a person's words, `logs.jsonl line 17`.
+
+        Args:
+          record_id: the record's index in its split, or the pair that batches hold.
+          split: the split that the record is from.
+
+        Raises:
+          DataError: the split has no such record, or the pair is of another task.
+        """
+        index = record_id
+        if not isinstance(record_id, int):
+            task, index = map(int, record_id)
+            if task != fingerprint(self.name):
+                raise DataError(
+                    f"record id {[task, index]} belongs to another task than "
+                    f"'{self.name}', whose ids begin with {fingerprint(self.name)}"
+                )
+        loaded = self.source.load(split)
+        return loaded.identities[loaded.position(index)]
+
+    def encoder(
+        self, lengths: dict[str, int] | None
+    ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """The task's preprocessing as a function of one example of its source."""
+        check_vocabulary(self.vocabulary)
+        return functools.partial(
+            encode_example,
+            vocabulary=self.vocabulary,
+            lengths=lengths,
+            prompt_truncation=self._truncation[0],
+            response_truncation=self._truncation[1],
+        )
+
+
+def register_feedback_task(
+    name: str,
+    source: RecordSource | seqio.DataSource,
+    *,
+    vocabulary: str | os.PathLike | seqio.Vocabulary,
+    extra_ids: int = 0,
+    prompt_field: str = "prompt",
+    response_field: str = "response",
+    reward_field: str = "reward",
+    id_field: str | None = None,
+    prompt_template: str = "{prompt}",
+    response_template: str = "{response}",
+    prompt_truncation: str = LEFT,
+    response_truncation: str = RIGHT,
+    reward_kind: str = "float",
+    likert_range: tuple[float, float] | None = None,
+    reward_transform: TransformLike = "none",
+    on_bad_record: str = ERROR,
+    reward_fn: RewardFn | None = None,
+    metric_fns: Sequence[Callable[..., Any]] = (),
+    postprocess_fn: Callable[..., Any] | None = None,
+) -> FeedbackTask:
+    """Registers a seqio task of single-trajectory feedback; reads no data yet.
+
+    Args:
+      name: the task's name, letters, digits and `_.:#`.
+      source: a `JsonlSource`, a `TfdsSource` or any `seqio.DataSource`.
+      vocabulary: `byte`, the path of a SentencePiece model, or a `seqio.Vocabulary`.
+      extra_ids: sentinels to add to the vocabulary, for a name or a path.
+      prompt_field: the field with the prompt.
+      response_field: the field with the response.
+      reward_field: the field with the feedback.
+      id_field: a field that names records in messages.
+      prompt_template: the model's input; `{prompt}` is the prompt field, any other name
+        in braces is the record's field of that name.
+      response_template: the model's target, likewise; it must contain `{response}`.
+      prompt_truncation: the side that is cut from a prompt that is too long.
+      response_truncation: likewise for a response.
+      reward_kind: `float`, `thumbs` or `likert`.
+      likert_range: the worst and the best mark, for `likert`.
+      reward_transform: `none`, `normalize` (mean 0, variance 1 over the train split),
+        `sigmoid`, `clip(low, high)`, or several of these in a tuple.
+      on_bad_record: `error` stops at the first record that cannot be used; `drop`
+        leaves such records out, counts and lists them.
+      reward_fn: (prompt, response) to the true reward of any response, where a program
+        knows it. It is given the texts as the model reads and writes them.
+      metric_fns: seqio metric functions, for `seqio.Evaluator`.
+      postprocess_fn: seqio's postprocessing of decoded responses.
+
+    Returns:
+      The task, which also lies in seqio's registry.
+
+    Raises:
+      ConfigError: a setting cannot be used, or the name is taken.
+    """
+    _check_name_is_free(name)
+    check_side(prompt_truncation, "prompt_truncation")
+    check_side(response_truncation, "response_truncation")
+    record_format = RecordFormat(
+        prompt_field=prompt_field,
+        response_field=response_field,
+        reward_field=reward_field,
+        id_field=id_field,
+        prompt_template=prompt_template,
+        response_template=response_template,
+        reward_kind=make_reward_kind(reward_kind, likert_range),
+    )
+    feedback_source = FeedbackSource(
+        name,
+        as_record_source(source, name),
+        record_format,
+        transform_chain(reward_transform),
+        on_bad_record,
+    )
+    try:
+        return seqio.TaskRegistry.add(
+            name,
+            source=feedback_source,
+            output_features=_features(resolve_vocabulary(vocabulary, extra_ids)),
+            preprocessors=[
+                functools.partial(
+                    encode_feedback,
+                    prompt_truncation=prompt_truncation,
+                    response_truncation=response_truncation,
+                )
+            ],
+            postprocess_fn=postprocess_fn,
+            metric_fns=list(metric_fns),
+            task_cls=FeedbackTask,
+            shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
+            reward_fn=reward_fn,
+            truncation=(prompt_truncation, response_truncation),
+        )
+    except ValueError as error:
+        raise ConfigError(f"task '{name}' cannot be registered: {error}") from error
+
+
+def feedback_task(name: str) -> FeedbackTask:
+    """The registered feedback task of that name.
+
+    Raises:
+      ConfigError: there is none.
+    """
+    if name in seqio.TaskRegistry.names():
+        return as_feedback_task(seqio.TaskRegistry.get(name))
+    raise unknown_name(name)
+
+
+def as_feedback_task(task: seqio.Task) -> FeedbackTask:
+    """The task itself.
+
+    Raises:
+      ConfigError: it was not registered by `register_feedback_task`.
+    """
+    if isinstance(task, FeedbackTask):
+        return task
+    raise ConfigError(
+        f"task '{task.name}' is a seqio task without feedback: register its source with "
+        "dro_jax.data.tasks.register_feedback_task instead"
+    )
+
+
+def unknown_name(name: str, module: Any = None) -> ConfigError:
+    """The error for a name that no task or mixture has, with names that are near."""
+    known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    meant = f" Near names: {', '.join(near)}." if near else ""
+    imported = f"after importing {module!r}" if module else "and no module was named"
+    return ConfigError(
+        f"no task or mixture is called '{name}', {imported}.{meant} A task exists once "
+        "the module that registers it has been imported: name that module in "
+        "DatasetConfig.module, as 'tasks.hha' ('dro-jax tasks list' shows the rest)"
+    )
+
+
+def _features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
+    passed_on = functools.partial(
+        seqio.Feature, seqio.PassThroughVocabulary(1), add_eos=False, rank=1
+    )
+    return {
+        "inputs": seqio.Feature(vocabulary),
+        "targets": seqio.Feature(vocabulary),
+        "reward": passed_on(dtype=tf.float32),
+        "record_id": passed_on(dtype=tf.int32),
+        "truncated": passed_on(dtype=tf.int32),
+    }
+
+
+def _check_name_is_free(name: str) -> None:
+    taken = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+    if name in taken:
+        raise ConfigError(
+            f"a task or mixture called '{name}' is registered already: choose another "
+            "name, or make sure that the module is imported only once"
+        )
+    for other in seqio.TaskRegistry.names():
+        if fingerprint(other) == fingerprint(name):
+            raise ConfigError(
+                f"the names '{name}' and '{other}' share a fingerprint, so their "
+                "records could not be told apart: choose another name"
+            )

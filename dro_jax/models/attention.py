@@ -1,0 +1,167 @@
+"""Multi-head attention for T5: masks, the softmax, and the key/value cache."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from dro_jax.models.layers import Dense, constrain
+
+# Finite, so that a query with nothing to attend to gets uniform weights, not NaN.
+MASKED_LOGIT = -1e10
+
+
+def attention_mask(
+    query_valid: jax.Array,
+    key_valid: jax.Array,
+    query_segment_ids: jax.Array | None = None,
+    key_segment_ids: jax.Array | None = None,
+) -> jax.Array:
+    """Which keys each query may attend to: real ones, of its own segment if packed.
+
+    Args:
+      query_valid: bool ``[B, Q]``.
+      key_valid: bool ``[B, K]``.
+      query_segment_ids: int32 ``[B, Q]``, when packed.
+      key_segment_ids: int32 ``[B, K]``, when packed.
+
+    Returns:
+      bool ``[B, 1, Q, K]``.
+    """
+    mask = query_valid[:, :, None] & key_valid[:, None, :]
+    if query_segment_ids is not None:
+        mask &= query_segment_ids[:, :, None] == key_segment_ids[:, None, :]
+    return mask[:, None]
+
+
+def causal_mask(length: int) -> jax.Array:
+    """Lets every position attend to itself and those before: bool ``[1, 1, T, T]``."""
+    positions = jnp.arange(length)
+    return (positions[:, None] >= positions[None, :])[None, None]
+
+
+class Attention(nn.Module):
+    """Multi-head attention as T5's: logits unscaled, no biases in the projections.
+
+    With ``decode`` the keys and values live in the ``cache`` collection. The first
+    call creates it; later calls take one query a row. Self-attention adds the row's
+    key and value at ``position``. Cross-attention projects ``encoded`` once, in the
+    first call, and may serve several rows of queries for each row of keys, in order.
+
+    Attributes:
+      num_heads: number of heads H.
+      head_dim: dimension of a head.
+      cross: whether keys and values come from the encoder.
+      split_heads: whether kernels keep heads and head dimension as separate axes.
+      dropout_rate: dropout on the weights, shared by the queries of a row.
+      deterministic: disables dropout.
+      float32_logits: accumulates the logits in float32 whatever the dtype.
+      dtype: dtype of the computation; the softmax is always float32.
+    """
+
+    num_heads: int
+    head_dim: int
+    cross: bool = False
+    split_heads: bool = False
+    dropout_rate: float = 0.0
+    deterministic: bool = True
+    float32_logits: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: jax.Array,
+        encoded: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        bias: jax.Array | None = None,
+        *,
+        position: jax.Array | None = None,
+        cache_length: int | None = None,
+    ) -> jax.Array:
+        """Attends from ``inputs`` to themselves, or to ``encoded`` when ``cross``.
+
+        Args:
+          inputs: ``[N, Q, D]``.
+          encoded: ``[B, K, D]``; not read once the cache holds its projections.
+          mask: bool, broadcast against ``[B, H, Q, K]``.
+          bias: float32, broadcast against ``[B, H, Q, K]``.
+          position: scalar, the step of decoding.
+          cache_length: number of steps the self-attention cache holds; None when
+            not decoding.
+
+        Returns:
+          ``[N, Q, D]``.
+        """
+        # T5 folds the scaling of the logits into the initial query kernel.
+        query = self._project("query", inputs, init_scale=1.0 / self.head_dim)
+        source = encoded if self.cross else inputs
+        if cache_length is None:
+            key, value = self._project("key", source), self._project("value", source)
+        elif self.cross:
+            key, value = self._cross_cache(encoded)
+        else:
+            key, value = self._self_cache(inputs, position, cache_length)
+        attended = self._attend(query, key, value, mask, bias)
+        return Dense(
+            (inputs.shape[-1],),
+            ("heads", "kv", "embed") if self.split_heads else ("joined_kv", "embed"),
+            num_input_axes=2,
+            init_distribution="normal",
+            dtype=self.dtype,
+            name="out",
+        )(attended)
+
+    def _project(self, name, inputs, init_scale=1.0):
+        projected = Dense(
+            (self.num_heads, self.head_dim),
+            ("embed", "heads", "kv") if self.split_heads else ("embed", "joined_kv"),
+            init_scale=init_scale,
+            init_distribution="normal",
+            dtype=self.dtype,
+            name=name,
+        )(inputs)
+        return constrain(projected, ("batch", "length", "heads", "kv"))
+
+    def _cross_cache(self, encoded):
+        key = self.variable(
+            "cache", "cached_key", lambda: self._project("key", encoded)
+        )
+        value = self.variable(
+            "cache", "cached_value", lambda: self._project("value", encoded)
+        )
+        return key.value, value.value
+
+    def _self_cache(self, inputs, position, cache_length):
+        filled = self.has_variable("cache", "cached_key")
+        shape = (inputs.shape[0], cache_length, self.num_heads, self.head_dim)
+        cached_key = self.variable("cache", "cached_key", jnp.zeros, shape, self.dtype)
+        cached_value = self.variable(
+            "cache", "cached_value", jnp.zeros, shape, self.dtype
+        )
+        if filled:
+            for cached, name in ((cached_key, "key"), (cached_value, "value")):
+                cached.value = jax.lax.dynamic_update_slice_in_dim(
+                    cached.value, self._project(name, inputs), position, axis=1
+                )
+        return cached_key.value, cached_value.value
+
+    def _attend(self, query, key, value, mask, bias):
+        query_shape = query.shape
+        # Rows of queries that share a row of keys become its query positions, so
+        # that the samples or beams of a prompt read one copy of its keys.
+        query = query.reshape(key.shape[0], -1, self.num_heads, self.head_dim)
+        logits_dtype = jnp.float32 if self.float32_logits else self.dtype
+        logits = jnp.einsum(
+            "bqhd,bkhd->bhqk", query, key, preferred_element_type=logits_dtype
+        ).astype(jnp.float32)
+        if bias is not None:
+            logits = logits + bias
+        if mask is not None:
+            logits = jnp.where(mask, logits, MASKED_LOGIT)
+        weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
+        weights = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
+            weights, deterministic=self.deterministic
+        )
+        attended = jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+        return attended.reshape(query_shape)

@@ -1,0 +1,219 @@
+"""Sampling from the policy: greedy, temperature, top-k and nucleus."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dro_jax.errors import ConfigError
+from dro_jax.models.incremental import (
+    PAD_ID,
+    START_ID,
+    Cache,
+    Decoded,
+    ban_padding,
+    has_prompt,
+    policy_params,
+    require_at_least,
+    start_decoding,
+)
+from dro_jax.models.t5 import T5
+
+
+class _State(NamedTuple):
+    step: jax.Array
+    cache: Cache
+    last_token: jax.Array
+    tokens: jax.Array
+    logprobs: jax.Array
+    finished: jax.Array
+
+
+def sample_token(
+    keys: jax.Array,
+    logits: jax.Array,
+    temperature: float | jax.Array = 1.0,
+    *,
+    top_k: int = 0,
+    top_p: float | jax.Array | None = None,
+) -> jax.Array:
+    """Draws one token a row from ``softmax(logits / temperature)``, filtered.
+
+    Top-k keeps the k likeliest tokens. Nucleus sampling
+    (https://arxiv.org/abs/1904.09751) then keeps the likeliest of them whose
+    probabilities sum to at least ``top_p``.
+
+    Args:
+      keys: one random key a row, ``[N]``.
+      logits: float32 ``[N, V]``.
+      temperature: positive.
+      top_k: 0 for no such filter.
+      top_p: None for no such filter.
+
+    Returns:
+      int32 ``[N]``.
+    """
+    logits = logits / temperature
+    categorical = jax.vmap(jax.random.categorical)
+    if not top_k and top_p is None:
+        return categorical(keys, logits).astype(jnp.int32)
+    vocab_size = logits.shape[-1]
+    sorted_logits, ids = jax.lax.top_k(logits, min(top_k or vocab_size, vocab_size))
+    if top_p is not None:
+        probs = jax.nn.softmax(sorted_logits, axis=-1)
+        mass_before = jnp.cumsum(probs, axis=-1) - probs
+        # The likeliest token stays however small top_p is.
+        keep = (mass_before < top_p).at[:, 0].set(True)
+        sorted_logits = jnp.where(keep, sorted_logits, -jnp.inf)
+    choice = categorical(keys, sorted_logits)
+    return jnp.take_along_axis(ids, choice[:, None], axis=1)[:, 0]
+
+
+def _row_keys(rng: jax.Array, num_prompts: int, num_samples: int) -> jax.Array:
+    """A key for each response, whatever the number of prompts and samples."""
+    fold = jax.vmap(jax.random.fold_in, (None, 0))
+    prompt_keys = fold(rng, jnp.arange(num_prompts))
+    keys = jax.vmap(fold, (0, None))(prompt_keys, jnp.arange(num_samples))
+    return keys.reshape(num_prompts * num_samples, *keys.shape[2:])
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        "network",
+        "max_decode_length",
+        "num_samples",
+        "greedy",
+        "top_k",
+        "eos_id",
+    ),
+)
+def _sample(
+    network,
+    params,
+    encoder_input_tokens,
+    rng,
+    temperature,
+    top_p,
+    *,
+    max_decode_length,
+    num_samples,
+    greedy,
+    top_k,
+    eos_id,
+):
+    cache, decode_step = start_decoding(
+        network,
+        params,
+        encoder_input_tokens,
+        rows_per_prompt=num_samples,
+        max_decode_length=max_decode_length,
+    )
+    num_prompts = encoder_input_tokens.shape[0]
+    num_rows = num_prompts * num_samples
+    row_keys = _row_keys(rng, num_prompts, num_samples)
+
+    def choose(logits, step):
+        logits = ban_padding(logits)
+        if greedy:
+            return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        keys = jax.vmap(jax.random.fold_in, (0, None))(row_keys, step)
+        return sample_token(keys, logits, temperature, top_k=top_k, top_p=top_p)
+
+    def unfinished(state):
+        return (state.step < max_decode_length) & ~jnp.all(state.finished)
+
+    def advance(state):
+        cache, logits = decode_step(state.cache, state.last_token)
+        token = choose(logits, state.step)
+        logprob = jnp.take_along_axis(
+            jax.nn.log_softmax(logits, axis=-1), token[:, None], axis=1
+        )[:, 0]
+        token = jnp.where(state.finished, PAD_ID, token)
+        return _State(
+            state.step + 1,
+            cache,
+            token,
+            state.tokens.at[:, state.step].set(token),
+            state.logprobs + jnp.where(state.finished, 0.0, logprob),
+            state.finished | (token == eos_id),
+        )
+
+    initial = _State(
+        step=jnp.int32(0),
+        cache=cache,
+        last_token=jnp.full((num_rows,), START_ID, jnp.int32),
+        tokens=jnp.full((num_rows, max_decode_length), PAD_ID, jnp.int32),
+        logprobs=jnp.zeros((num_rows,), jnp.float32),
+        finished=jnp.repeat(~has_prompt(encoder_input_tokens), num_samples),
+    )
+    final = jax.lax.while_loop(unfinished, advance, initial)
+    tokens = final.tokens.reshape(num_prompts, num_samples, max_decode_length)
+    logprobs = final.logprobs.reshape(num_prompts, num_samples)
+    return Decoded(
+        tokens=tokens,
+        logprobs=logprobs,
+        scores=logprobs,
+        lengths=jnp.sum(tokens != PAD_ID, axis=-1, dtype=jnp.int32),
+    )
+
+
+def temperature_sample(
+    network: T5,
+    params: Mapping[str, Any],
+    encoder_input_tokens: jax.Array,
+    rng: jax.Array,
+    *,
+    max_decode_length: int,
+    num_samples: int = 1,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 0.0,
+    eos_id: int = 1,
+) -> Decoded:
+    """Samples responses, in one compiled loop that ends with the last response.
+
+    Responses never hold the padding id 0. A response depends on ``rng``, its prompt,
+    its row and its sample number only: not on the rows and samples beside it. Rows
+    without a prompt (all padding) stay empty.
+
+    Args:
+      network: the policy.
+      params: its parameters; subtrees that are not its own are ignored.
+      encoder_input_tokens: int32 ``[B, L]``, one prompt a row.
+      rng: a random key; unused when greedy.
+      max_decode_length: T, at most so many tokens, EOS included.
+      num_samples: K, independent responses for each prompt.
+      temperature: divides the logits; 0 takes the likeliest token (greedy).
+      top_k: samples among the k likeliest tokens; 0 for all.
+      top_p: samples among the likeliest tokens that reach this probability;
+        0 or 1 for all.
+      eos_id: the token that ends a response.
+
+    Returns:
+      The responses, in the order of their sample number.
+
+    Raises:
+      ConfigError: an option is out of its range.
+    """
+    require_at_least(1, max_decode_length=max_decode_length, num_samples=num_samples)
+    require_at_least(0, temperature=temperature, top_k=top_k, top_p=top_p)
+    if top_p > 1:
+        raise ConfigError(
+            f"Decoding: top_p is {top_p}; it is a probability, give at most 1."
+        )
+    return _sample(
+        network,
+        policy_params(params),
+        encoder_input_tokens,
+        rng,
+        float(temperature),
+        float(top_p) if 0 < top_p < 1 else None,
+        max_decode_length=max_decode_length,
+        num_samples=num_samples,
+        greedy=temperature == 0,
+        top_k=top_k,
+        eos_id=eos_id,
+    )

@@ -1,0 +1,67 @@
+"""The shape of a T5 and how it is computed."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from dro_jax.errors import ConfigError
+
+REMAT_POLICIES = ("none", "minimal", "full")
+
+
+@dataclasses.dataclass(frozen=True)
+class T5Config:
+    """The shape of a T5 and how it is computed; field names are T5X's.
+
+    Attributes:
+      vocab_size: rows of the embedding table.
+      emb_dim, num_heads, num_encoder_layers, num_decoder_layers, head_dim, mlp_dim:
+        sizes.
+      mlp_activations: ``('relu',)`` for T5 1.0, ``('gelu', 'linear')`` for 1.1.
+      dropout_rate: used only by calls with ``enable_dropout``.
+      logits_via_embedding: ties the output layer to the embedding (T5 1.0).
+      float32_attention_logits: accumulates attention logits in float32.
+      dtype: activation dtype; parameters, softmaxes, norms and logits are float32.
+      remat_policy: what the backward pass recomputes: ``none``, ``minimal`` (all but
+        matrix products with parameters) or ``full`` (each layer from its input).
+      scan_layers: stacks the layers in one array and scans over them.
+
+    Raises:
+      ConfigError: for an unknown remat policy or activation, or sizes below one.
+    """
+
+    vocab_size: int
+    emb_dim: int = 512
+    num_heads: int = 8
+    num_encoder_layers: int = 6
+    num_decoder_layers: int = 6
+    head_dim: int = 64
+    mlp_dim: int = 2048
+    mlp_activations: tuple[str, ...] = ("relu",)
+    dropout_rate: float = 0.1
+    logits_via_embedding: bool = False
+    float32_attention_logits: bool = False
+    dtype: DTypeLike = "float32"
+    remat_policy: str = "none"
+    scan_layers: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
+        object.__setattr__(self, "dtype", jnp.dtype(self.dtype))
+        if self.remat_policy not in REMAT_POLICIES:
+            raise ConfigError(
+                f"T5Config.remat_policy is {self.remat_policy!r}; "
+                f"choose one of {', '.join(REMAT_POLICIES)}."
+            )
+        for name in self.mlp_activations:
+            if name != "linear" and not callable(getattr(nn, name, None)):
+                raise ConfigError(
+                    f"T5Config.mlp_activations names {name!r}, which is no function "
+                    "of flax.linen; T5 1.0 has ('relu',), T5 1.1 ('gelu', 'linear')."
+                )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and value < 1:
+                raise ConfigError(f"T5Config.{field.name} is {value}; give at least 1.")

@@ -1,0 +1,101 @@
+"""What passes between a model and an objective."""
+
+import dataclasses
+from typing import ClassVar, Protocol
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What an objective reads; the model computes just this.
+
+    Attributes:
+      reference: log-probabilities under the frozen reference policy.
+      value: a trained value estimate.
+    """
+
+    reference: bool = False
+    value: bool = False
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Trajectories:
+    """A flat batch of N trajectories: (prompt, response, reward) seen by the model.
+
+    Attributes:
+      policy_logprobs: ``[N]`` log π_θ(y|x), summed over response tokens, nats.
+      rewards: ``[N]``.
+      weights: ``[N]`` 1 where a trajectory is present, 0 where padding.
+      reference_logprobs: ``[N]`` log π_ref(y|x), or None.
+      values: ``[M]`` value estimates, or None. M = N with one value a trajectory.
+      value_owners: ``[M]`` index in [0, N) of the trajectory that each value belongs
+        to, or None when M = N in order.
+      value_weights: ``[M]`` weights that sum to 1 over a trajectory's values, or None.
+    """
+
+    policy_logprobs: jax.Array
+    rewards: jax.Array
+    weights: jax.Array
+    reference_logprobs: jax.Array | None = None
+    values: jax.Array | None = None
+    value_owners: jax.Array | None = None
+    value_weights: jax.Array | None = None
+
+    def at_values(self, per_trajectory: jax.Array) -> jax.Array:
+        """``[N] -> [M]``: each value's copy of its trajectory's number."""
+        if self.value_owners is None:
+            return per_trajectory
+        return per_trajectory[self.value_owners]
+
+    def over_values(self, per_value: jax.Array) -> jax.Array:
+        """``[M] -> [N]``: the weighted mean over each trajectory's values."""
+        if self.value_owners is None:
+            return per_value
+        return jax.ops.segment_sum(
+            per_value * self.value_weights,
+            self.value_owners,
+            num_segments=self.rewards.shape[0],
+        )
+
+    @property
+    def log_ratios(self) -> jax.Array:
+        """``[N]`` ℓ = log π_θ(y|x) − log π_ref(y|x)."""
+        return self.policy_logprobs - self.reference_logprobs
+
+    @property
+    def trajectory_values(self) -> jax.Array:
+        """``[N]`` the mean of each trajectory's values, without gradient."""
+        return self.over_values(jax.lax.stop_gradient(self.values))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """What an objective returns; nothing is averaged yet.
+
+    Attributes:
+      policy: ``[N]`` loss per trajectory, differentiated for the policy.
+      value: ``[N]`` loss per trajectory for the value estimate, or None.
+      terms: further ``[N]`` quantities to log, by metric name.
+    """
+
+    policy: jax.Array
+    value: jax.Array | None = None
+    terms: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """A frozen dataclass of hyperparameters that maps trajectories to losses."""
+
+    needs: ClassVar[Needs]
+
+    def __call__(self, trajectories: Trajectories) -> Losses: ...
+
+
+def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """Σ(values · weights) / Σ(weights); 0 where all weights are 0."""
+    total = jnp.sum(weights)
+    return jnp.sum(values * weights) / jnp.where(total > 0, total, 1.0)

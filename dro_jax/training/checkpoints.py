@@ -1,0 +1,195 @@
+"""Orbax checkpoints in T5X's layout.
+
+`MODEL_DIR/checkpoint_N/state/` holds the tree `target` (parameters, the policy at the
+root), `state/step` and `state/param_states` (the optimiser), as T5X writes it.
+"""
+
+import dataclasses
+import pathlib
+import re
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from dro_jax.errors import CheckpointError
+from dro_jax.models.model import Params
+from dro_jax.training.state import TrainState
+
+_PREFIX = "checkpoint"
+_ITEM = "state"
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When to save and what to keep.
+
+    Attributes:
+      period: steps between saves; the last step is always saved.
+      keep: how many of the newest checkpoints to keep; None keeps all.
+      keep_best: how many of the best to keep beside them.
+      best_metric: which logged metric ranks checkpoints.
+      best_mode: `min` or `max`.
+    """
+
+    period: int = 1000
+    keep: int | None = 3
+    keep_best: int = 1
+    best_metric: str = "eval/loss"
+    best_mode: str = "min"
+
+
+class Checkpointer:
+    """Saves asynchronously and restores train states under one model folder."""
+
+    def __init__(self, model_dir: str | pathlib.Path, config: CheckpointConfig):
+        self._metric = config.best_metric
+        self._manager = ocp.CheckpointManager(
+            pathlib.Path(model_dir).absolute(),
+            options=ocp.CheckpointManagerOptions(
+                step_prefix=_PREFIX,
+                preservation_policy=_preservation(config),
+                best_fn=lambda metrics: metrics[config.best_metric],
+                best_mode=config.best_mode,
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    @property
+    def latest_step(self) -> int | None:
+        """The newest complete checkpoint's step, or None."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Start saving; returns before the files are written."""
+        step = int(state.step)
+        if step == self._manager.latest_step():
+            return
+        ranking = {k: v for k, v in metrics.items() if k == self._metric}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(**{_ITEM: ocp.args.StandardSave(_to_tree(state))}),
+            metrics=ranking or None,
+        )
+
+    def restore(self, like: TrainState) -> TrainState:
+        """The newest state, with the structure, types and shapes of `like`."""
+        step = self.latest_step
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _to_tree(like))
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(**{_ITEM: ocp.args.StandardRestore(target)}),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"checkpoint_{step} in {self._manager.directory} does not fit this run "
+                f"({_first_line(error)}): the folder was made by another model, value "
+                "network or optimiser. Use another MODEL_DIR, or the gin files that "
+                "made it (its config.gin)"
+            ) from error
+        tree = restored[_ITEM]
+        return TrainState(
+            step=tree["state"]["step"],
+            params=tree["target"],
+            opt_state=tree["state"]["param_states"],
+        )
+
+    def wait(self) -> None:
+        """Block until every started save is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait for saves and release the manager's threads."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def load_params(path: str | pathlib.Path) -> Params:
+    """The parameters in a checkpoint, as NumPy arrays; its optimiser is not read.
+
+    Args:
+      path: a model folder (its newest checkpoint is read) or one `checkpoint_N` folder.
+
+    Raises:
+      CheckpointError: there is no checkpoint, or it cannot be read.
+    """
+    folder = find_checkpoint(path)
+    state_dir = folder / _ITEM
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            metadata = checkpointer.metadata(state_dir).item_metadata.tree
+            target = {"target": metadata["target"]}
+            restore_args = jax.tree.map(
+                lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target
+            )
+            restored = checkpointer.restore(
+                state_dir,
+                args=ocp.args.PyTreeRestore(
+                    item=target, restore_args=restore_args, partial_restore=True
+                ),
+            )
+    except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
+        raise CheckpointError(
+            f"the checkpoint {folder} cannot be read ({_first_line(error)}): it is "
+            "incomplete, or no checkpoint of dro_jax or T5X (Orbax). Take another "
+            "step's folder, or train it again"
+        ) from error
+    return restored["target"]
+
+
+def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
+    """The `checkpoint_N` folder that a path names; the newest of a model folder.
+
+    Raises:
+      CheckpointError: the path does not exist or holds no complete checkpoint.
+    """
+    folder = pathlib.Path(path).absolute()
+    if not folder.exists():
+        raise CheckpointError(
+            f"there is no checkpoint at {folder}: the path does not exist. Give a "
+            "model folder or one of its checkpoint_N folders"
+        )
+    if (folder / _ITEM).is_dir():
+        return folder
+    steps = {
+        int(match[1]): child
+        for child in folder.iterdir()
+        if (match := re.fullmatch(rf"{_PREFIX}_(\d+)", child.name))
+        and (child / _ITEM).is_dir()
+    }
+    if not steps:
+        raise CheckpointError(
+            f"there is no complete checkpoint in {folder}: expected folders named "
+            f"{_PREFIX}_N that contain '{_ITEM}'. Was the run stopped before its first "
+            "save?"
+        )
+    return steps[max(steps)]
+
+
+def _to_tree(state: TrainState) -> dict[str, Any]:
+    return {
+        "target": state.params,
+        "state": {"step": state.step, "param_states": state.opt_state},
+    }
+
+
+def _preservation(config: CheckpointConfig):
+    policies = [checkpoint_managers.LatestN(config.keep)]
+    if config.keep is not None and config.keep_best:
+        policies.append(
+            checkpoint_managers.BestN(
+                get_metric_fn=lambda metrics: metrics[config.best_metric],
+                reverse=config.best_mode == "min",
+                n=config.keep_best,
+                keep_checkpoints_without_metrics=False,
+            )
+        )
+    return checkpoint_managers.AnyPreservationPolicy(policies)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]

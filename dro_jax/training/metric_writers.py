@@ -1,0 +1,69 @@
+"""Where metrics go: JSON lines always, TensorBoard beside them."""
+
+import json
+import math
+import os
+import pathlib
+
+
+class MetricWriter:
+    """Appends one JSON object a step to `metrics.jsonl`, and TensorBoard scalars.
+
+    A run that resumes at step k drops the lines after step k first, so the file reads
+    as that of an uninterrupted run.
+    """
+
+    def __init__(
+        self, model_dir: str | pathlib.Path, *, start_step: int, tensorboard: bool
+    ):
+        folder = pathlib.Path(model_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.jsonl"
+        _drop_after(path, start_step)
+        self._file = path.open("a", encoding="utf-8")
+        self._board = None
+        if tensorboard:
+            import tensorboardX  # slow to import, and only needed here
+
+            self._board = tensorboardX.SummaryWriter(
+                str(folder / "tensorboard"), purge_step=start_step + 1
+            )
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Write one step's metrics; what is not finite becomes null in JSON."""
+        record = {"step": step} | {
+            name: value if math.isfinite(value) else None
+            for name, value in metrics.items()
+        }
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in metrics.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(model_dir: str | pathlib.Path) -> list[dict]:
+    """The records of a model folder's `metrics.jsonl`, in order."""
+    path = pathlib.Path(model_dir) / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def _drop_after(path: pathlib.Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            break  # a line cut short by a kill: it and what follows are rewritten
+        if record["step"] <= step:
+            kept.append(line + "\n")
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(kept), "utf-8")
+    os.replace(partial, path)
