@@ -1,6 +1,7 @@
 """From a task's features to the batch that models read."""
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import seqio
 import tensorflow as tf
@@ -33,14 +34,14 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
     Task lengths need only `inputs` and `targets`; the rest have fixed lengths.
     """
 
-    TASK_FEATURES = {
+    TASK_FEATURES: ClassVar[Mapping[str, _Spec]] = {
         "inputs": _Spec(dtype=tf.int32),
         "targets": _Spec(dtype=tf.int32),
         "reward": _Spec(dtype=tf.float32),
         "record_id": _Spec(dtype=tf.int32),
         "truncated": _Spec(dtype=tf.int32),
     }
-    MODEL_FEATURES = {
+    MODEL_FEATURES: ClassVar[Mapping[str, _Spec]] = {
         "encoder_input_tokens": _Spec(dtype=tf.int32),
         "decoder_input_tokens": _Spec(dtype=tf.int32),
         "decoder_target_tokens": _Spec(dtype=tf.int32),
@@ -52,14 +53,16 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
     }
     PACKING_FEATURE_DTYPES = None
 
-    def __init__(self, pack: bool = False, use_custom_packing_ops: bool = False, **kw):
+    def __init__(
+        self, pack: bool = False, use_custom_packing_ops: bool = False, **kwargs: Any
+    ):
         if pack or use_custom_packing_ops:
             raise ConfigError(
                 "FeedbackFeatureConverter does not pack: seqio's packing would round "
                 "rewards to integers. Set pack = False in the data set's configuration "
                 "(DatasetConfig.pack, or utils.DatasetConfig.pack under T5X)"
             )
-        super().__init__(pack=False, use_custom_packing_ops=False, **kw)
+        super().__init__(pack=False, use_custom_packing_ops=False, **kwargs)
 
     def __call__(
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
@@ -86,35 +89,38 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
     def _convert_features(
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
     ) -> tf.data.Dataset:
-        return ds.map(
-            lambda example: convert_example(
-                example, task_feature_lengths, bos_id=self.bos_id
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        @tf.autograph.experimental.do_not_convert
+        def convert(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            padded = {
+                name: _pad(example[name], length)
+                for name, length in task_feature_lengths.items()
+            }
+            return model_features(padded, self.bos_id)
+
+        return ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def convert_example(
-    example: Mapping[str, tf.Tensor], lengths: Mapping[str, int], bos_id: int = 0
+def model_features(
+    features: Mapping[str, tf.Tensor], bos_id: int = 0
 ) -> dict[str, tf.Tensor]:
-    """One task example as one row of a batch (`FeedbackFeatureConverter`'s example).
+    """A batch, or one row of it, from padded task features.
 
     Args:
-      example: the task features; token sequences no longer than `lengths`.
-      lengths: of `inputs` and `targets`.
+      features: `TASK_FEATURES` of `FeedbackFeatureConverter`, each padded to its length
+        on the last axis; leading axes are free.
       bos_id: the decoder's first input.
     """
-    targets = _pad(example["targets"], lengths["targets"])
-    record_ids = tf.ensure_shape(example["record_id"], [2])[None, :]
+    targets = features["targets"]
+    start = tf.fill(tf.shape(targets[..., :1]), bos_id)
     return {
-        "encoder_input_tokens": _pad(example["inputs"], lengths["inputs"]),
-        "decoder_input_tokens": tf.concat([[bos_id], targets[:-1]], axis=0),
+        "encoder_input_tokens": features["inputs"],
+        "decoder_input_tokens": tf.concat([start, targets[..., :-1]], axis=-1),
         "decoder_target_tokens": targets,
         "decoder_loss_weights": tf.cast(targets != 0, tf.int32),
-        "rewards": tf.ensure_shape(example["reward"], [1]),
-        "trajectory_weights": tf.ones([1], tf.float32),
-        "record_ids": record_ids,
-        "truncated": tf.ensure_shape(example["truncated"], [1]),
+        "rewards": features["reward"],
+        "trajectory_weights": tf.ones_like(features["reward"]),
+        "record_ids": features["record_id"][..., None, :],
+        "truncated": features["truncated"],
     }
 
 

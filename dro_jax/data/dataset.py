@@ -1,7 +1,6 @@
 """Batches of feedback: deterministic in the seed, resumable at any batch."""
 
 import dataclasses
-import functools
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,11 +8,12 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from dro_jax.data.converter import FeedbackFeatureConverter, convert_example
-from dro_jax.data.feedback_source import fingerprint, take
+from dro_jax.data.converter import FeedbackFeatureConverter, model_features
+from dro_jax.data.feedback_source import fingerprint, joined, take
 from dro_jax.data.ordering import Component, record_order
+from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.tasks import FeedbackTask, as_feedback_task, unknown_name
-from dro_jax.data.vocabularies import describe_vocabulary
+from dro_jax.data.vocabularies import check_vocabulary, describe_vocabulary
 from dro_jax.errors import ConfigError, DataError
 
 Batch = dict[str, np.ndarray]
@@ -132,12 +132,6 @@ class DatasetConfig:
           ConfigError: the task is unknown or a setting cannot be used.
           DataError: a record, the split or the vocabulary cannot be used.
         """
-        dataset = self._examples(start_batch * self.batch_size)
-        dataset = dataset.batch(self.batch_size).prefetch(tf.data.AUTOTUNE)
-        # Everything that can be wrong is found before the first batch is asked for.
-        return map(self._fill_up, dataset.as_numpy_iterator())
-
-    def _examples(self, start: int) -> tf.data.Dataset:
         shares = self._shares()
         order = record_order(
             [
@@ -147,21 +141,35 @@ class DatasetConfig:
             shuffle=self.shuffle,
             seed=self.seed,
             num_epochs=self.num_epochs,
-            start=start,
+            start=start_batch * self.batch_size,
         )
-        readers = [self._reader(task) for task, _ in shares]
-        return order.map(
-            lambda which, position: _switch(which, readers, position),
+        batches = order.batch(self.batch_size).map(
+            self._reader([task for task, _ in shares]),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
+        iterator = batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+        # Not a generator: what can be wrong is found now, not at the first batch.
+        return map(self._fill_up, iterator)
 
-    def _reader(self, task: FeedbackTask):
-        tensors = task.source.tensors(self.split)
-        encode = task.encoder(self.task_feature_lengths)
-        return lambda position: convert_example(
-            encode(take(tensors, position)), self.task_feature_lengths
-        )
+    def _reader(self, tasks: Sequence[FeedbackTask]):
+        vocabulary = tasks[0].vocabulary
+        check_vocabulary(vocabulary)
+        prompt_truncation, response_truncation = tasks[0].truncation
+        tensors = joined([task.source.tensors(self.split) for task in tasks])
+
+        @tf.autograph.experimental.do_not_convert
+        def read(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+            features, _ = encode_batch(
+                take(tensors, positions),
+                vocabulary,
+                self.task_feature_lengths,
+                prompt_truncation=prompt_truncation,
+                response_truncation=response_truncation,
+            )
+            return model_features(features)
+
+        return read
 
     def _fill_up(self, batch: Batch) -> Batch:
         missing = self.batch_size - len(batch["rewards"])
@@ -193,7 +201,7 @@ class DatasetConfig:
                 (as_feedback_task(task), float(mixture.get_rate(task)))
                 for task in mixture.tasks
             ]
-            _check_one_vocabulary(name, [task for task, _ in shares])
+            _check_alike(name, [task for task, _ in shares])
             return shares
         if name in seqio.TaskRegistry.names():
             return [(as_feedback_task(seqio.TaskRegistry.get(name)), 1.0)]
@@ -222,23 +230,21 @@ def import_modules(modules: str | Sequence[str] | None) -> None:
             ) from error
 
 
-def _switch(which, readers, position):
-    if len(readers) == 1:
-        return readers[0](position)
-    return tf.switch_case(
-        tf.cast(which, tf.int32),
-        [functools.partial(reader, position) for reader in readers],
-    )
-
-
-def _check_one_vocabulary(mixture: str, tasks: Sequence[FeedbackTask]) -> None:
+def _check_alike(mixture: str, tasks: Sequence[FeedbackTask]) -> None:
+    first = tasks[0]
     for task in tasks[1:]:
-        if task.vocabulary != tasks[0].vocabulary:
+        if task.vocabulary != first.vocabulary:
             raise ConfigError(
-                f"mixture '{mixture}': tasks '{tasks[0].name}' and '{task.name}' have "
-                "different vocabularies "
-                f"({describe_vocabulary(tasks[0].vocabulary)} and "
+                f"mixture '{mixture}': tasks '{first.name}' and '{task.name}' have "
+                f"different vocabularies ({describe_vocabulary(first.vocabulary)} and "
                 f"{describe_vocabulary(task.vocabulary)}): give them the same one"
+            )
+        if task.truncation != first.truncation:
+            raise ConfigError(
+                f"mixture '{mixture}': tasks '{first.name}' and '{task.name}' cut "
+                f"prompts and responses on different sides ({first.truncation} and "
+                f"{task.truncation}): register them with the same prompt_truncation and "
+                "response_truncation"
             )
 
 
@@ -247,7 +253,9 @@ def _check_lengths(lengths: Mapping[str, int]) -> None:
     unknown = sorted(set(lengths) - set(_TOKEN_FEATURES))
     if missing or unknown:
         what = (
-            f"lacks '{missing[0]}'" if missing else f"has an unknown entry '{unknown[0]}'"
+            f"lacks '{missing[0]}'"
+            if missing
+            else f"has an unknown entry '{unknown[0]}'"
         )
         raise ConfigError(
             f"DatasetConfig.task_feature_lengths = {dict(lengths)!r} {what}: give the "

@@ -100,7 +100,8 @@ class FeedbackSource(seqio.DataSource):
             be used, or the transform gives a number that is not finite.
         """
         loaded = self.load(split)
-        rewards = self._fitted()(loaded.rewards).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rewards = self._fitted()(loaded.rewards).astype(np.float32)
         bad = np.flatnonzero(~np.isfinite(rewards))
         if bad.size:
             raise DataError(
@@ -179,9 +180,16 @@ class FeedbackSource(seqio.DataSource):
             return self._transform
 
 
-def take(tensors: dict[str, tf.Tensor], position: tf.Tensor) -> dict[str, tf.Tensor]:
-    """One example out of `FeedbackSource.tensors`."""
-    return {name: tf.gather(values, position) for name, values in tensors.items()}
+def take(tensors: dict[str, tf.Tensor], positions: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Examples out of `FeedbackSource.tensors`, one or many."""
+    return {name: tf.gather(values, positions) for name, values in tensors.items()}
+
+
+def joined(parts: Sequence[dict[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
+    """The examples of several tasks, end to end."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
 
 
 def fingerprint(name: str) -> int:

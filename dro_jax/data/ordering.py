@@ -35,7 +35,7 @@ def record_order(
     num_epochs: int | None,
     start: int = 0,
 ) -> tf.data.Dataset:
-    """Which record comes when: pairs of (component, position in it), int64.
+    """Which record comes when: positions in the components laid end to end, int64.
 
     Every epoch is a whole permutation, a new one each time. A finite number of epochs
     goes through the records of all components alike; mixing rates count only for
@@ -48,21 +48,16 @@ def record_order(
       num_epochs: None, without end.
       start: the number of records to leave out at the beginning.
     """
+    sizes = [component.size for component in components]
     if num_epochs is not None or len(components) == 1:
-        sizes = [component.size for component in components]
         name = "/".join(component.name for component in components)
-        joined = _epochs(
-            sum(sizes), _key(seed, name) if shuffle else None, num_epochs, start
-        )
-        ends = tf.constant(np.cumsum(sizes), tf.int64)
-        begins = tf.constant(np.cumsum([0, *sizes]), tf.int64)
-        return joined.map(lambda place: _component_of(place, begins, ends))
-    streams = [
-        _epochs(
-            component.size, _key(seed, component.name) if shuffle else None, None, 0
-        ).map(lambda place, which=which: (tf.constant(which, tf.int64), place))
-        for which, component in enumerate(components)
-    ]
+        key = _key(seed, name) if shuffle else None
+        return _epochs(sum(sizes), key, num_epochs, start)
+    streams = []
+    for component, begin in zip(components, np.cumsum([0, *sizes[:-1]]), strict=True):
+        key = _key(seed, component.name) if shuffle else None
+        stream = _epochs(component.size, key, None, 0)
+        streams.append(stream.map(lambda place, begin=begin: place + begin))
     rates = np.array([component.rate for component in components], np.float64)
     choices = _choices(rates / rates.sum(), _key(seed, "mixing"))
     return tf.data.Dataset.choose_from_datasets(streams, choices).skip(start)
@@ -98,13 +93,6 @@ def _choices(shares: np.ndarray, key: int) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(chosen)
 
     return tf.data.Dataset.range(_FOREVER).flat_map(block)
-
-
-def _component_of(
-    place: tf.Tensor, begins: tf.Tensor, ends: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    which = tf.searchsorted(ends, place[None], side="right", out_type=tf.int64)[0]
-    return which, place - tf.gather(begins, which)
 
 
 def _key(seed: int, purpose: str) -> int:

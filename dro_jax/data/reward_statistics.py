@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+_BINS = 30
+_MOST_VALUES = 12
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -35,6 +37,30 @@ class Summary:
             max=float(np.max(values)),
             quantiles=tuple(zip(QUANTILES, map(float, levels), strict=True)),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Histogram:
+    """Counts of rewards: by value where there are few, as of thumbs; else by bin.
+
+    Attributes:
+      counts: K counts.
+      values: the K values, where there are few; else None.
+      edges: the K + 1 edges of bins of one width; else None.
+    """
+
+    counts: tuple[int, ...]
+    values: tuple[float, ...] | None = None
+    edges: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, rewards: np.ndarray) -> "Histogram":
+        """From rewards ``[N]``."""
+        values, counts = np.unique(rewards, return_counts=True)
+        if len(values) <= _MOST_VALUES:
+            return cls(tuple(counts.tolist()), values=tuple(values.tolist()))
+        counts, edges = np.histogram(rewards.astype(np.float64), bins=_BINS)
+        return cls(tuple(counts.tolist()), edges=tuple(edges.tolist()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,14 +40,17 @@ class Normalize:
     def fit(self, rewards: np.ndarray) -> Function:
         """Raises DataError where all rewards are equal."""
         mean, std = float(np.mean(rewards)), float(np.std(rewards))
-        # Rounding leaves a tiny spread where all rewards are one number.
-        if std <= 1e-12 * max(1.0, abs(mean)):
+        # Rounding can leave a tiny std where all rewards are one number.
+        if np.ptp(rewards) == 0 or std == 0:
             raise DataError(
                 f"the {rewards.size:,} rewards of the train split are all {mean:g}, so "
                 "reward_transform 'normalize' would divide by zero, and there is "
                 "nothing to learn from them: check reward_field and reward_kind"
             )
         return lambda values: (values - mean) / std
+
+    def __str__(self) -> str:
+        return "normalize"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +61,9 @@ class Sigmoid:
 
     def fit(self, rewards: np.ndarray) -> Function:
         return lambda values: 0.5 * (1.0 + np.tanh(0.5 * values))
+
+    def __str__(self) -> str:
+        return "sigmoid"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +83,9 @@ class Clip:
 
     def fit(self, rewards: np.ndarray) -> Function:
         return lambda values: np.clip(values, self.low, self.high)
+
+    def __str__(self) -> str:
+        return f"clip({self.low:g}, {self.high:g})"
 
 
 TransformLike = str | RewardTransform | Sequence[str | RewardTransform]
@@ -122,7 +131,8 @@ def transform_chain(spec: TransformLike) -> TransformChain:
     Raises:
       ConfigError: an unknown name.
     """
-    parts = [spec] if isinstance(spec, str) or hasattr(spec, "fit") else list(spec)
+    several = isinstance(spec, list | tuple)
+    parts = list(spec) if several else [spec]
     chain = tuple(_transform(part) for part in parts if part != "none")
     return TransformChain(chain)
 

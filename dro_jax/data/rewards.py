@@ -11,10 +11,12 @@ from dro_jax.data.templates import describe_type
 from dro_jax.errors import ConfigError
 
 _UP = frozenset(
-    "up thumbs_up thumbsup yes y true good like liked positive 👍 +1 1 +".split()
+    ("1", "+1", "+", "👍", "up", "thumbs_up", "thumbsup", "yes", "y", "true")
+    + ("good", "like", "liked", "positive")
 )
 _DOWN = frozenset(
-    "down thumbs_down thumbsdown no n false bad dislike disliked negative 👎 -1 0 -".split()
+    ("0", "-1", "-", "👎", "down", "thumbs_down", "thumbsdown", "no", "n", "false")
+    + ("bad", "dislike", "disliked", "negative")
 )
 _EMOJI_MODIFIERS = dict.fromkeys([0xFE0F, *range(0x1F3FB, 0x1F400)])
 _FLOAT32_MAX = float(np.finfo(np.float32).max)

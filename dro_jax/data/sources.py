@@ -159,7 +159,7 @@ class SeqioSource(RecordSource):
         )
 
 
-def TfdsSource(  # noqa: N802
+def TfdsSource(
     tfds_name: str,
     splits: Mapping[str, str] | Sequence[str] | None = None,
     *,
@@ -185,6 +185,9 @@ def TfdsSource(  # noqa: N802
 
 class ExpandedSource(RecordSource):
     """Several records from each stored object, distributed over splits.
+
+    An object that cannot be read or expanded counts as a bad record of every split that
+    is made from its stored split.
 
     Args:
       source: yields the stored objects.
@@ -257,7 +260,8 @@ def _parse_line(line: bytes) -> dict[str, Any]:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecordProblem(
-            "not_json", f"the line is not JSON ({error}): it begins {text.strip()[:40]!r}"
+            "not_json",
+            f"the line is not JSON ({error}): it begins {text.strip()[:40]!r}",
         ) from error
     if not isinstance(value, dict):
         raise RecordProblem(

@@ -14,7 +14,6 @@ from dro_jax.data.preprocessing import (
     LEFT,
     RIGHT,
     check_side,
-    encode_example,
     encode_feedback,
 )
 from dro_jax.data.record_format import RecordFormat
@@ -23,7 +22,7 @@ from dro_jax.data.reward_statistics import RewardStatistics
 from dro_jax.data.reward_transforms import TransformLike, transform_chain
 from dro_jax.data.rewards import reward_kind as make_reward_kind
 from dro_jax.data.sources import RecordSource, as_record_source
-from dro_jax.data.vocabularies import check_vocabulary, resolve_vocabulary
+from dro_jax.data.vocabularies import resolve_vocabulary
 from dro_jax.errors import ConfigError, DataError
 
 RewardFn = Callable[[str, str], float]
@@ -85,18 +84,10 @@ class FeedbackTask(seqio.Task):
         loaded = self.source.load(split)
         return loaded.identities[loaded.position(index)]
 
-    def encoder(
-        self, lengths: dict[str, int] | None
-    ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """The task's preprocessing as a function of one example of its source."""
-        check_vocabulary(self.vocabulary)
-        return functools.partial(
-            encode_example,
-            vocabulary=self.vocabulary,
-            lengths=lengths,
-            prompt_truncation=self._truncation[0],
-            response_truncation=self._truncation[1],
-        )
+    @property
+    def truncation(self) -> tuple[str, str]:
+        """The sides that are cut from prompts and from responses."""
+        return self._truncation
 
 
 def register_feedback_task(

@@ -1,8 +1,10 @@
 """Vocabularies by name or path, checked for what T5 takes for granted."""
 
 import os
+from typing import NamedTuple
 
 import seqio
+import tensorflow as tf
 
 from dro_jax.errors import ConfigError, DataError
 
@@ -33,9 +35,7 @@ def resolve_vocabulary(
     if vocabulary == BYTE:
         return seqio.ByteVocabulary(extra_ids=extra_ids)
     if isinstance(vocabulary, str | os.PathLike):
-        return seqio.SentencePieceVocabulary(
-            os.fspath(vocabulary), extra_ids=extra_ids
-        )
+        return seqio.SentencePieceVocabulary(os.fspath(vocabulary), extra_ids=extra_ids)
     raise ConfigError(
         "vocabulary must be 'byte', the path of a SentencePiece model or a "
         f"seqio.Vocabulary, not {type(vocabulary).__name__}"
@@ -64,6 +64,44 @@ def check_vocabulary(vocabulary: seqio.Vocabulary) -> None:
             "it for padding and would leave that token out: train the SentencePiece "
             "model with pad_id=0, eos_id=1, unk_id=2, as T5's"
         )
+
+
+class FlatTokens(NamedTuple):
+    """Tokens of B texts, end to end.
+
+    Attributes:
+      values: int32 ``[sum of lengths]``.
+      lengths: int32 ``[B]``.
+    """
+
+    values: tf.Tensor
+    lengths: tf.Tensor
+
+
+def encode_texts(vocabulary: seqio.Vocabulary, texts: tf.Tensor) -> FlatTokens:
+    """Tokens of many texts by TensorFlow operations, without an end-of-text token.
+
+    Args:
+      vocabulary: any.
+      texts: ``[B]``.
+    """
+    if type(vocabulary) is seqio.ByteVocabulary:
+        (zero_byte,) = vocabulary.encode("\0")
+        joined = tf.io.decode_raw(tf.strings.reduce_join(texts), tf.uint8)
+        return FlatTokens(
+            tf.cast(joined, tf.int32) + zero_byte, tf.strings.length(texts)
+        )
+    if type(vocabulary) is seqio.SentencePieceVocabulary:
+        ragged = vocabulary.encode_tf(texts)
+    else:
+        ragged = tf.map_fn(
+            lambda text: tf.cast(vocabulary.encode_tf(text), tf.int32),
+            texts,
+            fn_output_signature=tf.RaggedTensorSpec([None], tf.int32),
+        )
+    return FlatTokens(
+        tf.cast(ragged.values, tf.int32), tf.cast(ragged.row_lengths(), tf.int32)
+    )
 
 
 def describe_vocabulary(vocabulary: seqio.Vocabulary) -> str:

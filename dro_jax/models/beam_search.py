@@ -138,9 +138,9 @@ def _search(
         cache, logits = decode_step(state.cache, state.last_token.reshape(-1))
         candidates, parents, tokens = _extend(state.live, logits, state.step)
         ended = tokens == eos_id
+        alive = jnp.where(ended, -jnp.inf, candidates.logprobs)
         live, index = _best(
-            candidates._replace(scores=jnp.where(ended, -jnp.inf, candidates.logprobs)),
-            num_beams,
+            candidates._replace(logprobs=alive, scores=alive), num_beams
         )
         ranked = candidates.logprobs / brevity_penalty(state.step + 1, alpha)
         newly = candidates._replace(scores=jnp.where(ended, ranked, -jnp.inf))
@@ -169,7 +169,8 @@ def _search(
     )
     final = jax.lax.while_loop(can_improve, advance, initial)
     best = _finished_then_live(final.finished, final.live)
-    tokens = jnp.where(present[:, None, None], best.tokens, PAD_ID)
+    filled = present[:, None] & (best.scores > -jnp.inf)
+    tokens = jnp.where(filled[:, :, None], best.tokens, PAD_ID)
     return Decoded(
         tokens=tokens,
         logprobs=jnp.where(present[:, None], best.logprobs, 0.0),
@@ -205,7 +206,8 @@ def beam_search(
 
     Returns:
       The responses, best first: those that ended, by score, then those cut off at T,
-      whose score is their log-probability without penalty, as T5X's.
+      whose score is their log-probability without penalty, as T5X's. Should there be
+      fewer responses than beams, the last ones are empty, with a score of −∞.
 
     Raises:
       ConfigError: an option is out of its range.

@@ -72,9 +72,9 @@ def log_ratios_at_start(
 
 
 def _norms(grads: Params) -> metrics_lib.Metrics:
-    norms = {"grad_norm": optax.global_norm(grads)}
+    norms = {"grad_norm": optax.tree.norm(grads)}
     if VALUE in grads:
         policy = FeedbackModel.policy_params(grads)
-        norms["grad_norm/policy"] = optax.global_norm(policy)
-        norms["grad_norm/value"] = optax.global_norm(grads[VALUE])
+        norms["grad_norm/policy"] = optax.tree.norm(policy)
+        norms["grad_norm/value"] = optax.tree.norm(grads[VALUE])
     return {name: metrics_lib.Mean(norm, 1.0) for name, norm in norms.items()}

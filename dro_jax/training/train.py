@@ -104,14 +104,11 @@ def train(
 def starting_params(
     model: FeedbackModel, path: str | None, key: jax.Array, example: dict
 ) -> Params:
-    """Random parameters, filled from the checkpoint at `path` where one is given."""
-    params = jax.jit(lambda key: model.init(key, example)[0])(key)
+    """Random parameters, or those of the checkpoint at `path`."""
     if path is None:
-        return params
-    return jax.device_put(
-        initialization.initial_params(
-            checkpoints.load_params(path), jax.device_get(params), str(path)
-        )
+        return initialization.random_params(model, key, example)
+    return initialization.pretrained_params(
+        model, checkpoints.load_params(path), key, example, str(path)
     )
 
 

@@ -2,8 +2,9 @@
 
     python -m tasks.support_desk.generate --output_dir tasks/support_desk
 
-writes ``train.jsonl.gz``, ``validation.jsonl.gz`` (order numbers that the train split
-never shows) and the SentencePiece model ``support_desk.model``. A record has the fields
+writes ``train.jsonl.gz``, ``validation.jsonl.gz`` (customers, pairs of a name and an
+order number, that the train split never shows) and the SentencePiece model
+``support_desk.model``. A record has the fields
 ``prompt``, ``response`` and ``thumb`` ("up" or "down", drawn from a Bernoulli law:
 P(up) = sigmoid(6 (satisfaction - 0.5)), so a good reply is at times thumbed down).
 
@@ -27,16 +28,16 @@ from tasks.support_desk.reward import satisfaction
 
 NUM_TRAIN = 14_000
 NUM_VALIDATION = 500
-MAX_REPLY_LENGTH = 32  # pieces, EOS included; what is over costs filler sentences
+MAX_REPLY_LENGTH = 24  # pieces, EOS included; what is over costs filler sentences
 VOCABULARY_SIZE = 256
-VALIDATION_NUMBER_SHARE = 0.1
+VALIDATION_CUSTOMER_SHARE = 0.1
 THUMB_SLOPE = 6.0
 THUMB_MIDDLE = 0.5
 
 CURT_SHARE = 0.05
 CUT_SHARE = 0.04
-GREETING_SHARES = {"right": 0.62, "wrong": 0.20, "plain": 0.09, "none": 0.09}
-NUMBER_SHARES = {"right": 0.62, "wrong": 0.20, "none": 0.18}
+GREETING_SHARES = {"right": 0.64, "wrong": 0.18, "plain": 0.09, "none": 0.09}
+NUMBER_SHARES = {"right": 0.64, "wrong": 0.18, "none": 0.18}
 STEP_SHARES = {"fitting": 0.42, "other": 0.16, "vague": 0.20, "none": 0.22}
 FILLER_SHARES = {"0": 0.62, "1": 0.28, "2": 0.10}
 APOLOGY_SHARE = 0.5
@@ -57,11 +58,11 @@ def generate_records(split: str, seed: int, limit: int | None = None) -> list[di
     """
     count = {"train": NUM_TRAIN, "validation": NUM_VALIDATION}[split]
     rng = random.Random(f"support desk {split} {seed}")
-    numbers = split_numbers(split, seed)
+    customers = split_customers(split, seed)
     records, seen = [], set()
     while len(records) < (count if limit is None else min(limit, count)):
-        prompt, request = _write_prompt(rng, numbers)
-        response = _write_reply(rng, request, numbers)
+        prompt, request = _write_prompt(rng, customers)
+        response = _write_reply(rng, request)
         thumb = _draw_thumb(rng, satisfaction(prompt, response))
         if prompt not in seen:
             seen.add(prompt)
@@ -69,11 +70,15 @@ def generate_records(split: str, seed: int, limit: int | None = None) -> list[di
     return records
 
 
-def split_numbers(split: str, seed: int) -> tuple[int, ...]:
-    """Order numbers of a split; train and validation share none."""
-    rng = random.Random(f"support desk numbers {seed}")
-    held_out = {n for n in language.NUMBERS if rng.random() < VALIDATION_NUMBER_SHARE}
-    return tuple(n for n in language.NUMBERS if (n in held_out) == (split != "train"))
+def split_customers(split: str, seed: int) -> tuple[tuple[str, str], ...]:
+    """Pairs (name, order number) of a split; train and validation share none."""
+    rng = random.Random(f"support desk customers {seed}")
+    customers = [(name, n) for name in language.NAMES for n in language.NUMBERS]
+    held_out = [rng.random() < VALIDATION_CUSTOMER_SHARE for _ in customers]
+    wanted = split != "train"
+    return tuple(
+        c for c, held in zip(customers, held_out, strict=True) if held == wanted
+    )
 
 
 def thumb_up_probability(score: float) -> float:
@@ -104,7 +109,7 @@ def train_vocabulary(records: Sequence[dict]) -> bytes:
     texts = [record[field] for record in records for field in ("prompt", "response")]
     # Unigram training seeds pieces with substrings that several *distinct* words share,
     # so in a small language most words would be broken up unless they are given.
-    words = sorted(set(re.findall(r"[A-Za-z]+|#", " ".join(texts))))
+    words = sorted(set(re.findall(r"[A-Za-z]+", " ".join(texts))))
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
@@ -113,7 +118,7 @@ def train_vocabulary(records: Sequence[dict]) -> bytes:
         vocab_size=VOCABULARY_SIZE,
         hard_vocab_limit=False,
         user_defined_symbols=["\u2581" + word for word in words],
-        required_chars=string.ascii_letters + "'!#",
+        required_chars=string.ascii_letters + "'!",
         normalization_rule_name="identity",
         split_digits=True,
         pad_id=0,
@@ -127,15 +132,11 @@ def train_vocabulary(records: Sequence[dict]) -> bytes:
 
 
 def _write_prompt(
-    rng: random.Random, numbers: Sequence[int]
+    rng: random.Random, customers: Sequence[tuple[str, str]]
 ) -> tuple[str, dict[str, str]]:
+    name, number = _pick(rng, customers)
     problem = _pick(rng, tuple(language.PROBLEMS))
-    request = {
-        "name": _pick(rng, language.NAMES),
-        "number": str(_pick(rng, numbers)),
-        "item": _pick(rng, language.ITEMS),
-        "problem": problem,
-    }
+    request = {"name": name, "number": number, "problem": problem}
     parts = (
         _pick(rng, language.INTRODUCTIONS),
         _pick(rng, language.PROBLEMS[problem]),
@@ -144,14 +145,12 @@ def _write_prompt(
     return " ".join(filter(None, parts)).format(**request), request
 
 
-def _write_reply(
-    rng: random.Random, request: dict[str, str], numbers: Sequence[int]
-) -> str:
+def _write_reply(rng: random.Random, request: dict[str, str]) -> str:
     if rng.random() < CURT_SHARE:
         return _pick(rng, language.CURT)
     opening = [
         _greeting(rng, request["name"]),
-        _apology_and_number(rng, request["number"], numbers),
+        _apology_and_number(rng, request["number"]),
     ]
     fillers = _fillers(rng)
     ending = [
@@ -180,15 +179,13 @@ def _greeting(rng: random.Random, name: str) -> str:
     return _pick(rng, language.NAMED_GREETINGS).format(name=name)
 
 
-def _apology_and_number(
-    rng: random.Random, number: str, numbers: Sequence[int]
-) -> str:
+def _apology_and_number(rng: random.Random, number: str) -> str:
     kind = _draw(rng, NUMBER_SHARES)
     apologises = rng.random() < APOLOGY_SHARE
     if kind == "none":
         return _pick(rng, language.PLAIN_APOLOGIES) if apologises else ""
     if kind == "wrong":
-        number = str(_pick(rng, [n for n in numbers if str(n) != number]))
+        number = _pick(rng, [other for other in language.NUMBERS if other != number])
     pool = language.NUMBERED_APOLOGIES if apologises else language.REFERENCES
     return _pick(rng, pool).format(number=number)
 
@@ -205,13 +202,11 @@ def _step(rng: random.Random, problem: str) -> str:
 
 
 def _fillers(rng: random.Random) -> list[str]:
-    return [
-        _pick(rng, language.FILLERS) for _ in range(int(_draw(rng, FILLER_SHARES)))
-    ]
+    return [_pick(rng, language.FILLERS) for _ in range(int(_draw(rng, FILLER_SHARES)))]
 
 
 def _count_pieces(sentences: Iterable[str]) -> int:
-    return len(re.findall(r"[A-Za-z]+|[0-9#.,]", " ".join(sentences)))
+    return len(re.findall(r"[A-Za-z]+|[0-9.,]", " ".join(sentences)))
 
 
 def _draw_thumb(rng: random.Random, score: float) -> str:

@@ -14,37 +14,21 @@ NAMES = (
     "Jonas", "Kofi", "Lena", "Luca", "Maja", "Marco", "Mina", "Nadia", "Nils", "Omar",
     "Paula", "Pedro", "Rosa", "Sami", "Tara", "Tomas", "Uma", "Vera", "Yusuf", "Zoe",
 )  # fmt: skip
-NUMBERS = tuple(range(100, 1000))
-ITEMS = ("lamp", "chair", "kettle", "jacket", "phone", "clock")
+# A and I are words of their own; O and Q look like zero.
+NUMBERS = tuple(
+    f"{letter}{digit}" for letter in "BCDEFGHJKLMNPRSTUVWXYZ" for digit in range(10)
+)
 
-INTRODUCTIONS = ("Hi, {name} here.", "Hello, this is {name}.", "My name is {name}.")
-PLEAS = ("", "Please help.", "Thank you.")
+INTRODUCTIONS = ("{name} here.", "I am {name}.", "Hi, {name} here.")
+PLEAS = ("", "Please help.")
 
 PROBLEMS = {
-    "late": (
-        "Where is order #{number}?",
-        "Order #{number} is a week late.",
-    ),
-    "broken": (
-        "The {item} in order #{number} is broken.",
-        "Order #{number} came with a broken {item}.",
-    ),
-    "wrong": (
-        "I got the wrong {item} in order #{number}.",
-        "Order #{number} came with the wrong {item}.",
-    ),
-    "refund": (
-        "I want my money back for order #{number}.",
-        "Please refund order #{number}.",
-    ),
-    "cancel": (
-        "Please cancel order #{number}.",
-        "I no longer want order #{number}.",
-    ),
-    "address": (
-        "Order #{number} needs a new address.",
-        "Please send order #{number} to my new address.",
-    ),
+    "late": ("Where is order {number}?", "Order {number} is late."),
+    "broken": ("Order {number} is broken.", "Order {number} came in pieces."),
+    "wrong": ("Order {number} is not mine.", "Order {number} is the wrong one."),
+    "refund": ("Please refund order {number}.", "Order {number}: I want my money."),
+    "cancel": ("Please cancel order {number}.", "Order {number} must not ship."),
+    "address": ("Order {number} needs a new address.", "I moved, see order {number}."),
 }
 
 
@@ -64,30 +48,27 @@ class Role(enum.Enum):
 
 NAMED_GREETINGS = ("Hi {name},", "Hello {name},", "Dear {name},")
 PLAIN_GREETINGS = ("Hi,", "Hello,")
-NUMBERED_APOLOGIES = (
-    "I am sorry about order #{number}.",
-    "My apologies for order #{number}.",
-)
-PLAIN_APOLOGIES = ("I am sorry about this.", "Sorry for the trouble.")
-REFERENCES = ("This is about order #{number}.", "I see order #{number}.")
+NUMBERED_APOLOGIES = ("Sorry about {number}.", "My apologies for {number}.")
+PLAIN_APOLOGIES = ("I am sorry.", "My apologies.")
+REFERENCES = ("This is about {number}.", "I see {number}.")
 STEPS = {
-    "late": ("Your parcel comes tomorrow.", "The driver will call you today."),
-    "broken": ("A new one ships today.", "We will repair it for free."),
-    "wrong": ("The right one ships today.", "We will swap it for free."),
-    "refund": ("Your money comes back today.", "The refund is on its way."),
-    "cancel": ("The order is stopped.", "It is cancelled for free."),
-    "address": ("The new address is saved.", "I changed the label for you."),
+    "late": ("Your parcel comes tomorrow.", "The driver will call you."),
+    "broken": ("A new one ships today.", "We will repair it."),
+    "wrong": ("The right one ships today.", "We will swap it."),
+    "refund": ("Your money comes back.", "The refund is made."),
+    "cancel": ("The order is stopped.", "It is cancelled."),
+    "address": ("The new address is saved.", "I changed the label."),
 }
-VAGUE_STEPS = ("We will look into it.", "Someone will check this.")
+VAGUE_STEPS = ("We will look into it.", "Someone will check.")
 FILLERS = (
     "We are a busy shop.",
-    "Many people write to us.",
+    "Many people write.",
     "It is raining here.",
     "Our team likes parcels.",
 )
-RUDE = ("That is not our fault.", "Please stop writing.", "Read the rules.")
+RUDE = ("Not our fault.", "Stop writing.", "Read the rules.")
 CURT = ("Noted.", "Okay.")
-CLOSINGS = ("Kind regards.", "Have a nice day.")
+CLOSINGS = ("Kind regards.", "Take care.")
 
 
 def reply_templates() -> tuple[tuple[str, Role, str | None], ...]:

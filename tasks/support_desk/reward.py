@@ -43,8 +43,7 @@ UNFINISHED_FACTOR = 0.5
 
 _FIELDS = {
     "name": r"(?P<name>[A-Z][a-z]+)",
-    "number": r"(?P<number>[0-9]+)",
-    "item": r"[a-z]+",
+    "number": r"(?P<number>[A-Z][0-9])",
 }
 
 

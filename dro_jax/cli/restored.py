@@ -1,0 +1,80 @@
+"""A trained model rebuilt from its folder, for the commands that use one."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dro_jax.cli import gin_setup
+from dro_jax.data.dataset import import_modules
+from dro_jax.data.tasks import FeedbackTask, feedback_task
+from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.models.model import FeedbackModel, Params
+from dro_jax.training import checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a model folder holds.
+
+    Attributes:
+      model: network, value estimate and objective.
+      params: the parameters of one checkpoint.
+      task: the feedback task it was trained on: vocabulary, templates, truncation.
+      lengths: the task feature lengths it was trained with.
+    """
+
+    model: FeedbackModel
+    params: Params
+    task: FeedbackTask
+    lengths: Mapping[str, int]
+
+
+def restore(arguments) -> Restored:
+    """The model of `--model_dir`, its gin configuration overridden by the flags.
+
+    Raises:
+      CheckpointError: the folder is missing or holds no checkpoint.
+      ConfigError: its configuration cannot be used.
+    """
+    folder = pathlib.Path(arguments.model_dir)
+    config = folder / "config.gin"
+    if not config.is_file():
+        raise CheckpointError(
+            f"{folder} is no folder of `dro-jax train`: it has no config.gin"
+        )
+    gin_setup.parse(
+        [str(config), *arguments.gin_file],
+        arguments.gin_bindings,
+        arguments.gin_search_paths,
+    )
+    name = f"checkpoint_{arguments.step}" if arguments.step is not None else ""
+    params = checkpoints.load_params(folder / name)
+    import_modules(gin_setup.macro("MIXTURE_OR_TASK_MODULE"))
+    return Restored(
+        model=gin_setup.macro("MODEL"),
+        params=params,
+        task=feedback_task(gin_setup.macro("MIXTURE_OR_TASK_NAME")),
+        lengths=gin_setup.macro("TASK_FEATURE_LENGTHS"),
+    )
+
+
+def write_jsonl(path: str, records: Iterable[Mapping[str, Any]]) -> int:
+    """Write records to a file whole or not at all; returns how many.
+
+    Raises:
+      ConfigError: the folder does not exist.
+    """
+    target = pathlib.Path(path)
+    if not target.absolute().parent.is_dir():
+        raise ConfigError(f"--output {path}: the folder does not exist")
+    partial = target.with_name(target.name + ".partial")
+    count = 0
+    with partial.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            count += 1
+    os.replace(partial, target)
+    return count

@@ -1,0 +1,56 @@
+"""`dro-jax tasks list` and `dro-jax tasks inspect NAME`."""
+
+import json
+import pathlib
+
+from dro_jax.cli import gin_setup
+from dro_jax.data.dataset import import_modules
+from dro_jax.data.inspection import inspect_task, list_tasks
+from dro_jax.errors import ConfigError
+
+SHIPPED = ("tasks.support_desk.task", "tasks.hha")
+
+
+def run(arguments) -> None:
+    """List the registered tasks, or inspect one."""
+    if arguments.gin_file:
+        gin_setup.parse(
+            arguments.gin_file, arguments.gin_bindings, arguments.gin_search_paths
+        )
+        import_modules(gin_setup.macro("MIXTURE_OR_TASK_MODULE"))
+    import_modules([*SHIPPED, *arguments.module])
+    if arguments.action == "list":
+        print(list_tasks())
+    else:
+        _inspect(arguments)
+
+
+def _inspect(arguments) -> None:
+    name = arguments.name
+    if name is None and arguments.gin_file:
+        name = gin_setup.macro("MIXTURE_OR_TASK_NAME")
+    if name is None:
+        raise ConfigError(
+            "`dro-jax tasks inspect` needs a task's name: `dro-jax tasks list` shows "
+            "those that are registered"
+        )
+    report = inspect_task(
+        name, arguments.split, _lengths(arguments), arguments.examples
+    )
+    print(report.to_text())
+    if arguments.json:
+        text = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+        pathlib.Path(arguments.json).write_text(text + "\n", "utf-8")
+    if arguments.png:
+        report.write_histogram(arguments.png)
+
+
+def _lengths(arguments) -> dict[str, int] | None:
+    given = (arguments.input_length, arguments.target_length)
+    if given == (None, None):
+        if arguments.gin_file:
+            return gin_setup.macro("TASK_FEATURE_LENGTHS")
+        return None
+    if None in given:
+        raise ConfigError("give both --input_length and --target_length, or neither")
+    return {"inputs": given[0], "targets": given[1]}

@@ -1,0 +1,106 @@
+"""Records without feedback: prompts to answer, responses to score."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dro_jax.data.converter import model_features
+from dro_jax.data.preprocessing import encode_batch
+from dro_jax.data.records import RecordProblem
+from dro_jax.data.sources import JsonlSource
+from dro_jax.data.tasks import FeedbackTask
+from dro_jax.data.vocabularies import check_vocabulary
+from dro_jax.errors import DataError
+
+_SPLIT = "input"
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One record of a file, in the texts that the model reads.
+
+    Attributes:
+      fields: the record as it stands in the file.
+      prompt: the prompt template's text.
+      response: the response template's text, or "" where none was asked for.
+    """
+
+    fields: Mapping[str, Any]
+    prompt: str
+    response: str = ""
+
+
+def read_inputs(
+    task: FeedbackTask, path: str | os.PathLike, *, responses: bool
+) -> list[Input]:
+    """Reads a JSONL file with a task's fields, its reward field not needed.
+
+    Args:
+      task: whose field names and templates apply.
+      path: plain or `.gz`.
+      responses: whether records must hold a response.
+
+    Raises:
+      DataError: the file is missing or empty, or a record cannot be used.
+    """
+    source = JsonlSource({_SPLIT: path})
+    record_format = task.source.record_format
+    inputs = []
+    for raw in source.records(_SPLIT):
+        try:
+            if raw.problem is not None:
+                raise raw.problem
+            prompt = record_format.prompt(raw.fields)
+            response = record_format.response(raw.fields) if responses else ""
+        except RecordProblem as problem:
+            raise DataError(
+                f"{raw.identity}: {problem.message}. Correct the record or take it out "
+                "of the file"
+            ) from problem
+        inputs.append(Input(raw.fields, prompt, response))
+    if not inputs:
+        raise DataError(f"{path} holds no records")
+    return inputs
+
+
+def input_batches(
+    task: FeedbackTask,
+    inputs: Sequence[Input],
+    lengths: Mapping[str, int],
+    batch_size: int,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of inputs in their order, as `DatasetConfig.batches` gives records.
+
+    Rewards are 0; the last batch is filled up with rows of `trajectory_weights` 0.
+    """
+    check_vocabulary(task.vocabulary)
+    prompt_truncation, response_truncation = task.truncation
+    for start in range(0, len(inputs), batch_size):
+        chunk = inputs[start : start + batch_size]
+        count = len(chunk)
+        features = encode_batch(
+            {
+                "inputs": tf.constant([item.prompt for item in chunk]),
+                "targets": tf.constant([item.response for item in chunk]),
+                "reward": tf.zeros([count, 1]),
+                "record_id": tf.zeros([count, 2], tf.int32),
+            },
+            task.vocabulary,
+            lengths,
+            prompt_truncation=prompt_truncation,
+            response_truncation=response_truncation,
+        )
+        for name, length in lengths.items():
+            features[name] = features[name].to_tensor(shape=[None, length])
+        yield {
+            name: _fill_up(tensor.numpy(), batch_size)
+            for name, tensor in model_features(features).items()
+        }
+
+
+def _fill_up(rows: np.ndarray, size: int) -> np.ndarray:
+    return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))

@@ -1,0 +1,214 @@
+"""What a task holds, before anything is trained on it."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.inspection_text import report_text
+from dro_jax.data.records import RecordReport
+from dro_jax.data.reward_statistics import Histogram, RewardStatistics
+from dro_jax.data.tasks import FeedbackTask, feedback_task
+from dro_jax.data.vocabularies import (
+    check_vocabulary,
+    describe_vocabulary,
+    encode_texts,
+)
+
+PERCENTILES = (50, 90, 95, 99)
+_TEXTS_AT_ONCE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One record as the model is given it."""
+
+    identity: str
+    prompt: str
+    response: str
+    recorded_reward: float
+    reward: float
+    prompt_tokens: int
+    response_tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """Lengths in tokens, end-of-text included, of one side of a split.
+
+    Attributes:
+      limit: the task feature length that they are held against.
+      percentiles: pairs of (percent, tokens).
+      max: the longest.
+      truncated_share: the share of records that the limit cuts.
+      padding_share: the share of padding in rows of `limit` tokens, without packing.
+    """
+
+    limit: int
+    percentiles: tuple[tuple[int, float], ...]
+    max: int
+    truncated_share: float
+    padding_share: float
+
+    @classmethod
+    def of(cls, lengths: np.ndarray, limit: int) -> "Lengths":
+        """From token counts ``[N]``."""
+        return cls(
+            limit=limit,
+            percentiles=tuple(
+                (p, float(np.percentile(lengths, p))) for p in PERCENTILES
+            ),
+            max=int(lengths.max()),
+            truncated_share=float(np.mean(lengths > limit)),
+            padding_share=float(1.0 - np.mean(np.minimum(lengths, limit)) / limit),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskReport:
+    """Everything that `inspect_task` found.
+
+    Attributes:
+      name: the task's name.
+      split: the split's name.
+      vocabulary: which one, in words.
+      examples: a few records, spread over the split.
+      prompt: token lengths of prompts.
+      response: token lengths of responses.
+      padding_share: the share of padding in prompts and responses together.
+      rewards: figures before and after the transform.
+      histogram: counts of the transformed rewards.
+      records: how many were read and which were dropped.
+    """
+
+    name: str
+    split: str
+    vocabulary: str
+    examples: tuple[Example, ...]
+    prompt: Lengths
+    response: Lengths
+    padding_share: float
+    rewards: RewardStatistics
+    histogram: Histogram
+    records: RecordReport
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        return report_text(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """As values that JSON holds."""
+        values = dataclasses.asdict(self)
+        for side in ("prompt", "response"):
+            values[side]["percentiles"] = {
+                f"p{percent}": tokens for percent, tokens in values[side]["percentiles"]
+            }
+        values["rewards"] = self.rewards.to_json()
+        values["records"] = self.records.to_json()
+        return values
+
+    def write_histogram(self, path: str) -> None:
+        """Draws the rewards as a PNG."""
+        from dro_jax.data.inspection_plot import write_histogram
+
+        write_histogram(self, path)
+
+
+def inspect_task(
+    name: str,
+    split: str = "train",
+    lengths: dict[str, int] | None = None,
+    num_examples: int = 3,
+) -> TaskReport:
+    """Reads a whole split of a registered feedback task and reports on it.
+
+    Args:
+      name: the task's name.
+      split: the split's name.
+      lengths: `inputs` and `targets`, to hold token lengths against; None, those of
+        the longest records.
+      num_examples: how many records to show.
+
+    Raises:
+      ConfigError: there is no such task, or the lengths cannot be used.
+      DataError: the split, a record or the vocabulary cannot be used.
+    """
+    task = feedback_task(name)
+    loaded, rewards = task.source.load(split), task.source.rewards(split)
+    prompt_tokens = _token_counts(task, split, "inputs")
+    response_tokens = _token_counts(task, split, "targets")
+    lengths = lengths or {
+        "inputs": int(prompt_tokens.max()),
+        "targets": int(response_tokens.max()),
+    }
+    DatasetConfig(name, lengths, split=split)
+    prompt = Lengths.of(prompt_tokens, lengths["inputs"])
+    response = Lengths.of(response_tokens, lengths["targets"])
+    shown = np.linspace(0, len(loaded) - 1, min(num_examples, len(loaded))).astype(int)
+    return TaskReport(
+        name=name,
+        split=split,
+        vocabulary=describe_vocabulary(task.vocabulary),
+        examples=tuple(
+            Example(
+                identity=loaded.identities[i],
+                prompt=loaded.prompts[i],
+                response=loaded.responses[i],
+                recorded_reward=float(loaded.rewards[i]),
+                reward=float(rewards[i]),
+                prompt_tokens=int(prompt_tokens[i]),
+                response_tokens=int(response_tokens[i]),
+            )
+            for i in shown
+        ),
+        prompt=prompt,
+        response=response,
+        padding_share=float(
+            np.average(
+                [prompt.padding_share, response.padding_share],
+                weights=[prompt.limit, response.limit],
+            )
+        ),
+        rewards=task.statistics(split),
+        histogram=Histogram.of(rewards),
+        records=loaded.report,
+    )
+
+
+def list_tasks() -> str:
+    """The registered feedback tasks and the mixtures of them; reads no records."""
+    rows = [("task", "splits", "source", "vocabulary")]
+    for name in sorted(seqio.TaskRegistry.names()):
+        task = seqio.TaskRegistry.get(name)
+        if isinstance(task, FeedbackTask):
+            vocabulary = describe_vocabulary(task.vocabulary)
+            rows.append((name, ", ".join(task.splits), str(task.source), vocabulary))
+    for name in sorted(seqio.MixtureRegistry.names()):
+        tasks = seqio.MixtureRegistry.get(name).tasks
+        if all(isinstance(task, FeedbackTask) for task in tasks):
+            parts = " + ".join(task.name for task in tasks)
+            vocabulary = describe_vocabulary(tasks[0].vocabulary)
+            splits = ", ".join(tasks[0].splits)
+            rows.append((name, splits, f"mixture of {parts}", vocabulary))
+    if len(rows) == 1:
+        return "no feedback task is registered: import a module that registers one"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _token_counts(task: FeedbackTask, split: str, feature: str) -> np.ndarray:
+    check_vocabulary(task.vocabulary)
+    texts = tf.data.Dataset.from_tensor_slices(task.source.tensors(split)[feature])
+    counts = texts.batch(_TEXTS_AT_ONCE).map(
+        lambda batch: encode_texts(task.vocabulary, batch).lengths,
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return 1 + np.concatenate(list(counts.as_numpy_iterator()))

@@ -1,0 +1,169 @@
+"""Helpful and Harmless Assistant, in the three formats that it comes in.
+
+- `hha`: single trajectories with a reward model's score.
+- `hha_raw`: Anthropic's published files, pairs of dialogues `chosen` and `rejected` that
+  share all but the last reply. They hold no reward: the chosen reply counts as a thumb
+  up, the rejected as a thumb down.
+- `hha_pro`: the files of the A-LoL and PRO experiments, lists of turns, replies and
+  rewards; every reply becomes a record.
+
+In all of them the prompt is the dialogue so far, its turns tagged `Human:` and
+`Assistant:`, ending in an open `Assistant:`. Some replies are empty; such records are
+dropped, counted and listed. The last two formats come as one file each, which is split
+by prompt: one prompt in ten is for validation, the same ones always.
+
+The data folder is that of the environment variable `DRO_JAX_DATA`, by default
+`../shared/data` seen from the checkout. It is read when a task is used, not before.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dro_jax.data.records import DROP, RecordProblem
+from dro_jax.data.sources import ExpandedSource, JsonlSource
+from dro_jax.data.tasks import register_feedback_task
+
+_CHECKOUT = Path(__file__).resolve().parents[1]
+DATA_DIR = Path(os.environ.get("DRO_JAX_DATA") or _CHECKOUT.parent / "shared" / "data")
+_ADVICE = (
+    "set the environment variable DRO_JAX_DATA to the folder that holds hha/, "
+    "hh_rlhf_raw/ and hha_pro_raw/"
+)
+_LAST_TURN = "\n\nAssistant:"
+_SPEAKERS = {"<|prompter|>": "Human:", "<|assistant|>": "Assistant:"}
+_VALIDATION_SHARE = 10
+
+Fields = Mapping[str, Any]
+
+
+def expand_pair(fields: Fields) -> Iterator[tuple[str, Fields]]:
+    """The two trajectories of a pair of dialogues.
+
+    Raises:
+      RecordProblem: there are no two dialogues that share a prompt.
+    """
+    sides = {side: _split_dialogue(fields, side) for side in ("chosen", "rejected")}
+    if sides["chosen"][0] != sides["rejected"][0]:
+        raise RecordProblem(
+            "prompts_differ",
+            "the chosen and the rejected dialogue differ in the prompt",
+        )
+    for side, (prompt, response) in sides.items():
+        yield side, {"prompt": prompt, "response": response, "reward": side == "chosen"}
+
+
+def expand_lists(fields: Fields) -> Iterator[tuple[str, Fields]]:
+    """One trajectory for each reply of `prefix`, `suffix`, `reward` lists.
+
+    Raises:
+      RecordProblem: they are no lists of one length, or a turn is not as it should be.
+    """
+    columns = [fields.get(name) for name in ("prefix", "suffix", "reward")]
+    if not all(isinstance(column, list) for column in columns):
+        raise RecordProblem(
+            "wrong_type", "'prefix', 'suffix' and 'reward' must all be lists"
+        )
+    if len(set(map(len, columns))) != 1:
+        raise RecordProblem(
+            "unequal_lists",
+            "'prefix', 'suffix' and 'reward' have different lengths, "
+            + ", ".join(str(len(column)) for column in columns),
+        )
+    for number, (turns, response, reward) in enumerate(
+        zip(*columns, strict=True), start=1
+    ):
+        prompt = _dialogue(turns)
+        yield (
+            f"reply {number}",
+            {
+                "prompt": prompt,
+                "response": response,
+                "reward": reward,
+            },
+        )
+
+
+def in_validation(fields: Fields) -> bool:
+    """Whether a record's prompt is one of those for validation, by its hash."""
+    digest = hashlib.sha256(fields["prompt"].encode("utf-8", "replace")).digest()
+    return digest[0] % _VALIDATION_SHARE == 0
+
+
+def in_train(fields: Fields) -> bool:
+    """Whether it is not."""
+    return not in_validation(fields)
+
+
+def _split_dialogue(fields: Fields, side: str) -> tuple[str, str]:
+    dialogue = fields.get(side)
+    if not isinstance(dialogue, str):
+        raise RecordProblem("wrong_type", f"'{side}' is missing or is not text")
+    before, tag, response = dialogue.rpartition(_LAST_TURN)
+    if not tag:
+        raise RecordProblem("no_reply", f"'{side}' holds no turn of the assistant")
+    return before.strip() + tag, response.strip()
+
+
+def _dialogue(turns: Any) -> str:
+    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
+        raise RecordProblem("wrong_type", "a prefix is not a list of texts")
+    tagged = [_tagged(turn) for turn in turns]
+    if not tagged or tagged[-1] != "Assistant:":
+        raise RecordProblem(
+            "no_open_turn", "a prefix does not end in an open turn of the assistant"
+        )
+    return "\n\n".join(tagged)
+
+
+def _tagged(turn: str) -> str:
+    for mark, speaker in _SPEAKERS.items():
+        if turn.startswith(mark):
+            return f"{speaker} {turn.removeprefix(mark).strip()}".rstrip()
+    raise RecordProblem(
+        "unknown_speaker", f"a turn begins {turn[:20]!r}, with no known speaker"
+    )
+
+
+def _register(name: str, source: Any, **kwargs: Any) -> None:
+    register_feedback_task(
+        name,
+        source,
+        vocabulary=DATA_DIR / "hha" / "spm8k.model",
+        on_bad_record=DROP,
+        **kwargs,
+    )
+
+
+def _by_prompt(file: str, expand: Any) -> ExpandedSource:
+    return ExpandedSource(
+        JsonlSource({"all": DATA_DIR / file}, advice=_ADVICE),
+        expand,
+        {"train": ("all", in_train), "validation": ("all", in_validation)},
+    )
+
+
+_register(
+    "hha",
+    JsonlSource(
+        {
+            split: DATA_DIR / "hha" / f"{split}.jsonl.gz"
+            for split in ("train", "validation")
+        },
+        advice=_ADVICE,
+    ),
+    id_field="prompt_id",
+    reward_transform="normalize",
+)
+_register(
+    "hha_raw",
+    _by_prompt("hh_rlhf_raw/harmless-base-test.jsonl.gz", expand_pair),
+    reward_kind="thumbs",
+)
+_register(
+    "hha_pro",
+    _by_prompt("hha_pro_raw/dev-200.jsonl.gz", expand_lists),
+    reward_transform="normalize",
+)

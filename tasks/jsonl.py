@@ -1,0 +1,43 @@
+"""A task from any JSONL file, its settings given by the run that uses it."""
+
+import os
+from typing import Any
+
+from dro_jax.data.sources import JsonlSource, Paths
+from dro_jax.data.tasks import FeedbackTask, register_feedback_task
+from dro_jax.errors import ConfigError
+
+
+def register_jsonl_task(
+    name: str = "jsonl",
+    *,
+    train_path: Paths | None = None,
+    validation_path: Paths | None = None,
+    vocabulary: str | os.PathLike | Any,
+    **settings: Any,
+) -> FeedbackTask:
+    """Registers a feedback task over JSONL files.
+
+    Args:
+      name: the task's name.
+      train_path: one file or several, plain or `.gz`, for the split `train`.
+      validation_path: likewise for `validation`; None, no such split.
+      vocabulary: `byte` or the path of a SentencePiece model.
+      **settings: those of `dro_jax.data.tasks.register_feedback_task`, as
+        `prompt_field`, `reward_kind`, `reward_transform` or `on_bad_record`.
+
+    Raises:
+      ConfigError: a path is missing, a setting cannot be used, or the name is taken.
+    """
+    if not train_path:
+        raise ConfigError(
+            f"task '{name}' has no file to read: set register_jsonl_task.train_path to "
+            "a JSONL file with the fields prompt, response and reward, or name its own "
+            "fields by prompt_field, response_field and reward_field"
+        )
+    files = {"train": train_path}
+    if validation_path:
+        files["validation"] = validation_path
+    return register_feedback_task(
+        name, JsonlSource(files), vocabulary=vocabulary, **settings
+    )

@@ -1,0 +1,185 @@
+"""Every gin file that ships: parsed, built, and taken a step."""
+
+import json
+import math
+import pathlib
+
+import gin
+import jax
+import numpy as np
+import pytest
+
+import gin_configs
+from dro_jax.cli import gin_setup
+from dro_jax.cli.train_command import train_from_gin
+from dro_jax.errors import ConfigError
+from dro_jax.training.metric_writers import read_metrics
+
+FOLDER = pathlib.Path(gin_configs.__file__).parent
+EVERY = sorted(path.relative_to(FOLDER.parent) for path in FOLDER.rglob("*.gin"))
+SMALL = [
+    f"t5_config.T5Config.{name} = {value}"
+    for name, value in {
+        "emb_dim": 16,
+        "num_heads": 2,
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 1,
+        "head_dim": 8,
+        "mlp_dim": 16,
+    }.items()
+]
+# Parameters of the published T5 1.1 checkpoints, in millions (embeddings included).
+PUBLISHED = {
+    "t5_1_1_small": 77,
+    "t5_1_1_base": 248,
+    "t5_1_1_large": 783,
+    "t5_1_1_xl": 2850,
+    "t5_1_1_xxl": 11135,
+    "byt5_small": 300,
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean_gin():
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture
+def feedback(tmp_path):
+    path = tmp_path / "logs.jsonl"
+    records = [
+        {"prompt": f"say {i}", "response": f"{i}", "reward": (-1.0) ** i}
+        for i in range(8)
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def small_run(feedback, model_dir, *bindings):
+    return [
+        f"MODEL_DIR = '{model_dir}'",
+        f"TRAIN_PATH = '{feedback}'",
+        f"VALIDATION_PATH = '{feedback}'",
+        "TRAIN_STEPS = 2",
+        "BATCH_SIZE = 4",
+        "TASK_FEATURE_LENGTHS = {'inputs': 8, 'targets': 4}",
+        *SMALL,
+        *bindings,
+    ]
+
+
+@pytest.mark.parametrize("path", EVERY, ids=str)
+def test_opens_with_what_a_user_must_know(path):
+    head = (FOLDER.parent / path).read_text().split("\n\n")[0]
+    assert all(line.startswith(("#", "from", "include")) for line in head.splitlines())
+    for name in ("Required:", "Command:", "Cost:", "Score:"):
+        assert name in head or path.name == "t5_1_1.gin" and name != "Required:"
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_models_have_their_published_sizes(name):
+    gin_setup.parse(
+        [f"gin_configs/models/{name}.gin", "gin_configs/objectives/nll.gin"], []
+    )
+    model = gin_setup.macro("MODEL")
+    tokens = jax.ShapeDtypeStruct((1, 8), "int32")
+    batch = {
+        "encoder_input_tokens": tokens,
+        "decoder_input_tokens": tokens,
+        "decoder_target_tokens": tokens,
+    }
+    shapes = jax.eval_shape(
+        lambda key, batch: model.init(key, batch)[0], jax.random.key(0), batch
+    )
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    assert count / 1e6 == pytest.approx(PUBLISHED[name], rel=0.01)
+
+
+@pytest.mark.slow
+def test_every_objective_takes_a_step(feedback, tmp_path):
+    common = ["gin_configs/models/tiny.gin", "gin_configs/tasks/jsonl.gin"]
+    run = "gin_configs/runs/train.gin"
+    reference = tmp_path / "nll"
+    names = sorted(path.stem for path in (FOLDER / "objectives").glob("*.gin"))
+    names.remove("nll")
+    for name in ["nll", *names]:
+        start = [] if name == "nll" else [f"INITIAL_CHECKPOINT_PATH = '{reference}'"]
+        train_from_gin(
+            [*common, f"gin_configs/objectives/{name}.gin", run],
+            small_run(feedback, tmp_path / name, *start),
+        )
+        last = read_metrics(tmp_path / name)[-1]
+        assert last["step"] == 2
+        assert np.isfinite(last["loss"])
+        assert np.isfinite(last["eval/loss"])
+
+
+RUNS = ["quickstart_reference", "quickstart_dro_v", "dro_v_paper_large"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_runs_take_a_step(name, feedback, tmp_path):
+    """Each run file with its own settings but for the sizes of model and data."""
+    bindings = [f"MODEL_DIR = '{tmp_path / 'run'}'", "TRAIN_STEPS = 60", *SMALL]
+    bindings += ["EVAL_DATASET = None"]
+    if name == "dro_v_paper_large":
+        bindings = small_run(feedback, tmp_path / "run", "VOCABULARY = 'byte'")
+        bindings += ["WARMUP_STEPS = 1"]
+    steps = 2
+    bindings += [f"train.train.total_steps = {steps}"]
+    if "dro_v" in name:
+        reference = tmp_path / "reference"
+        same = [b for b in bindings if not b.startswith("MODEL_DIR")]
+        nll = ["gin_configs/objectives/nll.gin"]
+        train_from_gin(
+            [f"gin_configs/runs/{name}.gin", *nll],
+            [*same, f"MODEL_DIR = '{reference}'"],
+        )
+        bindings += [f"INITIAL_CHECKPOINT_PATH = '{reference}'"]
+    train_from_gin([f"gin_configs/runs/{name}.gin"], bindings)
+    assert np.isfinite(read_metrics(tmp_path / "run")[-1]["loss"])
+
+
+def test_the_saved_configuration_can_be_parsed_again(feedback, tmp_path):
+    files = [
+        "gin_configs/models/tiny.gin",
+        "gin_configs/objectives/dro_v.gin",
+        "gin_configs/tasks/jsonl.gin",
+        "gin_configs/runs/train.gin",
+    ]
+    gin_setup.parse(files, small_run(feedback, tmp_path, "TAU = 0.25"))
+    saved = tmp_path / "config.gin"
+    saved.write_text(gin.config_str())
+    gin_setup.parse([str(saved)], [])
+    assert gin_setup.macro("MODEL").objective.tau == 0.25
+    assert gin.config_str() == saved.read_text()
+
+
+@pytest.mark.parametrize(
+    ("binding", "message"),
+    [
+        ("BATCHSIZE = 4", "a name that no gin file uses; did you mean BATCH_SIZE?"),
+        ("objectives.DROV.tauu = 1", "doesn't have a parameter named 'tauu'"),
+        ("objectives.DRO_V.tau = 1", "No configurable matching 'objectives.DRO_V'"),
+        ("TAU = (", "gin:"),
+    ],
+)
+def test_unknown_names_are_errors(binding, message, feedback, tmp_path):
+    files = [
+        "gin_configs/models/tiny.gin",
+        "gin_configs/objectives/dro_v.gin",
+        "gin_configs/tasks/jsonl.gin",
+        "gin_configs/runs/train.gin",
+    ]
+    with pytest.raises(ConfigError) as caught:
+        gin_setup.parse(files, [*small_run(feedback, tmp_path), binding])
+    assert message in str(caught.value)
+
+
+def test_missing_settings_are_all_named():
+    with pytest.raises(ConfigError) as caught:
+        gin_setup.parse(["gin_configs/runs/train.gin"], [])
+    for name in ("MODEL_DIR", "TRAIN_STEPS", "TASK_FEATURE_LENGTHS"):
+        assert f"--gin.{name}=…" in str(caught.value)

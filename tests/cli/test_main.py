@@ -1,0 +1,62 @@
+import subprocess
+import sys
+
+import pytest
+
+from dro_jax.cli import main
+from dro_jax.errors import ConfigError
+
+
+def test_help_imports_neither_tensorflow_nor_jax():
+    code = (
+        "import sys, dro_jax.objectives\n"
+        "from dro_jax.cli import main\n"
+        "main.build_parser().format_help()\n"
+        "heavy = {'tensorflow', 'jax', 'seqio', 'gin'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_models_and_training_import_no_tensorflow():
+    code = (
+        "import sys, dro_jax.training.train\n"
+        "heavy = {'tensorflow', 'seqio', 'gin', 'clu'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_gin_flags_become_bindings():
+    assert main.gin_bindings(["--gin.A=1", "--gin.b.C.d='x=y'"]) == [
+        "A = 1",
+        "b.C.d = 'x=y'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [("--steps=3", "is not a flag of this command"), ("--gin.A", "needs a value")],
+)
+def test_other_flags_are_refused(flag, message):
+    with pytest.raises(ConfigError, match=message):
+        main.gin_bindings([flag])
+
+
+def test_an_error_of_the_users_is_one_paragraph_and_status_2(capsys):
+    assert main.main(["train", "--gin_file=/no/such/run.gin"]) == 2
+    shown = capsys.readouterr().err
+    assert "a gin file cannot be found" in shown
+    assert "Traceback" not in shown
+    assert len(shown.strip().splitlines()) == 1
+
+
+def test_a_run_needs_a_run_file(capsys):
+    assert main.main(["train"]) == 2
+    assert "no --gin_file is given" in capsys.readouterr().err

@@ -1,0 +1,45 @@
+"""Feedback in NumPy arrays: what the trainer needs of a data set, without TensorFlow."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayDataset:
+    """Copying with feedback: a response that repeats the prompt is worth 1, else −1."""
+
+    num_records: int = 48
+    batch_size: int = 8
+    num_epochs: int | None = None
+    split: str = "train"
+    seed: int = 0
+    bad_reward: float | None = None
+
+    def one_pass(self):
+        return dataclasses.replace(self, num_epochs=1)
+
+    def batches(self, start_batch=0):
+        rng = np.random.default_rng(self.seed)
+        prompts = rng.integers(2, 40, (self.num_records, 4)).astype(np.int32)
+        copies = rng.random(self.num_records) < 0.5
+        responses = np.where(copies[:, None], prompts, prompts[:, ::-1])
+        rewards = np.where(copies, 1.0, -1.0).astype(np.float32)
+        if self.bad_reward is not None:
+            rewards[13] = self.bad_reward
+        per_epoch = self.num_records // self.batch_size
+        batch = start_batch
+        while self.num_epochs is None or batch < self.num_epochs * per_epoch:
+            first = batch % per_epoch * self.batch_size
+            rows = np.arange(first, first + self.batch_size)
+            yield {
+                "encoder_input_tokens": prompts[rows],
+                "decoder_input_tokens": np.pad(responses[rows], ((0, 0), (1, 0)))[:, :-1],
+                "decoder_target_tokens": responses[rows],
+                "decoder_loss_weights": np.ones((self.batch_size, 4), np.int32),
+                "rewards": rewards[rows][:, None],
+                "trajectory_weights": np.ones((self.batch_size, 1), np.float32),
+                "record_ids": np.stack([7 + 0 * rows, rows], -1)[:, None].astype(np.int32),
+                "truncated": np.zeros((self.batch_size, 1), np.int32),
+            }
+            batch += 1

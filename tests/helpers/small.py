@@ -1,0 +1,76 @@
+"""A small network and batches shared by the model and training tests."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dro_jax.models.t5 import T5Config
+
+NETWORK = T5Config(
+    vocab_size=40,
+    emb_dim=16,
+    num_heads=2,
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+    head_dim=8,
+    mlp_dim=24,
+    mlp_activations=("gelu", "linear"),
+    dropout_rate=0.0,
+)
+
+
+def example(rng, prompt_length, response_length):
+    return {
+        "prompt": rng.integers(2, 40, prompt_length).astype(np.int32),
+        "response": rng.integers(2, 40, response_length).astype(np.int32),
+        "reward": np.float32(rng.normal()),
+    }
+
+
+def examples(seed=0, lengths=((5, 4), (3, 6), (6, 2), (4, 4))):
+    rng = np.random.default_rng(seed)
+    return [example(rng, *pair) for pair in lengths]
+
+
+def pack(rows, *, input_length=12, target_length=12, packed=True):
+    """A batch of the design's contract; `rows` lists the examples of each row."""
+    slots = max(len(row) for row in rows)
+    shape = (len(rows), input_length), (len(rows), target_length)
+    batch = {
+        "encoder_input_tokens": np.zeros(shape[0], np.int32),
+        "encoder_segment_ids": np.zeros(shape[0], np.int32),
+        "decoder_input_tokens": np.zeros(shape[1], np.int32),
+        "decoder_target_tokens": np.zeros(shape[1], np.int32),
+        "decoder_segment_ids": np.zeros(shape[1], np.int32),
+        "rewards": np.zeros((len(rows), slots), np.float32),
+        "trajectory_weights": np.zeros((len(rows), slots), np.float32),
+    }
+    for r, row in enumerate(rows):
+        i = t = 0
+        for s, item in enumerate(row):
+            prompt, response = item["prompt"], item["response"]
+            batch["encoder_input_tokens"][r, i : i + len(prompt)] = prompt
+            batch["encoder_segment_ids"][r, i : i + len(prompt)] = s + 1
+            batch["decoder_target_tokens"][r, t : t + len(response)] = response
+            batch["decoder_input_tokens"][r, t + 1 : t + len(response)] = response[:-1]
+            batch["decoder_segment_ids"][r, t : t + len(response)] = s + 1
+            batch["rewards"][r, s] = item["reward"]
+            batch["trajectory_weights"][r, s] = 1
+            i, t = i + len(prompt), t + len(response)
+    batch["decoder_loss_weights"] = (batch["decoder_target_tokens"] > 0).astype(np.int32)
+    if not packed:
+        del batch["encoder_segment_ids"], batch["decoder_segment_ids"]
+    return {name: jnp.asarray(values) for name, values in batch.items()}
+
+
+def unpacked(items):
+    return pack([[item] for item in items], packed=False)
+
+
+def init(model, batch):
+    """Random parameters; compiled whole, which is much faster than op by op."""
+    return jax.jit(lambda key: model.init(key, batch)[0])(jax.random.key(0))
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]

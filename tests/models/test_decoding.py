@@ -1,0 +1,283 @@
+"""Sampling: golden decodes, parity with scoring, filters, frequencies."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from dro_jax.errors import ConfigError
+from dro_jax.models.decoding import Decoded, sample_token, temperature_sample
+from dro_jax.models.incremental import start_decoding
+from dro_jax.models.t5 import T5, T5Config
+
+STEPS = 16
+TINY = T5Config(
+    vocab_size=8,
+    emb_dim=8,
+    num_heads=2,
+    head_dim=4,
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+    mlp_dim=8,
+)
+TINY_PROMPTS = np.array([[5, 3, 2, 1], [4, 1, 0, 0], [7, 7, 1, 0]], np.int32)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    network = T5(TINY)
+    tokens = np.ones((1, 3), np.int32)
+    variables = jax.jit(network.init)(jax.random.key(3), tokens, tokens, tokens)
+    return network, variables["params"]
+
+
+def score(network, params, prompts, decoded: Decoded):
+    """log π of the decoded tokens, from one teacher-forced pass."""
+    batch, samples, length = decoded.tokens.shape
+    targets = decoded.tokens.reshape(batch * samples, length)
+    inputs = jnp.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+    prompts = jnp.repeat(prompts, samples, axis=0)
+    logits = jax.jit(network.apply)({"params": params}, prompts, inputs, targets)
+    logprobs = jnp.take_along_axis(
+        jax.nn.log_softmax(logits), targets[..., None], axis=-1
+    )[..., 0]
+    return jnp.where(targets > 0, logprobs, 0.0).sum(-1).reshape(batch, samples)
+
+
+def check_layout(decoded, eos_id=1):
+    """Tokens, then EOS if there was room, then padding only; lengths to match."""
+    tokens = np.asarray(decoded.tokens)
+    for index in np.ndindex(tokens.shape[:2]):
+        response, length = tokens[index], decoded.lengths[index]
+        ends = np.flatnonzero(response == eos_id)
+        assert length == (ends[0] + 1 if ends.size else len(response))
+        assert (response[:length] != 0).all()
+        assert (response[length:] == 0).all()
+
+
+@pytest.mark.parametrize("layout", [{}, {"scan_layers": True, "remat_policy": "full"}])
+def test_greedy_is_t5x_greedy(golden, layout):
+    network, params = golden.build(**layout)
+    decoded = temperature_sample(
+        network,
+        params,
+        golden.io["encoder_input_tokens"],
+        jax.random.key(0),
+        max_decode_length=STEPS,
+        temperature=0.0,
+    )
+    np.testing.assert_array_equal(decoded.tokens, golden.io["greedy_decodes"])
+    check_layout(decoded)
+
+
+@pytest.mark.parametrize("layout", [{}, {"scan_layers": True}])
+def test_reported_logprobs_are_what_scoring_computes(golden_1_1, layout):
+    network, params = golden_1_1.build(**layout)
+    prompts = golden_1_1.io["encoder_input_tokens"]
+    decoded = temperature_sample(
+        network,
+        params | {"value": {"kernel": np.ones(3)}},
+        prompts,
+        jax.random.key(0),
+        max_decode_length=STEPS,
+        num_samples=6,
+        temperature=0.8,
+        top_k=200,
+        top_p=0.9,
+    )
+    assert decoded.tokens.shape == (3, 6, STEPS)
+    check_layout(decoded)
+    assert (decoded.lengths < STEPS).any()
+    expected = score(network, params, prompts, decoded)
+    np.testing.assert_allclose(decoded.logprobs, expected, atol=1e-4)
+    np.testing.assert_array_equal(decoded.scores, decoded.logprobs)
+
+
+def test_bfloat16_decodes(golden_1_1):
+    network, params = golden_1_1.build(dtype="bfloat16")
+    prompts = golden_1_1.io["encoder_input_tokens"]
+    decoded = temperature_sample(
+        network, params, prompts, jax.random.key(0), max_decode_length=8
+    )
+    expected = score(network, params, prompts, decoded)
+    assert decoded.logprobs.dtype == jnp.float32
+    np.testing.assert_allclose(decoded.logprobs, expected, atol=0.2)
+
+
+def sample_tiny(tiny, seed=0, prompts=TINY_PROMPTS, **options):
+    options = {"max_decode_length": 6, "num_samples": 4} | options
+    return temperature_sample(*tiny, prompts, jax.random.key(seed), **options)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_the_seed_decides(tiny):
+    assert_equal(sample_tiny(tiny, seed=5), sample_tiny(tiny, seed=5))
+    tokens = sample_tiny(tiny, seed=5).tokens
+    assert (tokens != sample_tiny(tiny, seed=6).tokens).any()
+    assert (tokens[:, 0] != tokens[:, 1]).any()
+
+
+def test_legacy_keys_are_the_same_keys(tiny):
+    found = temperature_sample(
+        *tiny,
+        TINY_PROMPTS,
+        jax.random.PRNGKey(5),
+        max_decode_length=6,
+        num_samples=4,
+    )
+    assert_equal(found, sample_tiny(tiny, seed=5))
+
+
+@pytest.mark.parametrize("filters", [{"top_k": 1}, {"top_p": 1e-6}])
+def test_the_narrowest_filters_are_greedy(tiny, filters):
+    greedy = sample_tiny(tiny, temperature=0.0)
+    found = sample_tiny(tiny, temperature=3.0, **filters)
+    np.testing.assert_array_equal(found.tokens, greedy.tokens)
+    np.testing.assert_allclose(found.logprobs, greedy.logprobs, atol=1e-5)
+
+
+@pytest.mark.parametrize("filters", [{"top_k": 8}, {"top_k": 100}, {"top_p": 1.0}])
+def test_the_widest_filters_change_no_probability(tiny, filters):
+    keys = jax.random.split(jax.random.key(0), 4000)
+    logits = jnp.tile(jnp.array([[0.5, -1.0, 2.0, 0.0]]), (4000, 1))
+    found = sample_token(keys, logits, **filters)
+    frequencies = np.bincount(found, minlength=4) / 4000
+    np.testing.assert_allclose(frequencies, jax.nn.softmax(logits[0]), atol=0.03)
+
+
+def test_other_rows_and_samples_do_not_matter(tiny):
+    whole = sample_tiny(tiny)
+    padded = np.pad(TINY_PROMPTS[:2], ((0, 3), (0, 0)))
+    part = sample_tiny(tiny, prompts=padded, num_samples=2)
+    np.testing.assert_array_equal(part.tokens[:2], whole.tokens[:2, :2])
+    assert (part.tokens[2:] == 0).all()
+    assert (part.lengths[2:] == 0).all()
+    assert (part.logprobs[2:] == 0).all()
+
+
+def exact_first_token(tiny, temperature=1.0, allowed=None):
+    """The distribution of the first token, its candidates renormalised."""
+    network, params = tiny
+    ones = np.ones((3, 1), np.int32)
+    logits = network.apply({"params": params}, TINY_PROMPTS, 0 * ones, ones)[:, 0]
+    probs = np.array(jax.nn.softmax(logits / temperature))
+    probs[:, 0] = 0.0
+    if allowed is not None:
+        for row in probs:
+            row[np.argsort(-row)[allowed(np.sort(row / row.sum())[::-1]) :]] = 0.0
+    return probs / probs.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({}, None),
+        ({"temperature": 0.5}, None),
+        ({"top_k": 3}, lambda probs: 3),
+        ({"top_p": 0.6}, lambda probs: 1 + int((np.cumsum(probs) < 0.6).sum())),
+        (
+            {"top_k": 4, "top_p": 0.5, "temperature": 2.0},
+            lambda probs: 1 + int((np.cumsum(probs / probs[:4].sum()) < 0.5).sum()),
+        ),
+    ],
+)
+def test_frequencies(tiny, options, allowed):
+    count = 4000
+    decoded = sample_tiny(tiny, max_decode_length=1, num_samples=count, **options)
+    expected = exact_first_token(tiny, options.get("temperature", 1.0), allowed)
+    for tokens, probs in zip(decoded.tokens[:, :, 0], expected, strict=True):
+        frequencies = np.bincount(tokens, minlength=8) / count
+        assert (frequencies[probs == 0] == 0).all()
+        # Four standard deviations of the least favourable proportion.
+        np.testing.assert_allclose(frequencies, probs, atol=4 * 0.5 / count**0.5)
+
+
+def uniform(tiny):
+    """The policy whose every token is equally likely: its last norm is zero."""
+    network, params = tiny
+    norm = {"scale": np.zeros(TINY.emb_dim, np.float32)}
+    return network, params | {"decoder": params["decoder"] | {"decoder_norm": norm}}
+
+
+def test_padding_is_never_chosen_but_keeps_its_probability(tiny):
+    decoded = sample_tiny(uniform(tiny), num_samples=50)
+    check_layout(decoded)
+    np.testing.assert_allclose(
+        decoded.logprobs, -np.log(8.0) * np.asarray(decoded.lengths), rtol=1e-5
+    )
+    greedy = sample_tiny(uniform(tiny), temperature=0.0, num_samples=1)
+    np.testing.assert_array_equal(greedy.tokens[:, 0, 0], 1)
+
+
+def test_any_token_can_end_a_response(tiny):
+    decoded = sample_tiny(tiny, num_samples=20, eos_id=5)
+    check_layout(decoded, eos_id=5)
+    assert (decoded.tokens == 5).any()
+
+
+def count_calls(method_name, run, at_run_time=False):
+    calls = []
+
+    def count(method, args, kwargs, context):
+        is_network = isinstance(context.module, T5)
+        if is_network and context.method_name == method_name:
+            if at_run_time:
+                jax.debug.callback(lambda: calls.append(1))
+            else:
+                calls.append(1)
+        return method(*args, **kwargs)
+
+    with nn.intercept_methods(count):
+        jax.block_until_ready(run())
+    jax.effects_barrier()
+    return len(calls)
+
+
+def test_the_loop_ends_with_the_last_response(tiny):
+    # A length that no other test compiles, so that the counter is traced in.
+    responses = []
+
+    def run():
+        responses.append(sample_tiny(uniform(tiny), max_decode_length=61))
+        return responses
+
+    steps = count_calls("logits", run, at_run_time=True)
+    assert steps == responses[0].lengths.max() < 61
+
+
+def test_repeated_calls_do_not_compile_again(tiny):
+    run = lambda **options: sample_tiny(tiny, max_decode_length=5, **options)
+    assert count_calls("encode", lambda: run(top_p=0.3)) == 1
+    again = lambda: run(seed=9, temperature=0.7, top_p=0.5)
+    assert count_calls("encode", again) == 0
+
+
+def test_samples_share_the_keys_of_their_prompt(tiny):
+    network, params = tiny
+    cache, _ = start_decoding(
+        network, params, TINY_PROMPTS, rows_per_prompt=4, max_decode_length=6
+    )
+    layer = cache["decoder"]["layers_0"]
+    shape = lambda name: layer[name]["cached_key"].shape
+    assert shape("encoder_decoder_attention") == (3, 4, 2, 4)
+    assert shape("self_attention") == (12, 6, 2, 4)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"top_k": -1},
+        {"top_p": 1.5},
+        {"num_samples": 0},
+        {"max_decode_length": 0},
+    ],
+)
+def test_bad_options(tiny, option):
+    with pytest.raises(ConfigError, match=next(iter(option))):
+        sample_tiny(tiny, **option)

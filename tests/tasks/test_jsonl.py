@@ -1,0 +1,56 @@
+"""The generic task."""
+
+import json
+
+import pytest
+import seqio
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.errors import ConfigError
+from tasks.jsonl import register_jsonl_task
+
+
+@pytest.fixture
+def path(tmp_path):
+    rows = [{"question": f"q{i}", "response": f"r{i}", "stars": i} for i in range(1, 6)]
+    file = tmp_path / "logs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+@pytest.fixture(autouse=True)
+def _clean_registry():
+    yield
+    seqio.TaskRegistry.remove("jsonl")
+
+
+def test_settings_reach_the_task(path):
+    task = register_jsonl_task(
+        train_path=path,
+        validation_path=[path, path],
+        vocabulary="byte",
+        prompt_field="question",
+        reward_field="stars",
+        reward_kind="likert",
+        likert_range=(1, 5),
+    )
+    assert task.name == "jsonl"
+    config = DatasetConfig("jsonl", {"inputs": 4, "targets": 4}, batch_size=5)
+    (batch,) = config.one_pass().batches()
+    assert batch["rewards"][:, 0].tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0]
+    assert task.num_input_examples("validation") == 10
+
+
+def test_one_file_is_one_split(path):
+    task = register_jsonl_task(
+        train_path=path,
+        vocabulary="byte",
+        prompt_field="question",
+        reward_field="stars",
+    )
+    assert task.splits == ("train",)
+
+
+def test_the_path_is_required():
+    with pytest.raises(ConfigError, match=r"set register_jsonl_task\.train_path"):
+        register_jsonl_task(vocabulary="byte")
