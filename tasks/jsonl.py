@@ -7,6 +7,8 @@ from dro_jax.data.sources import JsonlSource, Paths
 from dro_jax.data.tasks import FeedbackTask, register_feedback_task
 from dro_jax.errors import ConfigError
 
+_registered: dict[str, dict[str, Any]] = {}
+
 
 def register_jsonl_task(
     name: str = "jsonl",
@@ -17,6 +19,8 @@ def register_jsonl_task(
     **settings: Any,
 ) -> FeedbackTask:
     """Registers a feedback task over JSONL files.
+
+    In gin, where a reference is evaluated anew each time, use :func:`jsonl_task`.
 
     Args:
       name: the task's name.
@@ -41,3 +45,24 @@ def register_jsonl_task(
     return register_feedback_task(
         name, JsonlSource(files), vocabulary=vocabulary, **settings
     )
+
+
+def jsonl_task(name: str = "jsonl", **settings: Any) -> str:
+    """The name of a task over JSONL files, registered by the first call.
+
+    Args:
+      name: the task's name.
+      **settings: those of :func:`register_jsonl_task`.
+
+    Raises:
+      ConfigError: as there, or the name was registered with other settings.
+    """
+    if name not in _registered:
+        register_jsonl_task(name, **settings)
+        _registered[name] = settings
+    elif _registered[name] != settings:
+        raise ConfigError(
+            f"task '{name}' was registered with other settings in this process: set "
+            "jsonl_task.name to another name"
+        )
+    return name

@@ -4,16 +4,11 @@ import difflib
 import importlib.util
 import pathlib
 import re
+import tokenize
 
 import gin
 
 from dro_jax.errors import ConfigError
-
-
-@gin.configurable(module="dro_jax.cli")
-def resolve(value):
-    """What a macro stands for; see :func:`macro`."""
-    return value
 
 
 def parse(files: list[str], bindings: list[str], search_paths: str = "") -> None:
@@ -40,7 +35,13 @@ def parse(files: list[str], bindings: list[str], search_paths: str = "") -> None
             "current folder, in --gin_search_paths and among those that dro-jax ships "
             "(gin_configs/…)"
         ) from error
-    except (ValueError, SyntaxError, ImportError, AttributeError) as error:
+    except (
+        AttributeError,
+        ImportError,
+        SyntaxError,
+        ValueError,
+        tokenize.TokenError,
+    ) as error:
         raise ConfigError(f"gin: {_one_line(error)}") from error
     text = gin.config_str()
     _refuse_unused(bindings, text)
@@ -76,11 +77,13 @@ def macro(name: str):
     Raises:
       ConfigError: the macro is not bound.
     """
-    if not re.search(rf"^{name} = ", gin.config_str(), flags=re.MULTILINE):
-        raise ConfigError(f"gin: {name} is not set in the gin files")
-    with gin.unlock_config():
-        gin.parse_config(f"dro_jax.cli.resolve.value = %{name}")
-    return resolve()
+    try:
+        value = gin.query_parameter(f"{name}/gin.macro.value")
+    except ValueError:
+        raise ConfigError(f"gin: {name} is not set in the gin files") from None
+    if isinstance(value, gin.config.ConfigurableReference):
+        return value.scoped_configurable_fn()
+    return value
 
 
 def _shipped_folders() -> list[str]:
@@ -105,7 +108,12 @@ def _refuse_unused(bindings: list[str], text: str) -> None:
 
 
 def _refuse_missing(text: str) -> None:
-    missing = re.findall(r"^(\w+) = %gin\.REQUIRED$", text, flags=re.MULTILINE)
+    bound = dict(re.findall(r"^(\w+) = (.*)$", text, flags=re.MULTILINE))
+    used = set(re.findall(r"%([A-Za-z_]\w*)(?!\.)\b", text))
+    missing = sorted(
+        {name for name, value in bound.items() if value == "%gin.REQUIRED"}
+        | (used - set(bound) - {"gin"})
+    )
     if missing:
         raise ConfigError(
             "required settings are missing: "

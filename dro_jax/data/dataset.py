@@ -96,6 +96,21 @@ class DatasetConfig:
         """Valid records of the split, over all tasks."""
         return sum(task.num_input_examples(self.split) for task, _ in self._shares())
 
+    def facts(self) -> dict[str, dict]:
+        """What a run should keep of its data, by task, as values that JSON holds.
+
+        Returns:
+          For each task `rewards` (figures of this split before and after the
+          transform) and `records` (how many were read, which were dropped and why).
+        """
+        return {
+            task.name: {
+                "rewards": task.statistics(self.split).to_json(),
+                "records": task.record_report(self.split).to_json(),
+            }
+            for task, _ in self._shares()
+        }
+
     def identity(self, record_id: Sequence[int]) -> str:
         """A record of a batch in a person's words.
 
@@ -150,7 +165,7 @@ class DatasetConfig:
         )
         iterator = batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
         # Not a generator: what can be wrong is found now, not at the first batch.
-        return map(self._fill_up, iterator)
+        return (fill_up(batch, self.batch_size) for batch in iterator)
 
     def _reader(self, tasks: Sequence[FeedbackTask]):
         vocabulary = tasks[0].vocabulary
@@ -170,15 +185,6 @@ class DatasetConfig:
             return model_features(features)
 
         return read
-
-    def _fill_up(self, batch: Batch) -> Batch:
-        missing = self.batch_size - len(batch["rewards"])
-        if not missing:
-            return batch
-        return {
-            name: np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
-            for name, rows in batch.items()
-        }
 
     def _shares(self) -> list[tuple[FeedbackTask, float]]:
         """The tasks that have the split, with their mixing rates."""
@@ -206,6 +212,17 @@ class DatasetConfig:
         if name in seqio.TaskRegistry.names():
             return [(as_feedback_task(seqio.TaskRegistry.get(name)), 1.0)]
         raise unknown_name(name, self.module)
+
+
+def fill_up(batch: Batch, batch_size: int) -> Batch:
+    """The batch with rows of zeros, `trajectory_weights` too, up to `batch_size`."""
+    missing = batch_size - len(batch["rewards"])
+    if not missing:
+        return batch
+    return {
+        name: np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
+        for name, rows in batch.items()
+    }
 
 
 def import_modules(modules: str | Sequence[str] | None) -> None:

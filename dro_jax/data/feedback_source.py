@@ -59,6 +59,11 @@ class FeedbackSource(seqio.DataSource):
         self._lock = threading.RLock()
 
     @property
+    def record_format(self) -> RecordFormat:
+        """How records are read: field names, templates, reward kind."""
+        return self._format
+
+    @property
     def splits(self) -> Sequence[str]:
         return self._source.splits
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dro_jax.data.converter import model_features
+from dro_jax.data.dataset import fill_up
 from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.records import RecordProblem
 from dro_jax.data.sources import JsonlSource
@@ -82,7 +83,7 @@ def input_batches(
     for start in range(0, len(inputs), batch_size):
         chunk = inputs[start : start + batch_size]
         count = len(chunk)
-        features = encode_batch(
+        features, _ = encode_batch(
             {
                 "inputs": tf.constant([item.prompt for item in chunk]),
                 "targets": tf.constant([item.response for item in chunk]),
@@ -94,13 +95,5 @@ def input_batches(
             prompt_truncation=prompt_truncation,
             response_truncation=response_truncation,
         )
-        for name, length in lengths.items():
-            features[name] = features[name].to_tensor(shape=[None, length])
-        yield {
-            name: _fill_up(tensor.numpy(), batch_size)
-            for name, tensor in model_features(features).items()
-        }
-
-
-def _fill_up(rows: np.ndarray, size: int) -> np.ndarray:
-    return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+        batch = {n: x.numpy() for n, x in model_features(features).items()}
+        yield fill_up(batch, batch_size)

@@ -62,14 +62,26 @@ class RecordFormat:
         Raises:
           RecordProblem: it holds none that can be trained on.
         """
-        prompt_template, response_template = self._templates
-        values = self._values(fields)
         reward = self.reward_kind.parse(self._required(fields, self.reward_field))
-        return FeedbackRecord(
-            prompt=prompt_template.render(values),
-            response=response_template.render(values),
-            reward=reward,
-        )
+        return FeedbackRecord(self.prompt(fields), self.response(fields), reward)
+
+    def prompt(self, fields: Mapping[str, Any]) -> str:
+        """The model's input; the record needs no response and no reward.
+
+        Raises:
+          RecordProblem: a field of the template is missing or unusable.
+        """
+        template = self._templates[0]
+        return template.render(self._values(fields, template))
+
+    def response(self, fields: Mapping[str, Any]) -> str:
+        """The model's target; the record needs no reward.
+
+        Raises:
+          RecordProblem: a field of the template is missing or unusable.
+        """
+        template = self._templates[1]
+        return template.render(self._values(fields, template))
 
     def identity(self, identity: str, fields: Mapping[str, Any] | None) -> str:
         """The record's place, with the value of `id_field` where it has one."""
@@ -93,8 +105,10 @@ class RecordFormat:
                         f"{', '.join(sorted(fields)) or 'none'}"
                     )
 
-    def _values(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        used = {name for template in self._templates for name in template.fields}
+    def _values(
+        self, fields: Mapping[str, Any], template: Template
+    ) -> dict[str, Any]:
+        used = template.fields
         values = {name: fields[name] for name in used if name in fields}
         for alias, name in (
             ("prompt", self.prompt_field),

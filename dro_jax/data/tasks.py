@@ -26,6 +26,7 @@ from dro_jax.data.vocabularies import resolve_vocabulary
 from dro_jax.errors import ConfigError, DataError
 
 RewardFn = Callable[[str, str], float]
+ResponseFn = Callable[[str], str]
 # Records of small tasks are shuffled whole by seqio too, which caches their order.
 _SHUFFLE_BUFFER_SIZE = 10_000
 
@@ -35,6 +36,7 @@ class FeedbackTask(seqio.Task):
 
     Attributes:
       reward_fn: the true reward of any response, where a program knows it; else None.
+      best_response_fn: a response that no other beats, where a program knows it.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class FeedbackTask(seqio.Task):
         source: FeedbackSource,
         *,
         reward_fn: RewardFn | None = None,
+        best_response_fn: ResponseFn | None = None,
         truncation: tuple[str, str] = (LEFT, RIGHT),
         **kwargs: Any,
     ):
         super().__init__(name=name, source=source, **kwargs)
         self.reward_fn = reward_fn
+        self.best_response_fn = best_response_fn
         self._truncation = truncation
 
     @property
@@ -109,6 +113,7 @@ def register_feedback_task(
     reward_transform: TransformLike = "none",
     on_bad_record: str = ERROR,
     reward_fn: RewardFn | None = None,
+    best_response_fn: ResponseFn | None = None,
     metric_fns: Sequence[Callable[..., Any]] = (),
     postprocess_fn: Callable[..., Any] | None = None,
 ) -> FeedbackTask:
@@ -136,6 +141,7 @@ def register_feedback_task(
         leaves such records out, counts and lists them.
       reward_fn: (prompt, response) to the true reward of any response, where a program
         knows it. It is given the texts as the model reads and writes them.
+      best_response_fn: prompt to a response that no other beats under `reward_fn`.
       metric_fns: seqio metric functions, for `seqio.Evaluator`.
       postprocess_fn: seqio's postprocessing of decoded responses.
 
@@ -181,6 +187,7 @@ def register_feedback_task(
             task_cls=FeedbackTask,
             shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
             reward_fn=reward_fn,
+            best_response_fn=best_response_fn,
             truncation=(prompt_truncation, response_truncation),
         )
     except ValueError as error:

@@ -55,7 +55,7 @@ class FeedbackModel:
             ("input", input_vocabulary),
             ("output", output_vocabulary),
         ):
-            _check_vocabulary(side, vocabulary, network.vocab_size)
+            check_vocabulary(vocabulary, network.vocab_size, side)
         self.network_config = network
         self.objective = objective
         self.value_config = value
@@ -321,7 +321,12 @@ def _value_module(config, policy_config):
     return value_lib.ValueNetwork(trunk)
 
 
-def _check_vocabulary(side, vocabulary, vocab_size):
+def check_vocabulary(vocabulary, vocab_size: int, side: str = "task's") -> None:
+    """Refuse a vocabulary with ids beyond the network's embedding; None passes.
+
+    Raises:
+      ConfigError: it has more pieces than the embedding has rows.
+    """
     if vocabulary is not None and vocabulary.vocab_size > vocab_size:
         raise ConfigError(
             f"the {side} vocabulary has {vocabulary.vocab_size} pieces but "

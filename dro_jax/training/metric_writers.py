@@ -16,7 +16,7 @@ class MetricWriter:
     def __init__(
         self, model_dir: str | pathlib.Path, *, start_step: int, tensorboard: bool
     ):
-        folder = pathlib.Path(model_dir)
+        self._folder = folder = pathlib.Path(model_dir)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         _drop_after(path, start_step)
@@ -40,6 +40,11 @@ class MetricWriter:
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
+
+    def write_facts(self, name: str, facts: dict) -> None:
+        """Write a JSON file of that name beside the metrics."""
+        text = json.dumps(facts, indent=2, ensure_ascii=False)
+        (self._folder / name).write_text(text + "\n", "utf-8")
 
     def close(self) -> None:
         self._file.close()

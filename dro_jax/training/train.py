@@ -8,7 +8,7 @@ import numpy as np
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import ConfigError, TrainingError
-from dro_jax.models.model import VALUE, FeedbackModel, Params
+from dro_jax.models.model import VALUE, FeedbackModel, Params, check_vocabulary
 from dro_jax.training import checkpoints, initialization, step
 from dro_jax.training import state as state_lib
 from dro_jax.training.loop import HostBatch, Loop, Periods
@@ -39,7 +39,8 @@ def train(
     Args:
       model: network, value estimate and objective.
       model_dir: where checkpoints, `metrics.jsonl` and TensorBoard files go.
-      train_dataset_cfg: a `dro_jax.data.dataset.DatasetConfig`.
+      train_dataset_cfg: a `dro_jax.data.dataset.DatasetConfig`, or what offers its
+        `batches`, `one_pass`, `facts`, `vocabulary` and `split`.
       total_steps: the step to stop at, counted from this run's own start.
       optimizer: optimiser and learning rates.
       train_eval_dataset_cfg: held-out data, read whole at each evaluation.
@@ -65,6 +66,7 @@ def train(
         a loss or gradient is not finite.
     """
     _check_reference_settings(model, reference, initial_checkpoint_path)
+    check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     checkpoint_cfg = checkpoint_cfg or checkpoints.CheckpointConfig()
     init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
     example = on_device(next(iter(train_dataset_cfg.batches())))
@@ -77,6 +79,7 @@ def train(
         current = checkpointer.restore(current)
     start = int(current.step)
     writer = MetricWriter(model_dir, start_step=start, tensorboard=tensorboard)
+    writer.write_facts("reward_statistics.json", train_dataset_cfg.facts())
     try:
         train_data = frozen.prepare(train_dataset_cfg)
         if start == 0 and model.objective.needs.reference:

@@ -60,7 +60,9 @@ def test_longer_tokens_than_declared_are_refused():
     }
     examples = tf.data.Dataset.from_generator(lambda: [example], output_signature=specs)
     converted = FeedbackFeatureConverter()(examples, {**lengths, "targets": 2})
-    with pytest.raises(tf.errors.InvalidArgumentError, match="targets.* has length not less"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="targets.* has length not less"
+    ):
         list(converted)
 
 

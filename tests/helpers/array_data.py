@@ -15,9 +15,13 @@ class ArrayDataset:
     split: str = "train"
     seed: int = 0
     bad_reward: float | None = None
+    vocabulary: object | None = None
 
     def one_pass(self):
         return dataclasses.replace(self, num_epochs=1)
+
+    def facts(self):
+        return {"copying": {"records": self.num_records}}
 
     def batches(self, start_batch=0):
         rng = np.random.default_rng(self.seed)

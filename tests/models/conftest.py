@@ -1,13 +1,18 @@
-"""The golden networks of tests/golden/t5x, made by T5X at commit cc342d4."""
+"""The golden networks of tests/golden/t5x (T5X, commit cc342d4), and a tiny one."""
 
 import dataclasses
 import json
 import pathlib
+import sys
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from responses import TINY
 
 from dro_jax.models.layer_stacking import stack_layers
 from dro_jax.models.t5 import T5, T5Config
@@ -73,3 +78,11 @@ def golden(request):
 @pytest.fixture(scope="session")
 def golden_1_1():
     return load_golden("t5_1_1")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    network = T5(TINY)
+    tokens = np.ones((1, 3), np.int32)
+    variables = jax.jit(network.init)(jax.random.key(3), tokens, tokens, tokens)
+    return network, variables["params"]

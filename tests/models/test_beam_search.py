@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from test_decoding import TINY_PROMPTS, check_layout, score, tiny  # noqa: F401
+from responses import TINY_PROMPTS, check_layout, score
 
 from dro_jax.errors import ConfigError
 from dro_jax.models.decoding import beam_search, brevity_penalty, temperature_sample
@@ -65,8 +65,9 @@ def enumerate_responses(network, params, prompt, length):
     return tokens, np.sum(logprobs * (tokens > 0), axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 1.5])
-def test_wide_beams_search_exhaustively(tiny, alpha):  # noqa: F811
+def test_wide_beams_search_exhaustively(tiny, alpha):
     """Twice 126 candidates hold all 6² · 7 of the last step: nothing is missed."""
     network, params = tiny
     decoded = beam_search(
@@ -92,7 +93,7 @@ def test_wide_beams_search_exhaustively(tiny, alpha):  # noqa: F811
             assert decoded.lengths[row, beam] == np.count_nonzero(response)
 
 
-def test_one_beam_is_greedy(tiny):  # noqa: F811
+def test_one_beam_is_greedy(tiny):
     options = {"max_decode_length": 6}
     beam = beam_search(*tiny, TINY_PROMPTS, num_beams=1, alpha=0.0, **options)
     greedy = temperature_sample(
@@ -102,7 +103,7 @@ def test_one_beam_is_greedy(tiny):  # noqa: F811
     np.testing.assert_array_equal(beam.tokens, greedy.tokens)
 
 
-def test_unfinished_beams_fill_the_places_left(tiny):  # noqa: F811
+def test_unfinished_beams_fill_the_places_left(tiny):
     """After one step only EOS has ended; the other places go to live beams."""
     decoded = beam_search(*tiny, TINY_PROMPTS, max_decode_length=1, num_beams=3)
     check_layout(decoded)
@@ -112,7 +113,7 @@ def test_unfinished_beams_fill_the_places_left(tiny):  # noqa: F811
     np.testing.assert_array_equal(decoded.scores, decoded.logprobs)
 
 
-def test_more_beams_than_responses(tiny):  # noqa: F811
+def test_more_beams_than_responses(tiny):
     """One token: EOS and six others exist, the eighth place stays empty."""
     decoded = beam_search(*tiny, TINY_PROMPTS, max_decode_length=1, num_beams=8)
     np.testing.assert_array_equal(
@@ -123,7 +124,7 @@ def test_more_beams_than_responses(tiny):  # noqa: F811
     assert np.isfinite(decoded.scores[:, :-1]).all()
 
 
-def test_rows_without_a_prompt_stay_empty(tiny):  # noqa: F811
+def test_rows_without_a_prompt_stay_empty(tiny):
     options = {"max_decode_length": 4, "num_beams": 2}
     padded = np.pad(TINY_PROMPTS, ((0, 1), (0, 0)))
     decoded = beam_search(*tiny, padded, **options)
@@ -135,7 +136,7 @@ def test_rows_without_a_prompt_stay_empty(tiny):  # noqa: F811
 
 
 @pytest.mark.parametrize("option", ["max_decode_length", "num_beams", "alpha"])
-def test_bad_options(tiny, option):  # noqa: F811
+def test_bad_options(tiny, option):
     options = {"max_decode_length": 4} | {option: -1}
     with pytest.raises(ConfigError, match=option):
         beam_search(*tiny, TINY_PROMPTS, **options)

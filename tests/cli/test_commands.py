@@ -1,0 +1,246 @@
+"""The commands on a model that `dro-jax train` made: one small run serves all tests."""
+
+import json
+
+import gin
+import numpy as np
+import pytest
+
+from dro_jax.cli.main import main
+
+FILES = [
+    f"--gin_file=gin_configs/{path}.gin"
+    for path in ("models/tiny", "objectives/nll", "tasks/jsonl", "runs/train")
+]
+SIZES = {
+    "emb_dim": 16,
+    "num_heads": 2,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 1,
+    "head_dim": 8,
+    "mlp_dim": 16,
+}
+RECORDS = [
+    {"prompt": f"say {word}", "response": word, "reward": float(len(word)), "n": n}
+    for n, word in enumerate(("yes", "no", "maybe", "later", "now", "never"))
+]
+
+
+def write_lines(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def train_flags(model_dir, data, **settings):
+    bindings = {
+        "MODEL_DIR": f"'{model_dir}'",
+        "TRAIN_PATH": f"'{data}'",
+        "jsonl.jsonl_task.name": f"'task_{data.parent.name}_{data.stem}'",
+        "TRAIN_STEPS": 4,
+        "BATCH_SIZE": 4,
+        "LOG_PERIOD": 2,
+        "EVAL_DATASET": None,
+        "TASK_FEATURE_LENGTHS": "{'inputs': 12, 'targets': 8}",
+    }
+    bindings |= {f"t5_config.T5Config.{k}": v for k, v in SIZES.items()}
+    bindings |= settings
+    return [f"--gin.{name}={value}" for name, value in bindings.items()]
+
+
+@pytest.fixture(autouse=True)
+def _clean_gin():
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_lines(tmp_path_factory.mktemp("data") / "logs.jsonl", RECORDS)
+
+
+@pytest.fixture(scope="module")
+def nll_dir(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("nll") / "model"
+    # Enough steps to answer in letters.
+    learn = {
+        "TRAIN_STEPS": 150,
+        "LOG_PERIOD": 50,
+        "OPTIMIZER": "@optimizers.adamw()",
+        "LEARNING_RATE": 0.02,
+        "WARMUP_STEPS": 10,
+    }
+    assert main(["train", *FILES, *train_flags(folder, data, **learn)]) == 0
+    return folder
+
+
+def test_train_writes_what_a_run_needs(nll_dir):
+    names = {path.name for path in nll_dir.iterdir()}
+    assert {"config.gin", "metrics.jsonl", "reward_statistics.json", "checkpoint_150",
+            "tensorboard"} <= names  # fmt: skip
+    facts = json.loads((nll_dir / "reward_statistics.json").read_text())
+    (task,) = facts.values()
+    assert task["records"]["num_kept"] == len(RECORDS)
+    assert task["rewards"]["recorded"]["mean"] == pytest.approx(
+        np.mean([r["reward"] for r in RECORDS])
+    )
+
+
+def command(name, model_dir, source, target, *flags):
+    return main(
+        [name, f"--model_dir={model_dir}", f"--input={source}", f"--output={target}",
+         "--batch_size=4", *flags]
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_what_generate_reports_is_what_score_computes(nll_dir, data, tmp_path):
+    answers, pairs, scored = (tmp_path / n for n in ("a.jsonl", "p.jsonl", "s.jsonl"))
+    flags = ("--num_samples=4", "--temperature=0.3", "--seed=3")
+    assert command("generate", nll_dir, data, answers, *flags) == 0
+    generated = read_lines(answers)
+    assert [record["n"] for record in generated] == list(range(len(RECORDS)))
+    assert all(len(record["responses"]) == 4 for record in generated)
+    # A byte model may also write what is no text; that does not survive as text.
+    samples = [
+        {"prompt": record["prompt"], "sampled": item["logprob"], **item}
+        for record in generated
+        for item in record["responses"]
+        if item["response"].isalpha() and item["response"].isascii()
+    ]
+    assert len(samples) >= 6
+    assert command("score", nll_dir, write_lines(pairs, samples), scored) == 0
+    for record in read_lines(scored):
+        assert record["logprob"] == pytest.approx(record["sampled"], abs=1e-4)
+        assert "value" not in record
+
+
+@pytest.mark.slow
+def test_greedy_and_beam_search(nll_dir, data, tmp_path):
+    greedy, beam = tmp_path / "greedy.jsonl", tmp_path / "beam.jsonl"
+    assert command("generate", nll_dir, data, greedy, "--temperature=0") == 0
+    assert command("generate", nll_dir, data, beam, "--beams=2", "--alpha=0") == 0
+    for one, other in zip(read_lines(greedy), read_lines(beam), strict=True):
+        best = other["responses"][0]["logprob"]
+        assert best >= one["responses"][0]["logprob"] - 1e-4
+
+
+@pytest.mark.slow
+def test_a_dro_v_model_scores_with_values(nll_dir, data, tmp_path):
+    folder, scored = tmp_path / "dro_v", tmp_path / "scored.jsonl"
+    files = [f.replace("objectives/nll", "objectives/dro_v") for f in FILES]
+    start = {"INITIAL_CHECKPOINT_PATH": f"'{nll_dir}'"}
+    assert main(["train", *files, *train_flags(folder, data, **start)]) == 0
+    assert command("score", folder, data, scored) == 0
+    assert all(np.isfinite(record["value"]) for record in read_lines(scored))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--beams=2", "--temperature=0.5"), "beam search does not sample"),
+        (("--beams=2", "--num_samples=3"), "cannot come from 2 beams"),
+        (("--step=99",), "no checkpoint at"),
+    ],
+)
+def test_generate_refuses_what_cannot_work(nll_dir, data, tmp_path, flags, message,
+                                           capsys):  # fmt: skip
+    assert command("generate", nll_dir, data, tmp_path / "out.jsonl", *flags) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"prompt": "say"', "line 2"),
+        ('{"prompt": "say yes"}', "field 'response' is missing"),
+        ('{"prompt": "say yes", "response": " "}', "the response is empty"),
+    ],
+)
+def test_score_names_the_record_it_cannot_use(nll_dir, tmp_path, line, message, capsys):
+    source = tmp_path / "pairs.jsonl"
+    source.write_text(json.dumps(RECORDS[0]) + "\n" + line + "\n")
+    assert command("score", nll_dir, source, tmp_path / "out.jsonl") == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "pairs.jsonl line 2" in shown
+
+
+BAD_LINES = {
+    "not JSON": ("{not json", "is not JSON"),
+    "a missing field": ('{"prompt": "a", "response": "b"}', "'reward' is missing"),
+    "a NaN reward": ('{"prompt": "a", "response": "b", "reward": NaN}', "NaN"),
+    "an empty response": ('{"prompt": "a", "response": "", "reward": 1}', "is empty"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LINES)
+def test_a_bad_record_stops_a_run_by_name_or_is_counted(kind, tmp_path, capsys):
+    line, message = BAD_LINES[kind]
+    data = write_lines(tmp_path / f"{abs(hash(kind))}.jsonl", RECORDS)
+    with data.open("a") as file:
+        file.write(line + "\n")
+    flags = train_flags(tmp_path / "model", data)
+    assert main(["train", *FILES, *flags]) == 2
+    shown = capsys.readouterr().err
+    assert f"{data.name} line 7" in shown
+    assert message in shown
+    assert "Traceback" not in shown
+
+    name = f"'dropping_{data.stem}'"
+    flags = train_flags(
+        tmp_path / "dropped",
+        data,
+        ON_BAD_RECORD="'drop'",
+        TRAIN_STEPS=1,
+        **{"jsonl.jsonl_task.name": name},
+    )
+    assert main(["train", *FILES, *flags]) == 0
+    facts = json.loads((tmp_path / "dropped" / "reward_statistics.json").read_text())
+    (record,) = facts[name.strip("'")]["records"]["dropped"]
+    assert record["identity"].endswith(f"{data.name} line 7")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"BATCHSIZE": 4}, "did you mean BATCH_SIZE?"),
+        ({"VOCAB_SIZE": 64}, "pieces but T5Config.vocab_size is 64"),
+        ({"INITIAL_CHECKPOINT_PATH": "'/no/such'"}, "no checkpoint at /no/such"),
+        ({"VOCABULARY": "'/no/such.model'"}, "/no/such.model"),
+    ],
+)
+def test_bad_settings_are_one_paragraph(settings, message, data, tmp_path, capsys):
+    name = f"'task_{abs(hash(message))}'"
+    flags = train_flags(
+        tmp_path / "model", data, **settings, **{"jsonl.jsonl_task.name": name}
+    )
+    assert main(["train", *FILES, *flags]) == 2
+    shown = capsys.readouterr().err.strip().splitlines()
+    errors = [line for line in shown if line.startswith("dro-jax train: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+def test_tasks_list_and_inspect(capsys, tmp_path):
+    assert main(["tasks", "list"]) == 0
+    listed = capsys.readouterr().out
+    for name in ("support_desk", "hha", "hha_raw", "hha_pro"):
+        assert name in listed
+    report, picture = tmp_path / "report.json", tmp_path / "rewards.png"
+    flags = [f"--json={report}", f"--png={picture}"]
+    gin_file = "--gin_file=gin_configs/tasks/support_desk.gin"
+    assert main(["tasks", "inspect", gin_file, *flags]) == 0
+    shown = capsys.readouterr().out
+    assert "support_desk" in shown
+    assert json.loads(report.read_text())["name"] == "support_desk"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspecting_an_unknown_task_names_near_ones(capsys):
+    assert main(["tasks", "inspect", "suport_desk"]) == 2
+    assert "Near names: support_desk" in capsys.readouterr().err
