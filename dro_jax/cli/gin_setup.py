@@ -28,7 +28,9 @@ def parse(files: list[str], bindings: list[str], search_paths: str = "") -> None
     for folder in [p for p in search_paths.split(",") if p] + _shipped_folders():
         gin.add_config_file_search_path(folder)
     try:
-        gin.parse_config_files_and_bindings(files, bindings, finalize_config=False)
+        gin.parse_config_files_and_bindings(files, [], finalize_config=False)
+        # With the files' imports, so that a flag may name whatever a file may.
+        gin.parse_config([*_imports(), *bindings])
     except OSError as error:
         raise ConfigError(
             f"a gin file cannot be found: {_one_line(error)}. Files are looked up in the "
@@ -84,6 +86,11 @@ def macro(name: str):
     if isinstance(value, gin.config.ConfigurableReference):
         return value.scoped_configurable_fn()
     return value
+
+
+def _imports() -> list[str]:
+    lines = gin.config_str().splitlines()
+    return [line for line in lines if line.startswith(("from ", "import "))]
 
 
 def _shipped_folders() -> list[str]:

@@ -1,9 +1,11 @@
 """The `dro-jax` command. Heavy imports wait until a command runs."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+import tempfile
 
 import dro_jax
 from dro_jax.errors import ConfigError, UserError
@@ -38,19 +40,44 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit status is 0, or 2 for an error of the user's."""
     arguments, rest = build_parser().parse_known_args(argv)
-    # TensorFlow's start-up notes would bury ours; its errors still show.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         arguments.gin_bindings = gin_bindings(rest)
-        command = importlib.import_module(f"dro_jax.cli.{arguments.module}")
-        command.run(arguments)
+        _import_command(arguments.module).run(arguments)
     except UserError as error:
-        print(f"dro-jax {arguments.command}: {error}", file=sys.stderr)
+        # gin appends the configurables that it was calling.
+        message = str(error).split("\n  In call to configurable")[0]
+        print(f"dro-jax {arguments.command}: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _import_command(name: str):
+    """The command's module; TensorFlow starts here, and its start-up notes are hidden."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _hidden_native_notes():
+        import tensorflow
+
+        # It only feeds data; left alone it would take the GPUs' memory.
+        tensorflow.config.set_visible_devices([], "GPU")
+        return importlib.import_module(f"dro_jax.cli.{name}")
+
+
+@contextlib.contextmanager
+def _hidden_native_notes():
+    # Libraries in C++ write to file descriptor 2 itself. Python's errors are raised,
+    # not printed, so none is lost.
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def gin_bindings(flags: list[str]) -> list[str]:

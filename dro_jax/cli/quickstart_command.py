@@ -3,6 +3,7 @@
 import json
 import pathlib
 import time
+from collections.abc import Sequence
 
 from dro_jax.cli import gin_setup
 from dro_jax.cli.train_command import train_from_gin
@@ -19,20 +20,39 @@ _BATCH_SIZE = 125
 
 def run(arguments) -> None:
     """Train the two policies through the ordinary trainer and compare them."""
-    began = time.monotonic()
-    output = pathlib.Path(arguments.output_dir)
     if arguments.steps is not None and arguments.steps < 1:
         raise ConfigError(f"--steps must be at least 1, got {arguments.steps}")
-    seed = f"RANDOM_SEED = {arguments.seed}"
+    quickstart(
+        pathlib.Path(arguments.output_dir), seed=arguments.seed, steps=arguments.steps
+    )
+
+
+def quickstart(
+    output: pathlib.Path,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    bindings: Sequence[str] = (),
+) -> None:
+    """What the command does.
+
+    Args:
+      output: the folder for both models and the report.
+      seed: of parameters, data order and sampling.
+      steps: DRO-V's; default those of its run file.
+      bindings: further gin bindings for both runs.
+    """
+    began = time.monotonic()
+    common = [f"RANDOM_SEED = {seed}", *bindings]
     reference_dir, policy_dir = output / "reference", output / "dro_v"
     print("1/3  train the reference by NLL on the logged replies", flush=True)
-    _train("reference", reference_dir, [seed])
+    _train("reference", reference_dir, common)
     print("2/3  align it with DRO-V on the thumbs", flush=True)
-    steps = [] if arguments.steps is None else [f"TRAIN_STEPS = {arguments.steps}"]
-    start = f"INITIAL_CHECKPOINT_PATH = '{reference_dir}'"
-    _train("dro_v", policy_dir, [seed, start, *steps])
+    start = [f"INITIAL_CHECKPOINT_PATH = '{reference_dir}'"]
+    limit = [] if steps is None else [f"TRAIN_STEPS = {steps}"]
+    _train("dro_v", policy_dir, [*common, *start, *limit])
     print("3/3  sample replies to unseen prompts and score them", flush=True)
-    _compare(reference_dir, policy_dir, output, arguments.seed, began)
+    _compare(reference_dir, policy_dir, output, seed, began)
 
 
 def _train(name: str, model_dir: pathlib.Path, bindings: list[str]) -> None:

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from dro_jax.evaluation.policy_evaluation import Evaluation
 
-_BLUE, _GREY, _ORANGE = "#3b6fb6", "#9aa3ad", "#e08a3c"
+# One style an evaluation, in order: before, after, what was logged, the bound.
+_COLOURS = ("#7f8fa6", "#2f6db5", "#b8c0c8", "#d9d9d9")
+_LINES = ("-", "-", "--", ":")
 
 
 def table(evaluations: Sequence[Evaluation]) -> str:
@@ -47,25 +51,34 @@ def samples(
 
 
 def draw(evaluations: Sequence[Evaluation], path: str, *, title: str) -> None:
-    """Mean true rewards as bars, and the spread of rewards behind them, as a PNG."""
+    """Mean true rewards as bars, and the spread of rewards behind them, as a PNG.
+
+    Args:
+      evaluations: four: before, after, logged, best possible.
+      path: where the picture goes.
+      title: its title.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     means, spread = figure.subplots(1, 2, width_ratios=(1, 1.2))
-    colours = [_BLUE if e.kl else _GREY for e in evaluations]
-    colours[-1] = _ORANGE
-    bars = means.barh([e.name for e in evaluations], [e.reward for e in evaluations],
-                      color=colours)
+    names = [evaluation.name for evaluation in evaluations]
+    rewards = [evaluation.reward for evaluation in evaluations]
+    bars = means.barh(names, rewards, color=_COLOURS)
     means.bar_label(bars, fmt="%.2f", padding=3)
     means.invert_yaxis()
     means.set(xlim=(0, 1.12), xlabel="mean true reward on unseen prompts")
-    for evaluation, colour in zip(evaluations, colours, strict=True):
-        ordered = sorted(evaluation.rewards)
-        shares = [(i + 1) / len(ordered) for i in range(len(ordered))]
-        spread.step(ordered, shares, where="post", label=evaluation.name, color=colour,
-                    linestyle="--" if colour == _GREY and evaluation.kl is None else "-")
+    for evaluation, colour, line in zip(evaluations, _COLOURS, _LINES, strict=True):
+        if np.ptp(evaluation.rewards) == 0:
+            continue  # a bound, the same for every prompt: a bar says it all
+        ordered = np.sort(evaluation.rewards)
+        shares = np.arange(1, ordered.size + 1) / ordered.size
+        spread.step(
+            ordered, shares, where="post", label=evaluation.name, color=colour,
+            linestyle=line, linewidth=2,
+        )  # fmt: skip
     spread.set(xlabel="true reward of a response", ylabel="share of responses at or below",
                xlim=(0, 1.02), ylim=(0, 1.02))
     spread.legend(frameon=False, loc="upper left")

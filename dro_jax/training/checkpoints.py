@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from dro_jax.errors import CheckpointError
@@ -117,26 +118,28 @@ def load_params(path: str | pathlib.Path) -> Params:
       CheckpointError: there is no checkpoint, or it cannot be read.
     """
     folder = find_checkpoint(path)
-    state_dir = folder / _ITEM
+    state_dir = epath.Path(folder / _ITEM)
+    handler = ocp.PyTreeCheckpointHandler()
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            metadata = checkpointer.metadata(state_dir).item_metadata.tree
-            target = {"target": metadata["target"]}
-            restore_args = jax.tree.map(
-                lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target
-            )
-            restored = checkpointer.restore(
-                state_dir,
-                args=ocp.args.PyTreeRestore(
-                    item=target, restore_args=restore_args, partial_restore=True
+        target = {"target": handler.metadata(state_dir).tree["target"]}
+        restored = handler.restore(
+            state_dir,
+            args=ocp.args.PyTreeRestore(
+                item=target,
+                restore_args=jax.tree.map(
+                    lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target
                 ),
-            )
+                partial_restore=True,
+            ),
+        )
     except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
         raise CheckpointError(
             f"the checkpoint {folder} cannot be read ({_first_line(error)}): it is "
             "incomplete, or no checkpoint of dro_jax or T5X (Orbax). Take another "
             "step's folder, or train it again"
         ) from error
+    finally:
+        handler.close()
     return restored["target"]
 
 

@@ -119,7 +119,9 @@ def train_vocabulary(records: Sequence[dict]) -> bytes:
         hard_vocab_limit=False,
         user_defined_symbols=["\u2581" + word for word in words],
         required_chars=string.ascii_letters + "'!",
-        normalization_rule_name="identity",
+        # ASCII is left alone. "identity" would do, but has TensorFlow's tokenizer print
+        # a note each time that it is built.
+        normalization_rule_name="nmt_nfkc",
         split_digits=True,
         pad_id=0,
         eos_id=1,

@@ -173,7 +173,7 @@ def test_score_names_the_record_it_cannot_use(nll_dir, tmp_path, line, message, 
 BAD_LINES = {
     "not JSON": ("{not json", "is not JSON"),
     "a missing field": ('{"prompt": "a", "response": "b"}', "'reward' is missing"),
-    "a NaN reward": ('{"prompt": "a", "response": "b", "reward": NaN}', "NaN"),
+    "a NaN reward": ('{"prompt": "a", "response": "b", "reward": NaN}', "the reward is nan"),
     "an empty response": ('{"prompt": "a", "response": "", "reward": 1}', "is empty"),
 }
 

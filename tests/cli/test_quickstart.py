@@ -1,0 +1,46 @@
+"""The quickstart at a hundredth of its size: the same code, too short to learn much."""
+
+import json
+
+import gin
+import pytest
+
+from dro_jax.cli.main import main
+from dro_jax.cli.quickstart_command import quickstart
+from dro_jax.training.metric_writers import read_metrics
+
+SMALL = {
+    "emb_dim": 16,
+    "num_heads": 2,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 1,
+    "head_dim": 8,
+    "mlp_dim": 16,
+}
+
+
+@pytest.mark.slow
+def test_writes_the_report_that_the_readme_promises(tmp_path, capsys):
+    bindings = [f"t5_config.T5Config.{name} = {value}" for name, value in SMALL.items()]
+    bindings += ["TRAIN_STEPS = 20", "LOG_PERIOD = 10", "WARMUP_STEPS = 2"]
+    quickstart(tmp_path, seed=1, steps=10, bindings=bindings)
+    gin.clear_config()
+    report = json.loads((tmp_path / "report.json").read_text())
+    reward = report["reward"]
+    assert set(reward) == {"reference", "dro_v", "logged", "best_possible"}
+    assert 0 <= reward["reference"] <= 1
+    assert 0.3 < reward["logged"] < 0.5
+    assert reward["best_possible"] == 1.0
+    assert report["seconds"] > 0
+    assert report["policies"]["reference"]["kl"] == pytest.approx(0.0, abs=1e-3)
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr().out
+    for row in ("reference", "DRO-V", "logged data", "best possible"):
+        assert row in shown
+    assert read_metrics(tmp_path / "reference")[-1]["step"] == 20
+    assert read_metrics(tmp_path / "dro_v")[-1]["step"] == 10
+
+
+def test_refuses_no_steps(tmp_path, capsys):
+    assert main(["quickstart", f"--output_dir={tmp_path}", "--steps=0"]) == 2
+    assert "--steps must be at least 1" in capsys.readouterr().err

@@ -1,0 +1,98 @@
+import jax
+import numpy as np
+import pytest
+import small
+from array_data import ArrayDataset
+
+from dro_jax.errors import ConfigError
+from dro_jax.evaluation.generation import (
+    DecodingConfig,
+    as_trajectories,
+    generate,
+    response_text,
+)
+from dro_jax.evaluation.policy_evaluation import Evaluation, evaluate_responses
+from dro_jax.evaluation.report import samples, table
+from dro_jax.models.model import FeedbackModel
+from dro_jax.objectives import NLL
+from dro_jax.training.train import on_device
+
+
+class Letters:
+    """A vocabulary of letters: ids 2, 3, … are a, b, …; 1 ends a text."""
+
+    eos_id = 1
+
+    def decode(self, ids):
+        return "".join(chr(ord("a") + i - 2) for i in ids)
+
+
+@pytest.fixture(scope="module")
+def decoded():
+    batches = list(ArrayDataset(num_records=16, num_epochs=1).batches())
+    batches[-1]["trajectory_weights"][6:] = 0
+    model = FeedbackModel(network=small.NETWORK, objective=NLL())
+    params = small.init(model, on_device(batches[0]))
+    config = DecodingConfig(max_decode_length=5, num_samples=2, seed=4)
+    return model, params, list(generate(model, params, batches, config))
+
+
+def test_sampled_logprobs_are_what_the_model_scores(decoded):
+    model, params, results = decoded
+    score = jax.jit(model.logprobs)
+    for batch, sampled in results:
+        scored = score(params, as_trajectories(batch, sampled))[:, 0]
+        np.testing.assert_allclose(scored, sampled.logprobs.reshape(-1), atol=1e-4)
+
+
+def test_padding_rows_stay_padding(decoded):
+    _, _, results = decoded
+    weights = as_trajectories(*results[-1])["trajectory_weights"]
+    np.testing.assert_array_equal(weights[:, 0], [1] * 12 + [0] * 4)
+
+
+def test_batches_draw_different_samples(decoded):
+    _, _, results = decoded
+    assert not np.array_equal(results[0][1].tokens, results[1][1].tokens)
+
+
+def test_text_ends_at_eos_or_padding():
+    assert response_text(Letters(), np.array([2, 3, 1, 5, 5])) == "ab"
+    assert response_text(Letters(), np.array([4, 0, 0])) == "c"
+    assert response_text(Letters(), np.array([1, 0])) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beams": 2, "top_k": 3}, "beam search does not sample"),
+        ({"beams": 2, "num_samples": 3}, "cannot come from 2 beams"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        DecodingConfig(max_decode_length=4, **settings)
+
+
+def test_responses_are_measured():
+    evaluation = evaluate_responses(
+        "logged", ["p", "q"], ["a b", "a b"], lambda prompt, _: float(prompt == "p")
+    )
+    figures = evaluation.to_json()
+    assert figures["reward"] == 0.5
+    assert figures["distinct_2"] == 0.5
+    assert figures["length"] == 2.0
+    assert figures["kl"] is None
+    low, high = figures["reward_interval"]
+    assert 0 <= low < 0.5 < high <= 1
+
+
+def test_table_and_samples_show_every_policy():
+    before = Evaluation("before", ("x",), np.array([0.25]), kl=0.0)
+    after = Evaluation("after", ("",), np.array([0.75]), kl=1.5)
+    lines = table([before, after]).splitlines()
+    assert lines[1].split()[:2] == ["before", "0.250"]
+    assert "1.50 nats" in lines[2]
+    shown = samples(["the prompt"], before, after)
+    assert "the prompt" in shown
+    assert "(empty)   [0.75]" in shown
