@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments, rest = build_parser().parse_known_args(argv)
     try:
         arguments.gin_bindings = gin_bindings(rest)
-        _import_command(arguments.module).run(arguments)
+        _import_command(arguments.command_module).run(arguments)
     except UserError as error:
         # gin appends the configurables that it was calling.
         message = str(error).split("\n  In call to configurable")[0]
@@ -107,7 +107,7 @@ def _command(commands, name: str, module: str, summary: str, *, gin: bool):
         description=summary[0].upper() + summary[1:] + ".",
         allow_abbrev=False,
     )
-    parser.set_defaults(module=module, gin_file=[], gin_search_paths="")
+    parser.set_defaults(command_module=module, gin_file=[], gin_search_paths="")
     if gin:
         parser.add_argument(
             "--gin_file",

@@ -89,8 +89,14 @@ class DatasetConfig:
 
     @property
     def vocabulary(self) -> seqio.Vocabulary:
-        """The vocabulary that the tasks share."""
-        return self.tasks()[0].vocabulary
+        """The vocabulary that the tasks share.
+
+        Raises:
+          DataError: its file is missing or it lacks a token that T5 needs.
+        """
+        vocabulary = self.tasks()[0].vocabulary
+        check_vocabulary(vocabulary)
+        return vocabulary
 
     def num_records(self) -> int:
         """Valid records of the split, over all tasks."""

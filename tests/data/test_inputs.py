@@ -1,0 +1,67 @@
+"""Records without feedback give the tokens that training gives the same texts."""
+
+import json
+
+import numpy as np
+import pytest
+import seqio
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.inputs import input_batches, read_inputs
+from dro_jax.data.sources import JsonlSource
+from dro_jax.data.tasks import register_feedback_task
+from dro_jax.errors import DataError
+
+LENGTHS = {"inputs": 10, "targets": 4}
+RECORDS = [
+    {"question": f"how {i}?", "answer": "x" * i, "score": 1.0} for i in range(1, 6)
+]
+
+
+def write(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+@pytest.fixture
+def task(tmp_path):
+    path = write(tmp_path / "logs.jsonl", RECORDS)
+    yield register_feedback_task(
+        "with_inputs",
+        JsonlSource({"train": path}),
+        vocabulary="byte",
+        prompt_field="question",
+        response_field="answer",
+        reward_field="score",
+        prompt_template="Q: {prompt}",
+    )
+    seqio.TaskRegistry.remove("with_inputs")
+
+
+def test_same_tokens_as_training(task, tmp_path):
+    unscored = [{k: v for k, v in r.items() if k != "score"} for r in RECORDS]
+    path = write(tmp_path / "pairs.jsonl", unscored)
+    inputs = read_inputs(task, path, responses=True)
+    assert inputs[0].prompt == "Q: how 1?"
+    assert inputs[0].fields == unscored[0]
+    ours = list(input_batches(task, inputs, LENGTHS, batch_size=2))
+    config = DatasetConfig("with_inputs", LENGTHS, batch_size=2)
+    trained = list(config.one_pass().batches())
+    assert len(ours) == len(trained) == 3
+    for mine, theirs in zip(ours, trained, strict=True):
+        for name in ("encoder_input_tokens", "decoder_target_tokens", "truncated",
+                     "decoder_input_tokens", "trajectory_weights"):  # fmt: skip
+            np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def test_prompts_need_no_response(task, tmp_path):
+    path = write(tmp_path / "prompts.jsonl", [{"question": "why?"}])
+    (item,) = read_inputs(task, path, responses=False)
+    assert (item.prompt, item.response) == ("Q: why?", "")
+    with pytest.raises(DataError, match="line 1: field 'answer' is missing"):
+        read_inputs(task, path, responses=True)
+
+
+def test_an_empty_file_is_refused(task, tmp_path):
+    with pytest.raises(DataError, match="holds no records"):
+        read_inputs(task, write(tmp_path / "none.jsonl", []), responses=False)
