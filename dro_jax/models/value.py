@@ -86,10 +86,6 @@ class ValueConfig:
     def per_token(self) -> bool:
         return self.granularity == "token"
 
-    @property
-    def has_parameters(self) -> bool:
-        return self.network != "policy_logits"
-
 
 class ValueHead(nn.Module):
     """A linear map from states to one number, in float32.

@@ -146,15 +146,9 @@ def dro_p(
     return 0.5 * jnp.square(differences - weighted_mean(differences, weights))
 
 
-def _value_residuals(trajectories: Trajectories, tau: float) -> jax.Array:
-    return trajectories.rewards - trajectories.trajectory_values - tau * (
-        trajectories.log_ratios
-    )
-
-
 @dataclasses.dataclass(frozen=True)
-class DRO:
-    """:func:`dro` as an objective: policy and value share one loss.
+class _AnchoredByTau:
+    """What the three objectives share.
 
     Attributes:
       tau: strength of the KL term, reward per nat (the paper: 1 for rewards of
@@ -162,82 +156,74 @@ class DRO:
     """
 
     tau: float = 1.0
-    needs: ClassVar[Needs] = Needs(reference=True, value=True)
 
     def __post_init__(self):
         check_positive(tau=self.tau)
 
+
+def _at_values(trajectories: Trajectories) -> tuple[jax.Array, ...]:
+    """The arguments of `dro` and `dro_v`, one entry for each value."""
+    return (
+        trajectories.at_values(trajectories.policy_logprobs),
+        trajectories.at_values(trajectories.reference_logprobs),
+        trajectories.at_values(trajectories.rewards),
+        trajectories.values,
+    )
+
+
+def _terms(trajectories: Trajectories, values: jax.Array, tau: float) -> dict:
+    residuals = trajectories.rewards - values - tau * trajectories.log_ratios
+    return {"residual": residuals}
+
+
+@dataclasses.dataclass(frozen=True)
+class DRO(_AnchoredByTau):
+    """:func:`dro` as an objective: policy and value share one loss."""
+
+    needs: ClassVar[Needs] = Needs(reference=True, value=True)
+
     def __call__(self, trajectories: Trajectories) -> Losses:
-        losses = dro(
-            trajectories.at_values(trajectories.policy_logprobs),
-            trajectories.at_values(trajectories.reference_logprobs),
-            trajectories.at_values(trajectories.rewards),
-            trajectories.values,
-            tau=self.tau,
-        )
+        losses = dro(*_at_values(trajectories), tau=self.tau)
         return Losses(
             policy=trajectories.over_values(losses),
-            terms={"residual": _value_residuals(trajectories, self.tau)},
+            terms=_terms(trajectories, trajectories.trajectory_values, self.tau),
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class DROV:
+class DROV(_AnchoredByTau):
     """:func:`dro_v` as an objective.
 
     With several values a trajectory (one a token) the residual is taken at each value
     and averaged over the trajectory; this is our reading of the paper's "value per
     token".
-
-    Attributes:
-      tau: strength of the KL term, reward per nat (the paper: 1 for rewards of
-        variance 1).
     """
 
-    tau: float = 1.0
     needs: ClassVar[Needs] = Needs(reference=True, value=True)
 
-    def __post_init__(self):
-        check_positive(tau=self.tau)
-
     def __call__(self, trajectories: Trajectories) -> Losses:
-        policy_losses, value_losses = dro_v(
-            trajectories.at_values(trajectories.policy_logprobs),
-            trajectories.at_values(trajectories.reference_logprobs),
-            trajectories.at_values(trajectories.rewards),
-            trajectories.values,
-            tau=self.tau,
-        )
+        policy_losses, value_losses = dro_v(*_at_values(trajectories), tau=self.tau)
         return Losses(
             policy=trajectories.over_values(policy_losses),
             value=trajectories.over_values(value_losses),
-            terms={"residual": _value_residuals(trajectories, self.tau)},
+            terms=_terms(trajectories, trajectories.trajectory_values, self.tau),
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class DROP:
-    """:func:`dro_p` as an objective: no value network.
+class DROP(_AnchoredByTau):
+    """:func:`dro_p` as an objective: no value; the residual is logged around its mean."""
 
-    Attributes:
-      tau: strength of the KL term, reward per nat.
-    """
-
-    tau: float = 1.0
     needs: ClassVar[Needs] = Needs(reference=True)
 
-    def __post_init__(self):
-        check_positive(tau=self.tau)
-
     def __call__(self, trajectories: Trajectories) -> Losses:
-        weights = trajectories.weights
         losses = dro_p(
             trajectories.policy_logprobs,
             trajectories.reference_logprobs,
             trajectories.rewards,
             tau=self.tau,
-            weights=weights,
+            weights=trajectories.weights,
         )
         differences = trajectories.rewards - self.tau * trajectories.log_ratios
-        residuals = differences - weighted_mean(differences, weights)
-        return Losses(policy=losses, terms={"residual": residuals})
+        mean = weighted_mean(differences, trajectories.weights)
+        return Losses(policy=losses, terms=_terms(trajectories, mean, self.tau))

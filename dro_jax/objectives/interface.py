@@ -86,6 +86,11 @@ class Losses:
     value: jax.Array | None = None
     terms: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
 
+    @property
+    def total(self) -> jax.Array:
+        """``[N]`` policy and value loss together."""
+        return self.policy if self.value is None else self.policy + self.value
+
 
 class Objective(Protocol):
     """A frozen dataclass of hyperparameters that maps trajectories to losses."""

@@ -28,8 +28,7 @@ def make_trajectories(seed=0, n=N, **changes):
 
 
 def batch_loss(objective, trajectories, normalizer=None):
-    losses = objective(trajectories)
-    total = losses.policy if losses.value is None else losses.policy + losses.value
+    total = objective(trajectories).total
     if normalizer is None:
         normalizer = jnp.sum(trajectories.weights)
     return jnp.sum(total * trajectories.weights) / normalizer

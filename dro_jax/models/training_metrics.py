@@ -1,0 +1,70 @@
+"""What a train or evaluation step reports, under the names that people look for."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from dro_jax import metrics as metrics_lib
+from dro_jax.objectives.interface import Losses, Trajectories
+
+Batch = dict[str, jax.Array]
+
+
+def training_metrics(
+    trajectories: Trajectories, losses: Losses, batch: Batch
+) -> metrics_lib.Metrics:
+    """Metrics of a batch as sums; the glossary in the README defines each name."""
+    weights = trajectories.weights
+    mean = functools.partial(_mean, weights=weights)
+    out = {
+        "loss": mean(losses.total),
+        "rewards/mean": mean(trajectories.rewards),
+        "logps/policy": mean(trajectories.policy_logprobs),
+        "num_trajectories": metrics_lib.Sum(jnp.sum(weights)),
+        "num_tokens": metrics_lib.Sum(_count(batch)),
+        "padding_fraction": _padding_fraction(batch),
+    }
+    if "truncated" in batch:
+        truncated = (batch["truncated"].reshape(-1) > 0).astype(jnp.float32)
+        out["truncation_rate"] = mean(truncated)
+    if losses.value is not None:
+        out["loss/policy"] = mean(losses.policy)
+        out["loss/value"] = mean(losses.value)
+    for name, term in losses.terms.items():
+        out[name] = mean(jnp.abs(term)) if name == "residual" else mean(term)
+    if trajectories.reference_logprobs is not None:
+        log_ratios = jax.lax.stop_gradient(trajectories.log_ratios)
+        out["logps/reference"] = mean(trajectories.reference_logprobs)
+        out["kl"] = mean(-log_ratios)
+        out["reward_logratio_correlation"] = metrics_lib.Correlation.of(
+            trajectories.rewards, log_ratios, weights
+        )
+    if trajectories.values is not None:
+        values = trajectories.trajectory_values
+        out["value/mean"] = mean(values)
+        out["value/explained_variance"] = metrics_lib.ExplainedVariance.of(
+            trajectories.rewards, values, weights
+        )
+    return out
+
+
+def _token_counts(batch):
+    encoder = jnp.sum((batch["encoder_input_tokens"] > 0).astype(jnp.float32))
+    decoder = jnp.sum((batch["decoder_target_tokens"] > 0).astype(jnp.float32))
+    return encoder, decoder
+
+
+def _count(batch):
+    return sum(_token_counts(batch))
+
+
+def _padding_fraction(batch):
+    places = batch["encoder_input_tokens"].size + batch["decoder_target_tokens"].size
+    return metrics_lib.Mean(
+        total=places - _count(batch), weight=jnp.float32(places)
+    )
+
+
+def _mean(values, weights):
+    return metrics_lib.Mean.of(jax.lax.stop_gradient(values), weights)

@@ -1,0 +1,135 @@
+"""V of a batch's trajectories, from whichever network a `ValueConfig` names."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dro_jax.errors import ConfigError
+from dro_jax.models import logprobs, t5
+from dro_jax.models import value as value_lib
+from dro_jax.models.value import ValueConfig
+
+Batch = dict[str, jax.Array]
+Params = dict[str, Any]
+
+
+class ValueEstimate:
+    """Computes values under a configuration.
+
+    Args:
+      config: which network, granularity and readout.
+      policy: the policy's network.
+
+    Raises:
+      ConfigError: the trunk reads another vocabulary than the policy.
+    """
+
+    def __init__(self, config: ValueConfig, policy: t5.T5Config):
+        self.config = config
+        self._policy = policy
+        self._module = None
+        if config.network == "shared_head":
+            self._module = value_lib.ValueHead()
+        elif config.network == "separate":
+            self._module = value_lib.ValueNetwork(_trunk(config, policy))
+
+    def init(self, rng: jax.Array, batch: Batch) -> dict[str, Any] | None:
+        """Variables `params` and `params_axes`, or None without parameters."""
+        if self._module is None:
+            return None
+        if self.config.network == "shared_head":
+            states = jnp.zeros((1, 1, self._policy.emb_dim), jnp.float32)
+            return self._module.init(rng, states)
+        return self._module.init(rng, *self._arguments(batch), method=self._method)
+
+    def __call__(
+        self,
+        params: Params | None,
+        batch: Batch,
+        outputs: dict[str, jax.Array],
+        dropout_rng: jax.Array | None,
+    ) -> jax.Array:
+        """The values of a batch.
+
+        Args:
+          params: the value subtree; None without parameters.
+          batch: as in the design's batch contract.
+          outputs: the policy's `encoded`, `hidden` and `logits` for that batch.
+          dropout_rng: turns dropout on in a separate network.
+
+        Returns:
+          ``[B, S]`` float32, or ``[B, T]`` with one value a token.
+        """
+        config = self.config
+        if config.network == "separate":
+            values = self._module.apply(
+                {"params": params},
+                *self._arguments(batch),
+                method=self._method,
+                enable_dropout=dropout_rng is not None,
+                rngs={} if dropout_rng is None else {"dropout": dropout_rng},
+            )
+        elif config.network == "shared_head":
+            states = self._policy_states(batch, outputs)
+            if not config.trunk_gradient:
+                states = jax.lax.stop_gradient(states)
+            values = self._module.apply({"params": params}, states)
+        else:
+            logits = outputs["logits"]
+            if not config.per_token:
+                logits = value_lib.first_positions(logits, batch)
+            values = value_lib.logits_value(logits)
+        if config.granularity == "batch":
+            values = value_lib.batch_value(values, batch["trajectory_weights"])
+        return values
+
+    def per_trajectory(self, values: jax.Array, mask: jax.Array) -> jax.Array:
+        """``[B, S]``: values a token are averaged over their trajectory.
+
+        Args:
+          values: from a call.
+          mask: ``[B, T, S]``, which tokens belong to which trajectory.
+        """
+        if not self.config.per_token:
+            return values
+        lengths = jnp.maximum(jnp.sum(mask, axis=1), 1.0)
+        return logprobs.sum_over_tokens(values, mask) / lengths
+
+    def fields(self, values: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
+        """The value fields of `Trajectories`; arguments as in `per_trajectory`."""
+        if not self.config.per_token:
+            return {"values": values.reshape(-1)}
+        rows, _, slots = mask.shape
+        shares = mask / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1.0)
+        row_starts = jnp.arange(rows, dtype=jnp.int32)[:, None] * slots
+        owners = row_starts + jnp.argmax(mask, axis=-1).astype(jnp.int32)
+        return {
+            "values": values.reshape(-1),
+            "value_owners": owners.reshape(-1),
+            "value_weights": jnp.sum(shares, axis=-1).reshape(-1),
+        }
+
+    @property
+    def _method(self) -> str:
+        return "token_values" if self.config.per_token else "prompt_values"
+
+    def _arguments(self, batch):
+        return (batch,) if self.config.per_token else (batch, self.config.readout)
+
+    def _policy_states(self, batch, outputs):
+        if self.config.pools_encoder:
+            return value_lib.pool_prompts(outputs["encoded"], batch)
+        if self.config.per_token:
+            return outputs["hidden"]
+        return value_lib.first_positions(outputs["hidden"], batch)
+
+
+def _trunk(config: ValueConfig, policy: t5.T5Config) -> t5.T5Config:
+    trunk = config.trunk or policy
+    if trunk.vocab_size != policy.vocab_size:
+        raise ConfigError(
+            f"ValueConfig.trunk has vocab_size {trunk.vocab_size}, the policy has "
+            f"{policy.vocab_size}: they read the same tokens, so make them equal"
+        )
+    return trunk
