@@ -131,4 +131,5 @@ def _refuse_missing(text: str) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    text = re.sub(r"<module '([^']+)' from '[^']*'>", r"\1", str(error))
+    return " ".join(text.split())

@@ -5,6 +5,7 @@ import json
 import gin
 import numpy as np
 import pytest
+from small_gin import SIZES
 
 from dro_jax.cli.main import main
 
@@ -12,14 +13,6 @@ FILES = [
     f"--gin_file=gin_configs/{path}.gin"
     for path in ("models/tiny", "objectives/nll", "tasks/jsonl", "runs/train")
 ]
-SIZES = {
-    "emb_dim": 16,
-    "num_heads": 2,
-    "num_encoder_layers": 1,
-    "num_decoder_layers": 1,
-    "head_dim": 8,
-    "mlp_dim": 16,
-}
 RECORDS = [
     {"prompt": f"say {word}", "response": word, "reward": float(len(word)), "n": n}
     for n, word in enumerate(("yes", "no", "maybe", "later", "now", "never"))
@@ -46,8 +39,7 @@ def train_flags(model_dir, data, **settings):
         "EVAL_DATASET": None,
         "TASK_FEATURE_LENGTHS": "{'inputs': 12, 'targets': 8}",
     }
-    bindings |= {f"t5_config.T5Config.{k}": v for k, v in SIZES.items()}
-    bindings |= settings
+    bindings |= SIZES | settings
     return [f"--gin.{name}={value}" for name, value in bindings.items()]
 
 

@@ -4,24 +4,16 @@ import json
 
 import gin
 import pytest
+from small_gin import SIZES
 
 from dro_jax.cli.main import main
 from dro_jax.cli.quickstart_command import quickstart
 from dro_jax.training.metric_writers import read_metrics
 
-SMALL = {
-    "emb_dim": 16,
-    "num_heads": 2,
-    "num_encoder_layers": 1,
-    "num_decoder_layers": 1,
-    "head_dim": 8,
-    "mlp_dim": 16,
-}
-
 
 @pytest.mark.slow
 def test_writes_the_report_that_the_readme_promises(tmp_path, capsys):
-    bindings = [f"t5_config.T5Config.{name} = {value}" for name, value in SMALL.items()]
+    bindings = [f"{name} = {value}" for name, value in SIZES.items()]
     bindings += ["TRAIN_STEPS = 20", "LOG_PERIOD = 10", "WARMUP_STEPS = 2"]
     quickstart(tmp_path, seed=1, steps=10, bindings=bindings)
     gin.clear_config()
