@@ -1,7 +1,6 @@
 """`dro-jax score`."""
 
 import jax
-import numpy as np
 
 from dro_jax.cli.restored import restore, write_jsonl
 from dro_jax.data.inputs import input_batches, read_inputs
@@ -32,5 +31,5 @@ def _records(restored, inputs, batches):
         for row, item in zip(range(len(logprobs)), remaining, strict=False):
             record = {**item.fields, "logprob": float(logprobs[row, 0])}
             if values is not None:
-                record["value"] = float(np.float32(values[row, 0]))
+                record["value"] = float(values[row, 0])
             yield record
