@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def _metric(cls):
@@ -121,6 +122,30 @@ def merge(first: Metrics, second: Metrics) -> Metrics:
 def compute(metrics: Metrics) -> dict[str, float]:
     """Plain numbers, after one transfer from the device."""
     return {name: m.compute() for name, m in jax.device_get(metrics).items()}
+
+
+def to_json(metrics: Metrics) -> dict[str, dict]:
+    """Sums as plain values, exactly; call it on host arrays."""
+    return {
+        name: {"kind": type(metric).__name__}
+        | {field: float(x) for field, x in vars(metric).items()}
+        for name, metric in metrics.items()
+    }
+
+
+def from_json(values: dict[str, dict]) -> Metrics:
+    """From what :func:`to_json` gave, as float32.
+
+    Raises:
+      KeyError, TypeError: the values are of another version.
+    """
+    kinds = {cls.__name__: cls for cls in (Mean, Sum, Correlation, ExplainedVariance)}
+    return {
+        name: kinds[fields["kind"]](
+            **{field: np.float32(x) for field, x in fields.items() if field != "kind"}
+        )
+        for name, fields in values.items()
+    }
 
 
 def _ratio(total: float, weight: float) -> float:

@@ -4,50 +4,53 @@ import difflib
 import importlib.util
 import pathlib
 import re
-import tokenize
+from collections.abc import Sequence
 
 import gin
 
+from dro_jax.cli import gin_allow
+from dro_jax.cli.gin_files import (
+    COMMAND_LINE,
+    PARSING_ERRORS,
+    GinFiles,
+    parse_statements,
+)
 from dro_jax.errors import ConfigError
 
+# gin writes this line where a constant is used, as `%gin.REQUIRED`.
+_IMPORT_OF_CONSTANTS = "from gin import config"
 
-def parse(files: list[str], bindings: list[str], search_paths: str = "") -> None:
+
+def parse(
+    files: Sequence[str],
+    bindings: Sequence[str],
+    search_paths: str = "",
+    allow_imports: Sequence[str] = (),
+) -> None:
     """Replace gin's configuration by these files and bindings, in this order.
+
+    Nothing is imported before all files have been checked, and nothing that they name
+    is called.
 
     Args:
       files: looked up in the current folder, in `search_paths` and among the files
         that dro_jax ships.
       bindings: `NAME = VALUE`, overriding the files.
       search_paths: folders, comma-separated.
+      allow_imports: modules and packages that files may use beside those that every
+        file may (`gin_allow.ALLOWED`).
 
     Raises:
-      ConfigError: a file is missing, a name is unknown, a macro that nothing uses is
-        set on the command line, or a required one is not set.
+      ConfigError: a file is missing or uses a module that it may not, a name is unknown,
+        a macro that nothing uses is set on the command line, or a required one is not
+        set.
     """
     gin.clear_config()
-    for folder in [p for p in search_paths.split(",") if p] + _shipped_folders():
-        gin.add_config_file_search_path(folder)
     try:
-        gin.parse_config_files_and_bindings(files, [], finalize_config=False)
-        # With the files' imports, so that a flag may name whatever a file may.
-        gin.parse_config([*_imports(), *bindings])
-    except OSError as error:
-        raise ConfigError(
-            f"a gin file cannot be found: {_one_line(error)}. Files are looked up in the "
-            "current folder, in --gin_search_paths and among those that dro-jax ships "
-            "(gin_configs/…)"
-        ) from error
-    except (
-        AttributeError,
-        ImportError,
-        SyntaxError,
-        ValueError,
-        tokenize.TokenError,
-    ) as error:
-        raise ConfigError(f"gin: {_one_line(error)}") from error
-    text = gin.config_str()
-    _refuse_unused(bindings, text)
-    _refuse_missing(text)
+        _parse(files, bindings, search_paths, gin_allow.AllowList(allow_imports))
+    except ConfigError:
+        gin.clear_config()
+        raise
 
 
 def call(function):
@@ -88,9 +91,35 @@ def macro(name: str):
     return value
 
 
+def _parse(files, bindings, search_paths: str, allowed: gin_allow.AllowList) -> None:
+    folders = [path for path in search_paths.split(",") if path] + _shipped_folders()
+    read = GinFiles(files, folders)
+    gin_allow.check_imports(read, allowed)
+    try:
+        with read.given_to_gin():
+            gin.parse_config_files_and_bindings(files, [], finalize_config=False)
+            gin_allow.check_configurables(read.statements, allowed)
+            # With the files' imports, so that a flag may name whatever a file may.
+            gin.parse_config([*_imports(), *bindings])
+    except ConfigError:
+        raise
+    except PARSING_ERRORS as error:
+        raise ConfigError(f"gin: {_one_line(error)}") from error
+    typed = parse_statements("\n".join(bindings), COMMAND_LINE)
+    gin_allow.check_configurables([*read.statements, *typed], allowed)
+    gin_allow.check_modules(read, typed, allowed)
+    text = gin.config_str()
+    _refuse_unused(bindings, text)
+    _refuse_missing(text)
+
+
 def _imports() -> list[str]:
     lines = gin.config_str().splitlines()
-    return [line for line in lines if line.startswith(("from ", "import "))]
+    return [
+        line
+        for line in lines
+        if line.startswith(("from ", "import ")) and line != _IMPORT_OF_CONSTANTS
+    ]
 
 
 def _shipped_folders() -> list[str]:
@@ -100,7 +129,7 @@ def _shipped_folders() -> list[str]:
     return [str(pathlib.Path(folder).parent) for folder in spec.submodule_search_locations]
 
 
-def _refuse_unused(bindings: list[str], text: str) -> None:
+def _refuse_unused(bindings: Sequence[str], text: str) -> None:
     used = set(re.findall(r"%([A-Za-z_]\w*)", text))
     for binding in bindings:
         name = binding.split("=")[0].strip()

@@ -34,11 +34,16 @@ def build_parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_tasks(commands)
     _add_quickstart(commands)
+    _add_benchmark(commands)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; the exit status is 0, or 2 for an error of the user's."""
+    """Run a command.
+
+    The exit status is 0, 2 for an error of the user's, 143 for a run that SIGTERM stopped
+    and that was saved.
+    """
     arguments, rest = build_parser().parse_known_args(argv)
     try:
         arguments.gin_bindings = gin_bindings(rest)
@@ -48,6 +53,9 @@ def main(argv: list[str] | None = None) -> int:
         message = str(error).split("\n  In call to configurable")[0]
         print(f"dro-jax {arguments.command}: {message}", file=sys.stderr)
         return 2
+    except SystemExit as stopped:
+        print(f"dro-jax {arguments.command}: {stopped}", file=sys.stderr)
+        return stopped.code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -107,7 +115,9 @@ def _command(commands, name: str, module: str, summary: str, *, gin: bool):
         description=summary[0].upper() + summary[1:] + ".",
         allow_abbrev=False,
     )
-    parser.set_defaults(command_module=module, gin_file=[], gin_search_paths="")
+    parser.set_defaults(
+        command_module=module, gin_file=[], gin_search_paths="", allow_import=[]
+    )
     if gin:
         parser.add_argument(
             "--gin_file",
@@ -121,12 +131,24 @@ def _command(commands, name: str, module: str, summary: str, *, gin: bool):
             help="where gin files are looked for, beside the current folder and the "
             "files that dro-jax ships",
         )
+        parser.add_argument(
+            "--allow_import",
+            action="append",
+            metavar="NAME",
+            help="a module or package that gin files may use beside those that every "
+            "file may (docs/safety.md); may be repeated",
+        )
     return parser
 
 
 def _add_train(commands) -> None:
-    _command(
+    parser = _command(
         commands, "train", "train_command", "train from gin files, or resume", gin=True
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="delete the run that MODEL_DIR holds, and start anew",
     )
 
 
@@ -218,6 +240,27 @@ def _add_quickstart(commands) -> None:
         "--steps", type=int, help="DRO-V steps; default those of the run's gin file"
     )
     parser.add_argument("--seed", type=int, default=0)
+
+
+def _add_benchmark(commands) -> None:
+    parser = _command(
+        commands,
+        "benchmark",
+        "benchmark_command",
+        "measure packing, the reference cache, chunked log-probs and saves in the "
+        "background, each against the plain way in the same run",
+        gin=False,
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="measurements of each ratio"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=("packing", "reference_cache", "logprob", "async_save"),
+        help="measure just this; may be repeated",
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from dro_jax.cli import gin_setup
 from dro_jax.data.dataset import import_modules
 from dro_jax.data.tasks import FeedbackTask, feedback_task
 from dro_jax.errors import CheckpointError, ConfigError
-from dro_jax.models.model import FeedbackModel, Params
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import Params
 from dro_jax.training import checkpoints
 
 
@@ -49,6 +50,7 @@ def restore(arguments) -> Restored:
         [str(config), *arguments.gin_file],
         arguments.gin_bindings,
         arguments.gin_search_paths,
+        arguments.allow_import,
     )
     name = f"checkpoint_{arguments.step}" if arguments.step is not None else ""
     params = checkpoints.load_params(folder / name)

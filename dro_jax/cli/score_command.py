@@ -4,7 +4,7 @@ import jax
 
 from dro_jax.cli.restored import restore, write_jsonl
 from dro_jax.data.inputs import input_batches, read_inputs
-from dro_jax.training.train import on_device
+from dro_jax.training.mesh_steps import device_fields
 
 
 def run(arguments) -> None:
@@ -26,7 +26,7 @@ def _records(restored, inputs, batches):
     score = jax.jit(restored.model.score)
     remaining = iter(inputs)
     for batch in batches:
-        scores = jax.device_get(score(restored.params, on_device(batch)))
+        scores = jax.device_get(score(restored.params, device_fields(batch)))
         logprobs, values = scores["logprobs"], scores.get("values")
         for row, item in zip(range(len(logprobs)), remaining, strict=False):
             record = {**item.fields, "logprob": float(logprobs[row, 0])}

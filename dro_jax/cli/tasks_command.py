@@ -15,7 +15,10 @@ def run(arguments) -> None:
     """List the registered tasks, or inspect one."""
     if arguments.gin_file:
         gin_setup.parse(
-            arguments.gin_file, arguments.gin_bindings, arguments.gin_search_paths
+            arguments.gin_file,
+            arguments.gin_bindings,
+            arguments.gin_search_paths,
+            arguments.allow_import,
         )
         import_modules(gin_setup.macro("MIXTURE_OR_TASK_MODULE"))
     import_modules([*SHIPPED, *arguments.module])

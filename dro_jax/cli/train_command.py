@@ -1,10 +1,11 @@
 """`dro-jax train`."""
 
 import pathlib
+from collections.abc import Sequence
 
 import gin
 
-from dro_jax.cli import gin_setup
+from dro_jax.cli import gin_setup, model_folder
 from dro_jax.errors import ConfigError
 from dro_jax.training.train import train
 
@@ -17,14 +18,36 @@ def run(arguments) -> None:
             "gin_configs/runs/quickstart_reference.gin"
         )
     train_from_gin(
-        arguments.gin_file, arguments.gin_bindings, arguments.gin_search_paths
+        arguments.gin_file,
+        arguments.gin_bindings,
+        arguments.gin_search_paths,
+        allow_imports=arguments.allow_import,
+        overwrite=arguments.overwrite,
     )
 
 
-def train_from_gin(files: list[str], bindings: list[str], search_paths: str = ""):
-    """Parse, keep the configuration as `MODEL_DIR/config.gin`, and train."""
-    gin_setup.parse(files, bindings, search_paths)
-    model_dir = pathlib.Path(gin_setup.macro("MODEL_DIR"))
-    model_dir.mkdir(parents=True, exist_ok=True)
-    (model_dir / "config.gin").write_text(gin.config_str(), "utf-8")
+def train_from_gin(
+    files: Sequence[str],
+    bindings: Sequence[str],
+    search_paths: str = "",
+    *,
+    allow_imports: Sequence[str] = (),
+    overwrite: bool = False,
+):
+    """Parse, keep the configuration as `MODEL_DIR/config.gin`, and train.
+
+    Args:
+      files: as those of `gin_setup.parse`, like the next two and `allow_imports`.
+      bindings: `NAME = VALUE`.
+      search_paths: folders, comma-separated.
+      allow_imports: modules that the files may use beside the usual ones.
+      overwrite: delete the run that `MODEL_DIR` holds, if any.
+
+    Raises:
+      ConfigError: as `gin_setup.parse`, or `MODEL_DIR` holds a run that another
+        configuration made.
+    """
+    gin_setup.parse(files, bindings, search_paths, allow_imports)
+    folder = pathlib.Path(gin_setup.macro("MODEL_DIR"))
+    model_folder.prepare(folder, gin.config_str(), overwrite=overwrite)
     return gin_setup.call(train)

@@ -6,14 +6,18 @@ from typing import Any, ClassVar
 import seqio
 import tensorflow as tf
 
+from dro_jax.data.packing import MAX_TRAJECTORIES_PER_ROW, WINDOW, Packing
+from dro_jax.data.row_merging import pack_window
+from dro_jax.data.settings import check_packing, make_packing
 from dro_jax.errors import ConfigError
 
 _Spec = seqio.FeatureConverter.FeatureSpec
 FIXED_LENGTHS = {"reward": 1, "record_id": 2, "truncated": 1}
+_TOKEN_FEATURES = ("inputs", "targets")
 
 
 class FeedbackFeatureConverter(seqio.FeatureConverter):
-    """Encoder-decoder features with the reward of each trajectory; one a row.
+    """Encoder-decoder features with the reward of each trajectory.
 
     Example. With task lengths `{'inputs': 5, 'targets': 4}`, the task's example
 
@@ -32,7 +36,65 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
          'truncated': [0]}
 
     Task lengths need only `inputs` and `targets`; the rest have fixed lengths.
+
+    With `pack = True`, rows hold several trajectories. With task lengths
+    `{'inputs': 8, 'targets': 6}` and `max_trajectories_per_row = 3`, the examples
+
+        {'inputs': [7, 8, 1], 'targets': [3, 9, 1], 'reward': [0.5],
+         'record_id': [42, 17], 'truncated': [0]}
+
+        {'inputs': [5, 6, 7, 8, 9, 4, 3, 1], 'targets': [2, 1], 'reward': [-2.0],
+         'record_id': [42, 18], 'truncated': [1]}
+
+        {'inputs': [4, 1], 'targets': [8, 1], 'reward': [1.5],
+         'record_id': [42, 19], 'truncated': [0]}
+
+    become the two rows
+
+        {'encoder_input_tokens': [7, 8, 1, 4, 1, 0, 0, 0],
+         'encoder_segment_ids': [1, 1, 1, 2, 2, 0, 0, 0],
+         'encoder_positions': [0, 1, 2, 0, 1, 0, 0, 0],
+         'decoder_input_tokens': [0, 3, 9, 0, 8, 0],
+         'decoder_target_tokens': [3, 9, 1, 8, 1, 0],
+         'decoder_loss_weights': [1, 1, 1, 1, 1, 0],
+         'decoder_segment_ids': [1, 1, 1, 2, 2, 0],
+         'decoder_positions': [0, 1, 2, 0, 1, 0],
+         'rewards': [0.5, 1.5, 0.0],
+         'trajectory_weights': [1.0, 1.0, 0.0],
+         'record_ids': [[42, 17], [42, 19], [0, 0]],
+         'truncated': [0, 0, 0]}
+
+        {'encoder_input_tokens': [5, 6, 7, 8, 9, 4, 3, 1],
+         'encoder_segment_ids': [1, 1, 1, 1, 1, 1, 1, 1],
+         'encoder_positions': [0, 1, 2, 3, 4, 5, 6, 7],
+         'decoder_input_tokens': [0, 2, 0, 0, 0, 0],
+         'decoder_target_tokens': [2, 1, 0, 0, 0, 0],
+         'decoder_loss_weights': [1, 1, 0, 0, 0, 0],
+         'decoder_segment_ids': [1, 1, 0, 0, 0, 0],
+         'decoder_positions': [0, 1, 0, 0, 0, 0],
+         'rewards': [-2.0, 0.0, 0.0],
+         'trajectory_weights': [1.0, 0.0, 0.0],
+         'record_ids': [[42, 18], [0, 0], [0, 0]],
+         'truncated': [1, 0, 0]}
+
+    Each window of consecutive examples of the stream is packed by itself
+    (`dro_jax.data.packing.plan_rows`).
+
+    Args:
+      pack: several trajectories a row.
+      use_custom_packing_ops: must be False.
+      max_trajectories_per_row: the most of a packed row, S; None, the class attribute
+        `MAX_TRAJECTORIES_PER_ROW`.
+      packing_window: examples packed among themselves; None, the class attribute
+        `PACKING_WINDOW`.
+      **kwargs: seqio's `apply_length_check`, `bos_id`, `passthrough_features`.
+
+    Raises:
+      ConfigError: a setting cannot be used.
     """
+
+    MAX_TRAJECTORIES_PER_ROW: ClassVar[int] = MAX_TRAJECTORIES_PER_ROW
+    PACKING_WINDOW: ClassVar[int] = WINDOW
 
     TASK_FEATURES: ClassVar[Mapping[str, _Spec]] = {
         "inputs": _Spec(dtype=tf.int32),
@@ -51,18 +113,36 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
         "record_ids": _Spec(dtype=tf.int32, rank=2),
         "truncated": _Spec(dtype=tf.int32),
     }
-    PACKING_FEATURE_DTYPES = None
+    PACKING_FEATURE_DTYPES: ClassVar[Mapping[str, tf.DType]] = {
+        f"{side}_{field}": tf.int32
+        for side in ("encoder", "decoder")
+        for field in ("segment_ids", "positions")
+    }
 
     def __init__(
-        self, pack: bool = False, use_custom_packing_ops: bool = False, **kwargs: Any
+        self,
+        pack: bool = False,
+        use_custom_packing_ops: bool = False,
+        max_trajectories_per_row: int | None = None,
+        packing_window: int | None = None,
+        **kwargs: Any,
     ):
-        if pack or use_custom_packing_ops:
+        if use_custom_packing_ops:
             raise ConfigError(
-                "FeedbackFeatureConverter does not pack: seqio's packing would round "
-                "rewards to integers. Set pack = False in the data set's configuration "
-                "(DatasetConfig.pack, or utils.DatasetConfig.pack under T5X)"
+                "FeedbackFeatureConverter does not use seqio's custom packing ops, which "
+                "would round rewards to integers: set use_custom_packing_ops = False "
+                "(pack = True packs without them)"
             )
-        super().__init__(pack=False, use_custom_packing_ops=False, **kwargs)
+        name = type(self).__name__
+        check_packing(name, pack, max_trajectories_per_row, packing_window)
+        super().__init__(pack=pack, use_custom_packing_ops=False, **kwargs)
+        # To seqio this means only that features may have rank 2, as record_ids do; its
+        # own packing, which casts to integers, is never called.
+        self._use_custom_packing_ops = pack
+        self._max_trajectories = (
+            max_trajectories_per_row or self.MAX_TRAJECTORIES_PER_ROW
+        )
+        self._window = packing_window or self.PACKING_WINDOW
 
     def __call__(
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
@@ -74,30 +154,47 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
         self, task_feature_lengths: Mapping[str, int]
     ) -> dict[str, int]:
         """The length of each model feature's first axis."""
+        encoder = task_feature_lengths["inputs"]
         decoder = task_feature_lengths["targets"]
-        return {
-            "encoder_input_tokens": task_feature_lengths["inputs"],
+        trajectories = self._max_trajectories if self.pack else 1
+        lengths = {
+            "encoder_input_tokens": encoder,
             "decoder_input_tokens": decoder,
             "decoder_target_tokens": decoder,
             "decoder_loss_weights": decoder,
-            "rewards": 1,
-            "trajectory_weights": 1,
-            "record_ids": 1,
-            "truncated": 1,
+            "rewards": trajectories,
+            "trajectory_weights": trajectories,
+            "record_ids": trajectories,
+            "truncated": trajectories,
         }
+        if self.pack:
+            lengths |= {
+                name: encoder if name.startswith("encoder") else decoder
+                for name in self.PACKING_FEATURE_DTYPES
+            }
+        return lengths
 
     def _convert_features(
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
     ) -> tf.data.Dataset:
         @tf.autograph.experimental.do_not_convert
-        def convert(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        def convert(example: Mapping[str, tf.Tensor]) -> tuple[dict, dict]:
             padded = {
                 name: _pad(example[name], length)
                 for name, length in task_feature_lengths.items()
             }
-            return model_features(padded, self.bos_id)
+            lengths = {name: tf.shape(example[name])[0] for name in _TOKEN_FEATURES}
+            return model_features(padded, self.bos_id), lengths
 
-        return ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
+        if self.pack:
+            packing = make_packing(
+                task_feature_lengths, self._max_trajectories, self._window
+            )
+            rows = ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
+            return _packed(rows, packing)
+        return ds.map(
+            lambda example: convert(example)[0], num_parallel_calls=tf.data.AUTOTUNE
+        )
 
 
 def model_features(
@@ -127,6 +224,15 @@ def model_features(
 def complete_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
     """Task lengths with those of the features whose length is fixed."""
     return {**FIXED_LENGTHS, **lengths}
+
+
+def _packed(rows: tf.data.Dataset, packing: Packing) -> tf.data.Dataset:
+    @tf.autograph.experimental.do_not_convert
+    def pack(batch: Mapping[str, tf.Tensor], lengths: Mapping[str, tf.Tensor]) -> dict:
+        return pack_window(batch, lengths, packing)
+
+    windows = rows.batch(packing.window)
+    return windows.map(pack, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
 
 
 def _pad(tokens: tf.Tensor, length: int) -> tf.Tensor:

@@ -1,23 +1,35 @@
-"""Batches of feedback: deterministic in the seed, resumable at any batch."""
+"""Batches of feedback: deterministic in the seed, resumable behind any batch."""
 
 import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 import seqio
 import tensorflow as tf
 
-from dro_jax.data.converter import FeedbackFeatureConverter, model_features
+from dro_jax.data.batching import (
+    Batch,
+    Position,
+    Read,
+    batches_of_packed_rows,
+    batches_of_records,
+    finished,
+)
 from dro_jax.data.feedback_source import fingerprint, joined, take
+from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.ordering import Component, record_order
+from dro_jax.data.packing import Packing
 from dro_jax.data.preprocessing import encode_batch
-from dro_jax.data.tasks import FeedbackTask, as_feedback_task, unknown_name
-from dro_jax.data.vocabularies import check_vocabulary, describe_vocabulary
+from dro_jax.data.settings import (
+    check_lengths,
+    check_packing,
+    check_positive,
+    make_packing,
+)
+from dro_jax.data.split_fingerprint import split_fingerprint
+from dro_jax.data.tasks import FeedbackTask
+from dro_jax.data.vocabularies import check_vocabulary
 from dro_jax.errors import ConfigError, DataError
-
-Batch = dict[str, np.ndarray]
-_TOKEN_FEATURES = ("inputs", "targets")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +37,7 @@ class DatasetConfig:
     """A split of a task or mixture, in batches.
 
     The same configuration gives the same batches in the same order, whenever and from
-    whichever batch on it is read. Each epoch has an order of its own.
+    behind whichever batch it is read. Each epoch has an order of its own.
 
     Attributes:
       mixture_or_task_name: a name registered by `register_feedback_task`, or a
@@ -39,7 +51,12 @@ class DatasetConfig:
         sizes do not divide, and a mixture drawing by its rates. A number goes through
         every record of every task that often, rates aside, and fills the last batch up
         with rows whose `trajectory_weights` are 0.
-      pack: several trajectories a row; not supported yet.
+      pack: several trajectories a row, so that little of a batch is padding. Records
+        keep their order but for each window of them, whose rows come in the order of
+        their first records.
+      max_trajectories_per_row: the most of a packed row, S; default 16.
+      packing_window: consecutive records that are packed among themselves, from one
+        epoch into the next; default 2,048.
       use_cached: seqio's offline cache; not supported, since records are in memory.
       module: modules to import first, which register the tasks: a name, several
         separated by commas, or a sequence.
@@ -56,20 +73,27 @@ class DatasetConfig:
     seed: int = 0
     num_epochs: int | None = None
     pack: bool = False
+    max_trajectories_per_row: int | None = None
+    packing_window: int | None = None
     use_cached: bool = False
     module: str | Sequence[str] | None = None
 
     def __post_init__(self):
-        _check_lengths(self.task_feature_lengths)
-        _check_positive("batch_size", self.batch_size)
+        check_lengths("DatasetConfig", self.task_feature_lengths)
+        check_positive("DatasetConfig.batch_size", self.batch_size)
         if self.num_epochs is not None:
-            _check_positive("num_epochs", self.num_epochs)
+            check_positive("DatasetConfig.num_epochs", self.num_epochs)
+        check_packing(
+            "DatasetConfig",
+            self.pack,
+            self.max_trajectories_per_row,
+            self.packing_window,
+        )
         if self.use_cached:
             raise ConfigError(
                 "DatasetConfig.use_cached has no effect on feedback tasks, whose "
                 "records are held in memory: remove it"
             )
-        FeedbackFeatureConverter(pack=self.pack)
 
     def __hash__(self) -> int:
         lengths = tuple(sorted(self.task_feature_lengths.items()))
@@ -78,6 +102,22 @@ class DatasetConfig:
     def one_pass(self) -> "DatasetConfig":
         """The same records once each, in the order of their sources."""
         return dataclasses.replace(self, shuffle=False, num_epochs=1)
+
+    @property
+    def name(self) -> str:
+        """The task's or mixture's."""
+        return self.mixture_or_task_name
+
+    @property
+    def packing(self) -> Packing | None:
+        """How rows are shared; None, not at all."""
+        if not self.pack:
+            return None
+        return make_packing(
+            self.task_feature_lengths,
+            self.max_trajectories_per_row,
+            self.packing_window,
+        )
 
     def tasks(self) -> tuple[FeedbackTask, ...]:
         """The tasks behind the name, ordered by theirs, their modules imported.
@@ -117,6 +157,11 @@ class DatasetConfig:
             for task, _ in self._shares()
         }
 
+    def fingerprint(self) -> dict[str, str]:
+        """What log-probabilities of its records depend on, besides parameters."""
+        tasks = [task for task, _ in self._shares()]
+        return split_fingerprint(tasks, self.split, self.task_feature_lengths)
+
     def identity(self, record_id: Sequence[int]) -> str:
         """A record of a batch in a person's words.
 
@@ -139,21 +184,32 @@ class DatasetConfig:
         present = batch["trajectory_weights"] > 0
         return [self.identity(record_id) for record_id in batch["record_ids"][present]]
 
-    def batches(self, start_batch: int = 0) -> Iterator[Batch]:
-        """The batches from `start_batch` on, counted from 0.
+    def batches(self, start: Position = (0, 0)) -> Iterator[Batch]:
+        """The batches from a position on.
+
+        Args:
+          start: (records, rows): how many records of all epochs come before, and how
+            many rows made from the following ones are left out. The `next_position` of
+            a batch is the start of all that follow it; computing it again takes one
+            window of records at most.
 
         Returns:
-          An iterator of dictionaries with B = batch_size rows, S = 1 trajectory each:
-          `encoder_input_tokens` ``[B, L]``, `decoder_input_tokens`,
+          An iterator of dictionaries with B = batch_size rows of S trajectories, S = 1
+          unless packed: `encoder_input_tokens` ``[B, L]``, `decoder_input_tokens`,
           `decoder_target_tokens`, `decoder_loss_weights` ``[B, T]`` (int32), `rewards`,
           `trajectory_weights` ``[B, S]`` (float32), `record_ids` ``[B, S, 2]``,
-          `truncated` ``[B, S]`` (int32).
+          `truncated` ``[B, S]`` (int32); `next_position` ``[2]`` (int64). Packed, also
+          `encoder_segment_ids`, `encoder_positions` ``[B, L]``, `decoder_segment_ids`,
+          `decoder_positions` ``[B, T]`` (int32): trajectory s of a row is its segment
+          s + 1, with positions from 0; its padding is 0 in both.
 
         Raises:
-          ConfigError: the task is unknown or a setting cannot be used.
+          ConfigError: the task is unknown or a setting or the position cannot be used.
           DataError: a record, the split or the vocabulary cannot be used.
         """
         shares = self._shares()
+        tasks = [task for task, _ in shares]
+        record, row = start
         order = record_order(
             [
                 Component(task.name, task.num_input_examples(self.split), rate)
@@ -162,33 +218,32 @@ class DatasetConfig:
             shuffle=self.shuffle,
             seed=self.seed,
             num_epochs=self.num_epochs,
-            start=start_batch * self.batch_size,
+            start=record if self.pack else record + row,
         )
-        batches = order.batch(self.batch_size).map(
-            self._reader([task for task, _ in shares]),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        iterator = batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-        # Not a generator: what can be wrong is found now, not at the first batch.
-        return (fill_up(batch, self.batch_size) for batch in iterator)
+        read = self._reader(tasks)
+        if self.pack:
+            batches = batches_of_packed_rows(
+                order, read, self.batch_size, start, self.packing
+            )
+        else:
+            batches = batches_of_records(order, read, self.batch_size, record + row)
+        return finished(batches, self.batch_size)
 
-    def _reader(self, tasks: Sequence[FeedbackTask]):
+    def _reader(self, tasks: Sequence[FeedbackTask]) -> Read:
         vocabulary = tasks[0].vocabulary
         check_vocabulary(vocabulary)
         prompt_truncation, response_truncation = tasks[0].truncation
         tensors = joined([task.source.tensors(self.split) for task in tasks])
 
         @tf.autograph.experimental.do_not_convert
-        def read(positions: tf.Tensor) -> dict[str, tf.Tensor]:
-            features, _ = encode_batch(
+        def read(positions: tf.Tensor) -> tuple[dict, dict]:
+            return encode_batch(
                 take(tensors, positions),
                 vocabulary,
                 self.task_feature_lengths,
                 prompt_truncation=prompt_truncation,
                 response_truncation=response_truncation,
             )
-            return model_features(features)
 
         return read
 
@@ -206,29 +261,7 @@ class DatasetConfig:
 
     def _tasks_and_rates(self) -> list[tuple[FeedbackTask, float]]:
         import_modules(self.module)
-        name = self.mixture_or_task_name
-        if name in seqio.MixtureRegistry.names():
-            mixture = seqio.MixtureRegistry.get(name)
-            shares = [
-                (as_feedback_task(task), float(mixture.get_rate(task)))
-                for task in mixture.tasks
-            ]
-            _check_alike(name, [task for task, _ in shares])
-            return shares
-        if name in seqio.TaskRegistry.names():
-            return [(as_feedback_task(seqio.TaskRegistry.get(name)), 1.0)]
-        raise unknown_name(name, self.module)
-
-
-def fill_up(batch: Batch, batch_size: int) -> Batch:
-    """The batch with rows of zeros, `trajectory_weights` too, up to `batch_size`."""
-    missing = batch_size - len(batch["rewards"])
-    if not missing:
-        return batch
-    return {
-        name: np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
-        for name, rows in batch.items()
-    }
+        return tasks_and_rates(self.mixture_or_task_name, self.module)
 
 
 def import_modules(modules: str | Sequence[str] | None) -> None:
@@ -251,45 +284,3 @@ def import_modules(modules: str | Sequence[str] | None) -> None:
                 f"the module '{name}', named in DatasetConfig.module, cannot be found: "
                 "check its spelling, and that its folder is on PYTHONPATH"
             ) from error
-
-
-def _check_alike(mixture: str, tasks: Sequence[FeedbackTask]) -> None:
-    first = tasks[0]
-    for task in tasks[1:]:
-        if task.vocabulary != first.vocabulary:
-            raise ConfigError(
-                f"mixture '{mixture}': tasks '{first.name}' and '{task.name}' have "
-                f"different vocabularies ({describe_vocabulary(first.vocabulary)} and "
-                f"{describe_vocabulary(task.vocabulary)}): give them the same one"
-            )
-        if task.truncation != first.truncation:
-            raise ConfigError(
-                f"mixture '{mixture}': tasks '{first.name}' and '{task.name}' cut "
-                f"prompts and responses on different sides ({first.truncation} and "
-                f"{task.truncation}): register them with the same prompt_truncation and "
-                "response_truncation"
-            )
-
-
-def _check_lengths(lengths: Mapping[str, int]) -> None:
-    missing = [name for name in _TOKEN_FEATURES if name not in lengths]
-    unknown = sorted(set(lengths) - set(_TOKEN_FEATURES))
-    if missing or unknown:
-        what = (
-            f"lacks '{missing[0]}'"
-            if missing
-            else f"has an unknown entry '{unknown[0]}'"
-        )
-        raise ConfigError(
-            f"DatasetConfig.task_feature_lengths = {dict(lengths)!r} {what}: give the "
-            "most tokens of prompts and of responses, as {'inputs': 512, 'targets': 256}"
-        )
-    for name in _TOKEN_FEATURES:
-        _check_positive(f"task_feature_lengths['{name}']", lengths[name])
-
-
-def _check_positive(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(
-            f"DatasetConfig.{name} = {value!r} must be a whole number of at least 1"
-        )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dro_jax.data.batching import fill_up
 from dro_jax.data.converter import model_features
-from dro_jax.data.dataset import fill_up
 from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.records import RecordProblem
 from dro_jax.data.sources import JsonlSource

@@ -7,10 +7,11 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.inspection_text import report_text
+from dro_jax.data.packing import padding_share
 from dro_jax.data.records import RecordReport
 from dro_jax.data.reward_statistics import Histogram, RewardStatistics
+from dro_jax.data.settings import check_lengths, make_packing
 from dro_jax.data.tasks import FeedbackTask, feedback_task
 from dro_jax.data.vocabularies import (
     check_vocabulary,
@@ -79,6 +80,8 @@ class TaskReport:
       prompt: token lengths of prompts.
       response: token lengths of responses.
       padding_share: the share of padding in prompts and responses together.
+      packed_padding_share: the same with `pack = True`, records in a random order; None
+        where no lengths were given.
       rewards: figures before and after the transform.
       histogram: counts of the transformed rewards.
       records: how many were read and which were dropped.
@@ -91,6 +94,7 @@ class TaskReport:
     prompt: Lengths
     response: Lengths
     padding_share: float
+    packed_padding_share: float | None
     rewards: RewardStatistics
     histogram: Histogram
     records: RecordReport
@@ -140,11 +144,15 @@ def inspect_task(
     loaded, rewards = task.source.load(split), task.source.rewards(split)
     prompt_tokens = _token_counts(task, split, "inputs")
     response_tokens = _token_counts(task, split, "targets")
-    lengths = lengths or {
-        "inputs": int(prompt_tokens.max()),
-        "targets": int(response_tokens.max()),
-    }
-    DatasetConfig(name, lengths, split=split)
+    packed = None
+    if lengths is not None:
+        check_lengths("inspect_task", lengths)
+        packed = _packed_padding_share(prompt_tokens, response_tokens, lengths)
+    else:
+        lengths = {
+            "inputs": int(prompt_tokens.max()),
+            "targets": int(response_tokens.max()),
+        }
     prompt = Lengths.of(prompt_tokens, lengths["inputs"])
     response = Lengths.of(response_tokens, lengths["targets"])
     shown = np.linspace(0, len(loaded) - 1, min(num_examples, len(loaded))).astype(int)
@@ -172,6 +180,7 @@ def inspect_task(
                 weights=[prompt.limit, response.limit],
             )
         ),
+        packed_padding_share=packed,
         rewards=task.statistics(split),
         histogram=Histogram.of(rewards),
         records=loaded.report,
@@ -202,6 +211,20 @@ def list_tasks() -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def _packed_padding_share(
+    prompt_tokens: np.ndarray, response_tokens: np.ndarray, lengths: dict[str, int]
+) -> float:
+    tokens = np.stack(
+        [
+            np.minimum(prompt_tokens, lengths["inputs"]),
+            np.minimum(response_tokens, lengths["targets"]),
+        ],
+        axis=1,
+    )
+    order = np.random.default_rng(0).permutation(len(tokens))
+    return padding_share(tokens[order], make_packing(lengths))
 
 
 def _token_counts(task: FeedbackTask, split: str, feature: str) -> np.ndarray:

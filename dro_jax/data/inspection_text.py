@@ -61,7 +61,10 @@ def _lengths(report: "TaskReport") -> str:
     lines = [
         row[0].ljust(10) + "".join(cell.rjust(9) for cell in row[1:]) for row in rows
     ]
-    return "\n".join([*lines, f"padding of both together: {report.padding_share:.1%}"])
+    padding = f"padding of both together: {report.padding_share:.1%}"
+    if report.packed_padding_share is not None:
+        padding += f", packed {report.packed_padding_share:.1%}"
+    return "\n".join([*lines, padding])
 
 
 def _length_row(name: str, lengths: "Lengths") -> list[str]:

@@ -53,14 +53,19 @@ def record_order(
         name = "/".join(component.name for component in components)
         key = _key(seed, name) if shuffle else None
         return _epochs(sum(sizes), key, num_epochs, start)
-    streams = []
-    for component, begin in zip(components, np.cumsum([0, *sizes[:-1]]), strict=True):
-        key = _key(seed, component.name) if shuffle else None
-        stream = _epochs(component.size, key, None, 0)
-        streams.append(stream.map(lambda place, begin=begin: place + begin))
     rates = np.array([component.rate for component in components], np.float64)
-    choices = _choices(rates / rates.sum(), _key(seed, "mixing"))
-    return tf.data.Dataset.choose_from_datasets(streams, choices).skip(start)
+    choices = _Choices(rates / rates.sum(), _key(seed, "mixing"))
+    block, within = divmod(start, _CHOICES_AT_ONCE)
+    streams = []
+    for component, begin, used in zip(
+        components, np.cumsum([0, *sizes[:-1]]), choices.counts(block), strict=True
+    ):
+        key = _key(seed, component.name) if shuffle else None
+        stream = _epochs(component.size, key, None, int(used))
+        streams.append(stream.map(lambda place, begin=begin: place + begin))
+    return tf.data.Dataset.choose_from_datasets(streams, choices.since(block)).skip(
+        within
+    )
 
 
 def _epochs(
@@ -80,19 +85,39 @@ def _epochs(
     return tf.data.Dataset.range(min(first, last), last).flat_map(epoch).skip(offset)
 
 
-def _choices(shares: np.ndarray, key: int) -> tf.data.Dataset:
-    bounds = tf.constant(np.cumsum(shares)[:-1], tf.float64)
+class _Choices:
+    """Which component each record of a mixture is from, drawn block by block."""
 
-    def block(number: tf.Tensor) -> tf.data.Dataset:
+    def __init__(self, shares: np.ndarray, key: int):
+        self._bounds = tf.constant(np.cumsum(shares)[:-1], tf.float64)
+        self._size = len(shares)
+        self._key = tf.constant(key, tf.int64)
+
+    def since(self, block: int) -> tf.data.Dataset:
+        """The choices of a block and of all that follow it."""
+        blocks = tf.data.Dataset.range(block, _FOREVER)
+        return blocks.map(self._draw).unbatch()
+
+    def counts(self, blocks: int) -> np.ndarray:
+        """How often each component is chosen in the first blocks."""
+        drawn = tf.data.Dataset.range(blocks).map(
+            lambda number: tf.math.bincount(
+                tf.cast(self._draw(number), tf.int32),
+                minlength=self._size,
+                dtype=tf.int64,
+            ),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        none = tf.zeros([self._size], tf.int64)
+        return drawn.reduce(none, lambda total, counts: total + counts).numpy()
+
+    def _draw(self, number: tf.Tensor) -> tf.Tensor:
         drawn = tf.random.stateless_uniform(
             [_CHOICES_AT_ONCE],
-            seed=tf.stack([tf.constant(key, tf.int64), number]),
+            seed=tf.stack([self._key, number]),
             dtype=tf.float64,
         )
-        chosen = tf.searchsorted(bounds, drawn, side="right", out_type=tf.int64)
-        return tf.data.Dataset.from_tensor_slices(chosen)
-
-    return tf.data.Dataset.range(_FOREVER).flat_map(block)
+        return tf.searchsorted(self._bounds, drawn, side="right", out_type=tf.int64)
 
 
 def _key(seed: int, purpose: str) -> int:

@@ -1,13 +1,18 @@
 """From a record's fields to (prompt, response, reward): names, templates, checks."""
 
 import dataclasses
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from dro_jax.data.records import RecordProblem
+from dro_jax.data.records import RecordProblem, shown
 from dro_jax.data.rewards import Float, RewardKind
 from dro_jax.data.templates import Template, describe_type
 from dro_jax.errors import ConfigError
+
+# Controls, formats, halves of surrogate pairs, separators. What this Python's Unicode
+# does not know yet, as the newest emoji, is not blank.
+_BLANK_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +76,7 @@ class RecordFormat:
         Raises:
           RecordProblem: a field of the template is missing or unusable.
         """
-        template = self._templates[0]
-        return template.render(self._values(fields, template))
+        return self._render("prompt", self._templates[0], fields)
 
     def response(self, fields: Mapping[str, Any]) -> str:
         """The model's target; the record needs no reward.
@@ -80,13 +84,14 @@ class RecordFormat:
         Raises:
           RecordProblem: a field of the template is missing or unusable.
         """
-        template = self._templates[1]
-        return template.render(self._values(fields, template))
+        return self._render("response", self._templates[1], fields)
 
     def identity(self, identity: str, fields: Mapping[str, Any] | None) -> str:
         """The record's place, with the value of `id_field` where it has one."""
         value = (fields or {}).get(self.id_field) if self.id_field else None
-        return identity if value is None else f"{identity} ({self.id_field} {value})"
+        if value is None:
+            return identity
+        return f"{identity} ({self.id_field} {shown(value)})"
 
     def check_templates(self, identity: str, fields: Mapping[str, Any]) -> None:
         """Compares the templates with a record.
@@ -105,6 +110,12 @@ class RecordFormat:
                         f"{', '.join(sorted(fields)) or 'none'}"
                     )
 
+    def _render(self, role: str, template: Template, fields: Mapping[str, Any]) -> str:
+        text = template.render(self._values(fields, template))
+        if set(template.fields) <= {"prompt", "response"}:
+            return text
+        return _text(text, role, f"as {role}_template makes it")
+
     def _values(
         self, fields: Mapping[str, Any], template: Template
     ) -> dict[str, Any]:
@@ -115,7 +126,8 @@ class RecordFormat:
             ("response", self.response_field),
         ):
             if alias in used:
-                values[alias] = _text(self._required(fields, name), alias, name)
+                where = "" if name == alias else f"field '{name}'"
+                values[alias] = _text(self._required(fields, name), alias, where)
         return values
 
     def _required(self, fields: Mapping[str, Any], name: str) -> Any:
@@ -123,18 +135,18 @@ class RecordFormat:
             raise RecordProblem(
                 "missing_field",
                 f"field '{name}' is missing; the record has "
-                + (", ".join(f"'{field}'" for field in sorted(fields)[:12]) or "none"),
+                + (", ".join(f"'{shown(f)}'" for f in sorted(fields)[:12]) or "none"),
             )
         return fields[name]
 
 
-def _text(value: Any, role: str, field: str) -> str:
-    where = "" if field == role else f" (field '{field}')"
+def _text(value: Any, role: str, where: str) -> str:
+    where = f" ({where})" if where else ""
     if not isinstance(value, str):
         raise RecordProblem(
             "wrong_type", f"the {role}{where} is {describe_type(value)}, not text"
         )
-    if not any(char.isprintable() and not char.isspace() for char in value):
+    if all(unicodedata.category(char) in _BLANK_CATEGORIES for char in value):
         raise RecordProblem(
             f"empty_{role}",
             f"the {role}{where} is empty" + (" but for white space" if value else ""),

@@ -10,6 +10,7 @@ from dro_jax.errors import ConfigError, DataError
 ERROR = "error"
 DROP = "drop"
 _NAMED_IN_SUMMARY = 5
+_MOST_SHOWN = 80
 
 
 class RecordProblem(Exception):
@@ -127,6 +128,13 @@ class BadRecords:
                 "and have them counted and listed"
             ) from problem
         self.dropped.append(DroppedRecord(identity, problem.reason, problem.message))
+
+
+def shown(value: Any) -> str:
+    """A value as messages and files can hold it: valid Unicode, and not too long."""
+    text = str(value)
+    cut = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    return cut.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def check_policy(policy: str) -> str:

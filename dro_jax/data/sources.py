@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dro_jax.data.records import RawRecord, RecordProblem
+from dro_jax.data.records import RawRecord, RecordProblem, shown
 from dro_jax.errors import ConfigError, DataError
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
@@ -257,7 +257,7 @@ def _parse_line(line: bytes) -> dict[str, Any]:
             "invalid_utf8", f"the line is not valid UTF-8 (byte {error.start})"
         ) from error
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise RecordProblem(
             "not_json",
@@ -269,6 +269,17 @@ def _parse_line(line: bytes) -> dict[str, Any]:
             f"the line is JSON but not an object: it begins {text.strip()[:40]!r}",
         )
     return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RecordProblem(
+            "duplicate_field", f"field '{shown(twice)}' occurs more than once"
+        )
+    return fields
 
 
 def _as_python(example: Any) -> dict[str, Any]:

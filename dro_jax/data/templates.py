@@ -1,5 +1,6 @@
 """Text built from a record's fields: `'Question: {prompt}'`."""
 
+import math
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -51,8 +52,13 @@ class Template:
         value = values[name]
         if isinstance(value, str):
             return value
-        if isinstance(value, int | float):
-            return str(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, int) or math.isfinite(value):
+                return str(value)
+            raise RecordProblem(
+                "wrong_type",
+                f"field '{name}' of {self._setting} is {value}, not a finite number",
+            )
         raise RecordProblem(
             "wrong_type",
             f"field '{name}' of {self._setting} is {describe_type(value)}, not text",

@@ -9,7 +9,8 @@ import numpy as np
 
 from dro_jax.errors import ConfigError
 from dro_jax.models import decoding
-from dro_jax.models.model import FeedbackModel, Params
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import Params
 
 HostBatch = dict[str, np.ndarray]
 

@@ -19,7 +19,8 @@ from dro_jax.evaluation.text_metrics import (
     distinct_n,
     mean_length,
 )
-from dro_jax.models.model import FeedbackModel, Params
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import Params
 
 RewardFn = Callable[[str, str], float]
 

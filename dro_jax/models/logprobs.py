@@ -1,4 +1,9 @@
-"""Log-probabilities of responses: the one place where they are computed."""
+"""Log-probabilities of responses: the one place where they are computed.
+
+Float32 logits of a whole batch would take ``B · T · V · 4`` bytes several times over,
+more than most networks. They are made a chunk at a time instead, forward and backward;
+:mod:`dro_jax.models.output_layer` walks through the chunks.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +21,50 @@ def token_logprobs(logits: jax.Array, targets: jax.Array) -> jax.Array:
     Returns:
       ``[...]`` float32, nats.
     """
+    return logprobs_and_normalizers(logits, targets)[0]
+
+
+def logprobs_and_normalizers(
+    logits: jax.Array, targets: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """:func:`token_logprobs`, and ``logsumexp(logits)``, ``[...]`` float32 each."""
     logits = logits.astype(jnp.float32)
     chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return chosen - jax.nn.logsumexp(logits, axis=-1)
+    normalizers = jax.nn.logsumexp(logits, axis=-1)
+    return chosen - normalizers, normalizers
+
+
+def logits_cotangent(
+    logits: jax.Array,
+    targets: jax.Array,
+    normalizers: jax.Array,
+    logprob_cotangents: jax.Array,
+    normalizer_cotangents: jax.Array | None = None,
+) -> jax.Array:
+    """The gradient of :func:`logprobs_and_normalizers` for the logits.
+
+    ``g · (onehot(y_t) − p) + c · p`` with ``p = exp(logits − normalizer)``. Written out,
+    since differentiating the gather would scatter into one more array of that size.
+
+    Args:
+      logits: ``[..., V]`` float32.
+      targets: ``[...]`` int32.
+      normalizers: ``[...]``, from the forward pass.
+      logprob_cotangents: ``[...]`` g.
+      normalizer_cotangents: ``[...]`` c, or None for 0.
+
+    Returns:
+      ``[..., V]`` float32.
+    """
+    on_probabilities = -logprob_cotangents
+    if normalizer_cotangents is not None:
+        on_probabilities += normalizer_cotangents
+    ids = jnp.arange(logits.shape[-1], dtype=targets.dtype)
+    chosen = ids.reshape((1,) * targets.ndim + (-1,)) == targets[..., None]
+    probabilities = jnp.exp(logits - normalizers[..., None])
+    return probabilities * on_probabilities[..., None] + jnp.where(
+        chosen, logprob_cotangents[..., None], 0.0
+    )
 
 
 def trajectory_mask(

@@ -1,21 +1,29 @@
 """The model that both trainers use: a T5 policy, its value estimate, an objective."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import ConfigError
-from dro_jax.models import logprobs, t5
+from dro_jax.models import logprobs, output_layer, t5
+from dro_jax.models.networks import (
+    Batch,
+    Networks,
+    Params,
+    RowOutputs,
+    policy_params,
+    trajectory_mask,
+)
 from dro_jax.models.training_metrics import training_metrics
 from dro_jax.models.value import ValueConfig
-from dro_jax.models.value_estimate import ValueEstimate
 from dro_jax.objectives.interface import Objective, Trajectories
 
-Batch = dict[str, jax.Array]
-Params = dict[str, Any]
-VALUE = "value"  # the name of the value subtree beside encoder, decoder, …
+_LOSS_FIELDS = (
+    "decoder_loss_weights",
+    "decoder_segment_ids",
+    "rewards",
+    "trajectory_weights",
+)
 
 
 class FeedbackModel:
@@ -30,6 +38,8 @@ class FeedbackModel:
       value: how V is computed; default `ValueConfig()` where the objective needs one.
       input_vocabulary: the prompt's vocabulary, checked against the network.
       output_vocabulary: the response's vocabulary, checked against the network.
+      logits_bytes: the most memory that float32 logits take on a device; they are made
+        in chunks of that size.
 
     Raises:
       ConfigError: a value for an objective that uses none, or a vocabulary larger than
@@ -44,6 +54,7 @@ class FeedbackModel:
         value: ValueConfig | None = None,
         input_vocabulary=None,
         output_vocabulary=None,
+        logits_bytes: int = output_layer.CHUNK_BYTES,
     ):
         if objective.needs.value:
             value = value or ValueConfig()
@@ -61,10 +72,10 @@ class FeedbackModel:
         self.network_config = network
         self.objective = objective
         self.value_config = value
-        self._value = None if value is None else ValueEstimate(value, network)
         self.input_vocabulary = input_vocabulary
         self.output_vocabulary = output_vocabulary
-        self.network = t5.T5(network)
+        self._networks = Networks(network, value, logits_bytes)
+        self.network = self._networks.policy
 
     @property
     def uses_dropout(self) -> bool:
@@ -83,32 +94,30 @@ class FeedbackModel:
           The parameter tree and, of the same structure, its logical axis names (leaves
           `AxisMetadata` under `…_axes`, as T5X keeps them).
         """
-        policy_rng, value_rng = jax.random.split(rng)
-        variables = self.network.init(policy_rng, *_policy_inputs(batch))
-        params = dict(variables["params"])
-        axes = dict(variables["params_axes"])
-        value_variables = self._value and self._value.init(value_rng, batch)
-        if value_variables:
-            params[VALUE] = value_variables["params"]
-            axes[VALUE] = value_variables["params_axes"]
-        return params, axes
+        return self._networks.init(rng, batch)
 
     @staticmethod
     def policy_params(params: Params) -> Params:
         """The policy's own parameters, without the value's."""
-        return {name: tree for name, tree in params.items() if name != VALUE}
+        return policy_params(params)
+
+    @property
+    def couples_trajectories(self) -> bool:
+        """Whether a trajectory's loss depends on others of its batch."""
+        of_value = self.value_config and self.value_config.granularity == "batch"
+        return self.objective.needs.whole_batch or bool(of_value)
 
     # --------------------------------------------------------------------- forward
 
-    def trajectories(
+    def row_outputs(
         self,
         params: Params,
         batch: Batch,
         *,
         reference_params: Params | None = None,
         dropout_rng: jax.Array | None = None,
-    ) -> Trajectories:
-        """What the policy, reference and value make of a batch.
+    ) -> RowOutputs:
+        """What the networks make of a batch, each row on its own.
 
         The reference comes from `batch["reference_logprobs"]` where that is present,
         else from a forward pass, without dropout, under `reference_params`.
@@ -119,80 +128,82 @@ class FeedbackModel:
           reference_params: frozen policy parameters.
           dropout_rng: turns dropout on.
 
-        Returns:
-          The N = B·S trajectories, row by row.
-
         Raises:
           ConfigError: the objective needs a reference and none is given.
         """
-        policy_rng = value_rng = None
-        if dropout_rng is not None:
-            policy_rng, value_rng = jax.random.split(dropout_rng)
-        policy_logprobs, outputs = self._policy_logprobs(params, batch, policy_rng)
-        value_fields = {}
-        if self._value is not None:
-            values = self._value(params.get(VALUE), batch, outputs, value_rng)
-            value_fields = self._value.fields(values, _mask(batch))
-        return Trajectories(
-            policy_logprobs=policy_logprobs.reshape(-1),
-            rewards=batch["rewards"].reshape(-1),
-            weights=batch["trajectory_weights"].reshape(-1),
-            reference_logprobs=self._reference_logprobs(batch, reference_params),
-            **value_fields,
+        states, values = self._networks.run(params, batch, dropout_rng)
+        return RowOutputs(
+            self._networks.token_logprobs(states, batch),
+            values,
+            self._reference_logprobs(batch, reference_params),
         )
+
+    def trajectories(self, params: Params, batch: Batch, **options) -> Trajectories:
+        """What the policy, reference and value make of a batch, row by row.
+
+        Args:
+          params: the parameter tree.
+          batch: as in :meth:`row_outputs`.
+          **options: as in :meth:`row_outputs`.
+
+        Returns:
+          The N = B·S trajectories.
+        """
+        return self._assemble(self.row_outputs(params, batch, **options), batch)
+
+    def token_logprobs(self, params: Params, batch: Batch) -> jax.Array:
+        """``[B, T]`` float32 log π(y_t|x, y_<t), 0 at padding, no dropout."""
+        states = self._networks.policy_states(params, batch)
+        per_token = self._networks.token_logprobs(states, batch)
+        return jnp.where(jnp.any(trajectory_mask(batch) > 0, axis=-1), per_token, 0.0)
 
     def logprobs(self, params: Params, batch: Batch) -> jax.Array:
         """``[B, S]`` float32 log π(y|x), summed over response tokens, no dropout."""
-        return self._policy_logprobs(params, batch, None)[0]
+        return logprobs.sum_over_tokens(
+            self.token_logprobs(params, batch), trajectory_mask(batch)
+        )
 
     def score(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
         """Log-probabilities and, where there is a value estimate, values: ``[B, S]``.
 
         A value per token is averaged over its trajectory.
         """
-        policy_logprobs, outputs = self._policy_logprobs(params, batch, None)
-        scores = {"logprobs": policy_logprobs}
-        if self._value is not None:
-            values = self._value(params.get(VALUE), batch, outputs, None)
-            scores["values"] = self._value.per_trajectory(values, _mask(batch))
+        states, values = self._networks.run(params, batch)
+        per_token = self._networks.token_logprobs(states, batch)
+        mask = trajectory_mask(batch)
+        scores = {"logprobs": logprobs.sum_over_tokens(per_token, mask)}
+        if values is not None:
+            scores["values"] = self._networks.value.per_trajectory(
+                values, mask, batch["trajectory_weights"]
+            )
         return scores
-
-    def _policy_logprobs(self, params, batch, dropout_rng):
-        outputs = self._run_policy(params, batch, dropout_rng)
-        per_token = logprobs.token_logprobs(
-            outputs["logits"], batch["decoder_target_tokens"]
-        )
-        return logprobs.sum_over_tokens(per_token, _mask(batch)), outputs
-
-    def _run_policy(self, params, batch, dropout_rng):
-        variables = {"params": self.policy_params(params)}
-        dropout = {"enable_dropout": dropout_rng is not None}
-        rngs = {} if dropout_rng is None else {"dropout": dropout_rng}
-
-        def forward(network):
-            inputs = _policy_inputs(batch)
-            encoded = network.encode(inputs[0], inputs[3], **dropout)
-            hidden = network.decode_hidden(encoded, *inputs, **dropout)
-            return {
-                "encoded": encoded,
-                "hidden": hidden,
-                "logits": network.logits(hidden),
-            }
-
-        return self.network.apply(variables, method=forward, rngs=rngs)
 
     def _reference_logprobs(self, batch, reference_params):
         if not self.objective.needs.reference:
             return None
         if "reference_logprobs" in batch:
-            return batch["reference_logprobs"].reshape(-1)
+            return batch["reference_logprobs"]
         if reference_params is None:
             raise ConfigError(
                 f"{type(self.objective).__name__} needs the reference policy: give "
                 "reference_params, or a batch with 'reference_logprobs'"
             )
-        reference = self.logprobs(jax.lax.stop_gradient(reference_params), batch)
-        return reference.reshape(-1)
+        return self.logprobs(jax.lax.stop_gradient(reference_params), batch)
+
+    def _assemble(self, outputs: RowOutputs, batch: Batch) -> Trajectories:
+        mask, weights = trajectory_mask(batch), batch["trajectory_weights"]
+        values, reference = outputs.values, outputs.reference_logprobs
+        policy_logprobs = logprobs.sum_over_tokens(outputs.token_logprobs, mask)
+        value_fields = {}
+        if values is not None:
+            value_fields = self._networks.value.fields(values, mask, weights)
+        return Trajectories(
+            policy_logprobs=policy_logprobs.reshape(-1),
+            rewards=batch["rewards"].reshape(-1),
+            weights=weights.reshape(-1),
+            reference_logprobs=None if reference is None else reference.reshape(-1),
+            **value_fields,
+        )
 
     # ------------------------------------------------------------------------ loss
 
@@ -209,8 +220,8 @@ class FeedbackModel:
 
         Args:
           params: the parameter tree.
-          batch: as in :meth:`trajectories`.
-          reference_params: as in :meth:`trajectories`.
+          batch: as in :meth:`row_outputs`.
+          reference_params: as in :meth:`row_outputs`.
           dropout_rng: turns dropout on.
           normalizer: Σ(weight) of the *global* batch; default that of `batch`. Pass it
             when `batch` is a part (a microbatch), so that the parts' losses add up.
@@ -218,18 +229,73 @@ class FeedbackModel:
         Returns:
           The scalar loss (policy plus value) and metrics as sums.
         """
-        trajectories = self.trajectories(
-            params,
-            batch,
-            reference_params=reference_params,
-            dropout_rng=dropout_rng,
-        )
-        losses = self.objective(trajectories)
-        weights = trajectories.weights
         if normalizer is None:
-            normalizer = jnp.sum(weights)
-        loss = jnp.sum(losses.total * weights) / jnp.maximum(normalizer, 1.0)
+            normalizer = jnp.sum(batch["trajectory_weights"])
+        if self.couples_trajectories:
+            outputs = self.row_outputs(
+                params,
+                batch,
+                reference_params=reference_params,
+                dropout_rng=dropout_rng,
+            )
+            return self.loss_of_outputs(outputs, batch, normalizer)
+        states, values = self._networks.run(params, batch, dropout_rng)
+        reference = self._reference_logprobs(batch, reference_params)
+
+        def row_loss(per_token, rows):
+            part, values, reference, normalizers = rows
+            losses = self.objective(
+                self._assemble(RowOutputs(per_token, values, reference), part)
+            )
+            shares = part["trajectory_weights"] / normalizers
+            return jnp.sum(losses.total * shares.reshape(-1))
+
+        rows = (
+            {name: x for name, x in batch.items() if name in _LOSS_FIELDS},
+            jax.lax.stop_gradient(values),
+            reference,
+            jnp.broadcast_to(jnp.maximum(normalizer, 1.0), batch["rewards"].shape),
+        )
+        per_token, gradient = self._networks.token_logprobs_with_gradient(
+            states, batch, row_loss, rows
+        )
+        loss, metrics = self.loss_of_outputs(
+            RowOutputs(per_token, values, reference), batch, normalizer
+        )
+        return loss + gradient, metrics
+
+    def loss_of_outputs(
+        self, outputs: RowOutputs, batch: Batch, normalizer: jax.Array
+    ) -> tuple[jax.Array, metrics_lib.Metrics]:
+        """:meth:`loss` from what :meth:`row_outputs` gave for the same batch."""
+        trajectories = self._assemble(outputs, batch)
+        losses = self.objective(trajectories)
+        loss = jnp.sum(losses.total * trajectories.weights) / jnp.maximum(
+            normalizer, 1.0
+        )
         return loss, training_metrics(trajectories, losses, batch)
+
+    def pullback(
+        self,
+        params: Params,
+        batch: Batch,
+        cotangents: RowOutputs,
+        *,
+        dropout_rng: jax.Array | None = None,
+    ) -> jax.Array:
+        """A scalar whose gradient for `params` is ``Σ cotangents · d row_outputs``.
+
+        With the cotangents of :meth:`loss_of_outputs` for a whole batch, the gradients
+        of its microbatches' pullbacks add up to the whole batch's, also where
+        trajectories are coupled.
+        """
+        states, values = self._networks.run(params, batch, dropout_rng)
+        _, gradient = self._networks.token_logprobs_with_gradient(
+            states, batch, lambda x, g: jnp.sum(x * g), cotangents.token_logprobs
+        )
+        if values is None:
+            return gradient
+        return gradient + jnp.sum(values * cotangents.values)
 
 
 def check_vocabulary(vocabulary, vocab_size: int, side: str = "task's") -> None:
@@ -244,21 +310,3 @@ def check_vocabulary(vocabulary, vocab_size: int, side: str = "task's") -> None:
             f"T5Config.vocab_size is {vocab_size}: token ids would fall outside the "
             "embedding. Use the vocabulary the model was made for, or raise vocab_size"
         )
-
-
-def _policy_inputs(batch):
-    return (
-        batch["encoder_input_tokens"],
-        batch["decoder_input_tokens"],
-        batch["decoder_target_tokens"],
-        batch.get("encoder_segment_ids"),
-        batch.get("decoder_segment_ids"),
-    )
-
-
-def _mask(batch):
-    return logprobs.trajectory_mask(
-        batch["decoder_loss_weights"],
-        batch.get("decoder_segment_ids"),
-        batch["trajectory_weights"].shape[1],
-    )

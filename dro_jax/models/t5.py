@@ -6,6 +6,8 @@ matters: ``t5`` shares one relative position bias among the layers of a stack,
 ``scalable_t5`` has one in each layer (see :mod:`dro_jax.models.layer_stacking`).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -15,7 +17,7 @@ from dro_jax.models.attention import attention_mask, causal_mask
 from dro_jax.models.t5_config import T5Config
 from dro_jax.models.t5_stacks import Decoder, Encoder
 
-__all__ = ["T5", "T5Config"]
+__all__ = ["T5", "T5Config", "output_layer"]
 
 
 def _check_segments(encoder_segment_ids, decoder_segment_ids) -> None:
@@ -189,3 +191,16 @@ class T5(nn.Module):
             max_decode_length=max_decode_length,
         )
         return self.logits(hidden)
+
+
+def output_layer(
+    config: T5Config, params: dict[str, Any], hidden: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What :meth:`T5.logits` multiplies: float32 states ``[..., D]``, kernel ``[D, V]``.
+
+    For callers that make logits a chunk at a time.
+    """
+    hidden = hidden.astype(jnp.float32)
+    if config.logits_via_embedding:
+        return hidden * config.emb_dim**-0.5, params["token_embedder"]["embedding"].T
+    return hidden, params["decoder"]["logits_dense"]["kernel"]

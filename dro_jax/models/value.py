@@ -198,5 +198,10 @@ def batch_value(values: jax.Array, weights: jax.Array) -> jax.Array:
 
 def logits_value(logits: jax.Array) -> jax.Array:
     """``logsumexp(logits) − log V``: 0 for all-zero logits. ``[..., V] -> [...]``."""
-    logits = logits.astype(jnp.float32)
-    return jax.nn.logsumexp(logits, axis=-1) - jnp.log(jnp.float32(logits.shape[-1]))
+    normalizers = jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1)
+    return normalizer_value(normalizers, logits.shape[-1])
+
+
+def normalizer_value(normalizers: jax.Array, vocab_size: int) -> jax.Array:
+    """:func:`logits_value` from the logits' logsumexp."""
+    return normalizers - jnp.log(jnp.float32(vocab_size))

@@ -1,17 +1,35 @@
 """V of a batch's trajectories, from whichever network a `ValueConfig` names."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dro_jax.errors import ConfigError
-from dro_jax.models import logprobs, t5
+from dro_jax.models import logprobs, output_layer, t5
 from dro_jax.models import value as value_lib
 from dro_jax.models.value import ValueConfig
 
 Batch = dict[str, jax.Array]
 Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyStates:
+    """What the policy computed on the way to its logits.
+
+    Attributes:
+      encoded: ``[B, L, D]`` encoder states.
+      hidden: ``[B, T, D]`` final decoder states.
+      scaled: ``[B, T, D]`` float32, `hidden` as the output layer takes it.
+      kernel: ``[D, V]`` the output layer.
+    """
+
+    encoded: jax.Array
+    hidden: jax.Array
+    scaled: jax.Array
+    kernel: jax.Array
 
 
 class ValueEstimate:
@@ -47,15 +65,15 @@ class ValueEstimate:
         self,
         params: Params | None,
         batch: Batch,
-        outputs: dict[str, jax.Array],
+        states: PolicyStates,
         dropout_rng: jax.Array | None,
     ) -> jax.Array:
-        """The values of a batch.
+        """The values of a batch, each row's own: `batch` granularity is not averaged.
 
         Args:
           params: the value subtree; None without parameters.
           batch: as in the design's batch contract.
-          outputs: the policy's `encoded`, `hidden` and `logits` for that batch.
+          states: the policy's for that batch.
           dropout_rng: turns dropout on in a separate network.
 
         Returns:
@@ -63,43 +81,49 @@ class ValueEstimate:
         """
         config = self.config
         if config.network == "separate":
-            values = self._module.apply(
+            return self._module.apply(
                 {"params": params},
                 *self._arguments(batch),
                 method=self._method,
                 enable_dropout=dropout_rng is not None,
                 rngs={} if dropout_rng is None else {"dropout": dropout_rng},
             )
-        elif config.network == "shared_head":
-            states = self._policy_states(batch, outputs)
+        if config.network == "shared_head":
+            read = self._read_states(batch, states)
             if not config.trunk_gradient:
-                states = jax.lax.stop_gradient(states)
-            values = self._module.apply({"params": params}, states)
-        else:
-            logits = outputs["logits"]
-            if not config.per_token:
-                logits = value_lib.first_positions(logits, batch)
-            values = value_lib.logits_value(logits)
-        if config.granularity == "batch":
-            values = value_lib.batch_value(values, batch["trajectory_weights"])
-        return values
+                read = jax.lax.stop_gradient(read)
+            return self._module.apply({"params": params}, read)
+        if config.per_token:
+            _, normalizers = output_layer.token_logprobs(
+                states.scaled, states.kernel, batch["decoder_target_tokens"]
+            )
+            return value_lib.normalizer_value(normalizers, states.kernel.shape[1])
+        first = value_lib.first_positions(states.scaled, batch)
+        return value_lib.logits_value(jnp.einsum("bsd,dv->bsv", first, states.kernel))
 
-    def per_trajectory(self, values: jax.Array, mask: jax.Array) -> jax.Array:
+    def per_trajectory(
+        self, values: jax.Array, mask: jax.Array, weights: jax.Array
+    ) -> jax.Array:
         """``[B, S]``: values a token are averaged over their trajectory.
 
         Args:
           values: from a call.
           mask: ``[B, T, S]``, which tokens belong to which trajectory.
+          weights: ``[B, S]``, 1 where a trajectory is present.
         """
+        if self.config.granularity == "batch":
+            return value_lib.batch_value(values, weights)
         if not self.config.per_token:
             return values
         lengths = jnp.maximum(jnp.sum(mask, axis=1), 1.0)
         return logprobs.sum_over_tokens(values, mask) / lengths
 
-    def fields(self, values: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
+    def fields(
+        self, values: jax.Array, mask: jax.Array, weights: jax.Array
+    ) -> dict[str, jax.Array]:
         """The value fields of `Trajectories`; arguments as in `per_trajectory`."""
         if not self.config.per_token:
-            return {"values": values.reshape(-1)}
+            return {"values": self.per_trajectory(values, mask, weights).reshape(-1)}
         rows, _, slots = mask.shape
         shares = mask / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1.0)
         row_starts = jnp.arange(rows, dtype=jnp.int32)[:, None] * slots
@@ -117,12 +141,12 @@ class ValueEstimate:
     def _arguments(self, batch):
         return (batch,) if self.config.per_token else (batch, self.config.readout)
 
-    def _policy_states(self, batch, outputs):
+    def _read_states(self, batch, states):
         if self.config.pools_encoder:
-            return value_lib.pool_prompts(outputs["encoded"], batch)
+            return value_lib.pool_prompts(states.encoded, batch)
         if self.config.per_token:
-            return outputs["hidden"]
-        return value_lib.first_positions(outputs["hidden"], batch)
+            return states.hidden
+        return value_lib.first_positions(states.hidden, batch)
 
 
 def _trunk(config: ValueConfig, policy: t5.T5Config) -> t5.T5Config:

@@ -214,7 +214,7 @@ class DROV(_AnchoredByTau):
 class DROP(_AnchoredByTau):
     """:func:`dro_p` as an objective: no value; the residual is logged around its mean."""
 
-    needs: ClassVar[Needs] = Needs(reference=True)
+    needs: ClassVar[Needs] = Needs(reference=True, whole_batch=True)
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = dro_p(

@@ -14,10 +14,16 @@ class Needs:
     Attributes:
       reference: log-probabilities under the frozen reference policy.
       value: a trained value estimate.
+      whole_batch: a statistic of the batch, through which one trajectory's loss depends
+        on others. The other objectives' gradients need one pass over microbatches,
+        these two.
+      token_logprobs: log-probabilities of each token beside their sums.
     """
 
     reference: bool = False
     value: bool = False
+    whole_batch: bool = False
+    token_logprobs: bool = False
 
 
 @jax.tree_util.register_dataclass

@@ -1,26 +1,32 @@
 """Orbax checkpoints in T5X's layout.
 
 `MODEL_DIR/checkpoint_N/state/` holds the tree `target` (parameters, the policy at the
-root), `state/step` and `state/param_states` (the optimiser), as T5X writes it.
+root), `state/step` and `state/param_states` (the optimiser), as T5X writes it;
+`MODEL_DIR/checkpoint_N/run/` what a resumed run needs beside.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from flax import traverse_util
 from orbax.checkpoint import checkpoint_managers
 
 from dro_jax.errors import CheckpointError
-from dro_jax.models.model import Params
+from dro_jax.models.networks import Params
+from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.state import TrainState
 
 _PREFIX = "checkpoint"
 _ITEM = "state"
+_RUN = "run"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,28 +69,46 @@ class Checkpointer:
         """The newest complete checkpoint's step, or None."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, metrics: dict[str, float]) -> None:
+    def save(self, state: TrainState, progress: RunProgress) -> None:
         """Start saving; returns before the files are written."""
         step = int(state.step)
         if step == self._manager.latest_step():
             return
-        ranking = {k: v for k, v in metrics.items() if k == self._metric}
+        ranking = {k: v for k, v in progress.evaluation.items() if k == self._metric}
         self._manager.save(
             step,
-            args=ocp.args.Composite(**{_ITEM: ocp.args.StandardSave(_to_tree(state))}),
+            args=ocp.args.Composite(
+                **{
+                    _ITEM: ocp.args.StandardSave(_to_tree(state)),
+                    _RUN: ocp.args.JsonSave(progress.to_json()),
+                }
+            ),
             metrics=ranking or None,
         )
 
-    def restore(self, like: TrainState) -> TrainState:
-        """The newest state, with the structure, types and shapes of `like`."""
+    def restore(self, like: TrainState) -> tuple[TrainState, RunProgress]:
+        """The newest state and progress.
+
+        Args:
+          like: arrays or `jax.ShapeDtypeStruct`s with the structure, types, shapes and
+            shardings to restore to; the mesh need not be the one that saved it.
+
+        Raises:
+          CheckpointError: the checkpoint does not fit.
+        """
         step = self.latest_step
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _to_tree(like))
         try:
             restored = self._manager.restore(
                 step,
-                args=ocp.args.Composite(**{_ITEM: ocp.args.StandardRestore(target)}),
+                args=ocp.args.Composite(
+                    **{
+                        _ITEM: ocp.args.StandardRestore(target),
+                        _RUN: ocp.args.JsonRestore(),
+                    }
+                ),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise CheckpointError(
                 f"checkpoint_{step} in {self._manager.directory} does not fit this run "
                 f"({_first_line(error)}): the folder was made by another model, value "
@@ -92,11 +116,12 @@ class Checkpointer:
                 "made it (its config.gin)"
             ) from error
         tree = restored[_ITEM]
-        return TrainState(
+        state = TrainState(
             step=tree["state"]["step"],
             params=tree["target"],
             opt_state=tree["state"]["param_states"],
         )
+        return state, RunProgress.from_json(restored[_RUN])
 
     def wait(self) -> None:
         """Block until every started save is on disk."""
@@ -117,21 +142,84 @@ def load_params(path: str | pathlib.Path) -> Params:
     Raises:
       CheckpointError: there is no checkpoint, or it cannot be read.
     """
-    folder = find_checkpoint(path)
-    state_dir = epath.Path(folder / _ITEM)
-    handler = ocp.PyTreeCheckpointHandler()
-    try:
-        target = {"target": handler.metadata(state_dir).tree["target"]}
+    leaves = load_leaves(path, dict.fromkeys(param_shapes(path)))
+    return traverse_util.unflatten_dict(leaves, sep="/")
+
+
+def param_shapes(path: str | pathlib.Path) -> dict[str, Any]:
+    """What parameters a checkpoint holds, by `/`-joined name: leaves with a `shape`.
+
+    Raises:
+      CheckpointError: there is no checkpoint, or it cannot be read.
+    """
+    with _reading(find_checkpoint(path)) as (handler, state_dir):
+        target = handler.metadata(state_dir).tree["target"]
+        return traverse_util.flatten_dict(target, sep="/")
+
+
+def load_leaves(
+    path: str | pathlib.Path, wanted: Mapping[str, jax.sharding.Sharding | None]
+) -> dict[str, Any]:
+    """Some parameters of a checkpoint, each host reading just what it holds of them.
+
+    Args:
+      path: as in :func:`load_params`.
+      wanted: by name as in :func:`param_shapes`: where the array goes, or None for a
+        NumPy array.
+
+    Raises:
+      CheckpointError: there is no checkpoint, or it cannot be read.
+    """
+    with _reading(find_checkpoint(path)) as (handler, state_dir):
+        target = handler.metadata(state_dir).tree["target"]
+        leaves = traverse_util.flatten_dict(target, sep="/")
+        arguments = {
+            name: ocp.RestoreArgs(restore_type=np.ndarray)
+            if sharding is None
+            else ocp.ArrayRestoreArgs(sharding=sharding)
+            for name, sharding in wanted.items()
+        }
+
+        def tree(flat):
+            return {"target": traverse_util.unflatten_dict(flat, sep="/")}
+
         restored = handler.restore(
             state_dir,
             args=ocp.args.PyTreeRestore(
-                item=target,
-                restore_args=jax.tree.map(
-                    lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target
-                ),
+                item=tree({name: leaves[name] for name in wanted}),
+                restore_args=tree(arguments),
                 partial_restore=True,
             ),
         )
+        return traverse_util.flatten_dict(restored["target"], sep="/")
+
+
+def load_placed(path: str | pathlib.Path, shapes: Params, shardings: Any) -> Params:
+    """A tree of parameters of a checkpoint, each on its devices and of its type.
+
+    Raises:
+      CheckpointError: there is no checkpoint, or it lacks one of them.
+    """
+    flat_shapes = traverse_util.flatten_dict(shapes, sep="/")
+    found = param_shapes(path)
+    for name, leaf in flat_shapes.items():
+        if name not in found or tuple(found[name].shape) != tuple(leaf.shape):
+            raise CheckpointError(
+                f"the checkpoint at {path} does not fit the model: {name} is missing or "
+                "of another shape. Use the gin model file that it was made with"
+            )
+    leaves = load_leaves(path, traverse_util.flatten_dict(shardings, sep="/"))
+    return traverse_util.unflatten_dict(
+        {name: leaf.astype(flat_shapes[name].dtype) for name, leaf in leaves.items()},
+        sep="/",
+    )
+
+
+@contextlib.contextmanager
+def _reading(folder: pathlib.Path):
+    handler = ocp.PyTreeCheckpointHandler()
+    try:
+        yield handler, epath.Path(folder / _ITEM)
     except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
         raise CheckpointError(
             f"the checkpoint {folder} cannot be read ({_first_line(error)}): it is "
@@ -140,19 +228,18 @@ def load_params(path: str | pathlib.Path) -> Params:
         ) from error
     finally:
         handler.close()
-    return restored["target"]
 
 
 def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
     """The `checkpoint_N` folder that a path names; the newest of a model folder.
 
     Raises:
-      CheckpointError: the path does not exist or holds no complete checkpoint.
+      CheckpointError: there is no such folder, or no complete checkpoint in it.
     """
     folder = pathlib.Path(path).absolute()
-    if not folder.exists():
+    if not folder.is_dir():
         raise CheckpointError(
-            f"there is no checkpoint at {folder}: the path does not exist. Give a "
+            f"there is no checkpoint at {folder}: there is no such folder. Give a "
             "model folder or one of its checkpoint_N folders"
         )
     if (folder / _ITEM).is_dir():

@@ -1,25 +1,39 @@
-"""Starting parameters: random, or from one pretrained policy."""
+"""Starting parameters: random, or from one pretrained policy; born in their shards."""
 
+import pathlib
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from flax import traverse_util
 
 from dro_jax.errors import CheckpointError
-from dro_jax.models.model import VALUE, Batch, FeedbackModel, Params
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import VALUE, Batch, Params
+from dro_jax.training import checkpoints
+from dro_jax.training.sharding import ParamLayout
 
 _HEAD = "head/"
 Leaves = dict[str, Any]  # by path, "encoder/layers_0/…"
 
 
-def random_params(model: FeedbackModel, key: jax.Array, batch: Batch) -> Params:
+def random_params(
+    model: FeedbackModel, key: jax.Array, batch: Batch, layout: ParamLayout
+) -> Params:
     """Fresh parameters for batches shaped as `batch`."""
-    return jax.jit(lambda key: model.init(key, batch)[0])(key)
+
+    def init(key):
+        return model.init(key, batch)[0]
+
+    return jax.jit(init, out_shardings=layout.shardings)(key)
 
 
 def pretrained_params(
-    model: FeedbackModel, pretrained: Params, key: jax.Array, batch: Batch, origin: str
+    model: FeedbackModel,
+    path: str | pathlib.Path,
+    key: jax.Array,
+    batch: Batch,
+    layout: ParamLayout,
 ) -> Params:
     """Parameters filled from a pretrained policy.
 
@@ -30,30 +44,38 @@ def pretrained_params(
 
     Args:
       model: gives the parameter tree.
-      pretrained: a tree of arrays with the policy at its root.
+      path: a model folder, or one checkpoint in it.
       key: for what the checkpoint does not hold.
       batch: an example of the batches to come.
-      origin: where `pretrained` comes from, for messages.
+      layout: of the model's parameters.
 
     Raises:
       CheckpointError: a policy parameter is missing, extra, or of another shape.
     """
+    expected = traverse_util.flatten_dict(layout.shapes, sep="/")
+    shardings = traverse_util.flatten_dict(layout.shardings, sep="/")
+    found = checkpoints.param_shapes(path)
+    origins = _policy(expected, found, str(path)) | _value(expected, found)
+    loaded = checkpoints.load_leaves(
+        path, {origin: shardings[name] for name, origin in origins.items()}
+    )
 
-    def init(key):
-        return traverse_util.flatten_dict(model.init(key, batch)[0], sep="/")
+    def missing(key):
+        leaves = traverse_util.flatten_dict(model.init(key, batch)[0], sep="/")
+        return _without(leaves, origins)
 
-    expected = jax.eval_shape(init, key)
-    given = traverse_util.flatten_dict(pretrained, sep="/")
-    taken = _policy(expected, given, origin) | _value(expected, given)
     # Compiles the initialisers of the missing leaves alone: for a head, not a T5.
-    fresh = jax.jit(lambda key: _without(init(key), taken))(key)
-    leaves = fresh | {
-        name: np.asarray(leaf, expected[name].dtype) for name, leaf in taken.items()
+    fresh = jax.jit(missing, out_shardings=_without(shardings, origins))(key)
+    # Copies: policy and value may start from one array, and a step donates its state.
+    taken = {
+        name: jnp.array(loaded[origin], expected[name].dtype, copy=True)
+        for name, origin in origins.items()
     }
-    return jax.device_put(traverse_util.unflatten_dict(leaves, sep="/"))
+    return traverse_util.unflatten_dict(fresh | taken, sep="/")
 
 
-def _policy(expected: Leaves, given: Leaves, origin: str) -> Leaves:
+def _policy(expected: Leaves, given: Leaves, origin: str) -> dict[str, str]:
+    """Where each policy parameter comes from: from under its own name."""
     wanted, found = _without_value(expected), _without_value(given)
     problems = [f"missing {name}" for name in wanted if name not in found]
     problems += [f"unexpected {name}" for name in found if name not in wanted]
@@ -69,28 +91,31 @@ def _policy(expected: Leaves, given: Leaves, origin: str) -> Leaves:
             f"the checkpoint at {origin} does not fit the model: {shown}{more}. "
             "Use the gin model file that the checkpoint was made with"
         )
-    return found
+    return {name: name for name in found}
 
 
-def _value(expected: Leaves, given: Leaves) -> Leaves:
+def _value(expected: Leaves, given: Leaves) -> dict[str, str]:
+    """Where each value parameter comes from, of those that are in the checkpoint."""
     wanted = _value_part(expected)
     trunk = {n: leaf for n, leaf in wanted.items() if not n.startswith(_HEAD)}
-    for leaves, source in (
-        (wanted, _value_part(given)),
-        (trunk, _without_value(given)),
+    for leaves, source, prefix in (
+        (wanted, _value_part(given), f"{VALUE}/"),
+        (trunk, _without_value(given), ""),
     ):
         fits = all(
             name in source and source[name].shape == leaf.shape
             for name, leaf in leaves.items()
         )
         if leaves and fits:
-            return {f"{VALUE}/{name}": source[name] for name in leaves}
+            return {f"{VALUE}/{name}": f"{prefix}{name}" for name in leaves}
     return {}
 
 
 def _value_part(leaves: Leaves) -> Leaves:
     prefix = f"{VALUE}/"
-    return {n.removeprefix(prefix): x for n, x in leaves.items() if n.startswith(prefix)}
+    return {
+        n.removeprefix(prefix): x for n, x in leaves.items() if n.startswith(prefix)
+    }
 
 
 def _without_value(leaves: Leaves) -> Leaves:

@@ -1,7 +1,6 @@
 """The loop itself: steps, metrics, evaluations and saves in their order."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,11 +11,17 @@ from dro_jax import metrics as metrics_lib
 from dro_jax.errors import TrainingError
 from dro_jax.training.checkpoints import Checkpointer
 from dro_jax.training.metric_writers import MetricWriter
+from dro_jax.training.non_finite import NonFiniteGuard, check_not_all_skipped
+from dro_jax.training.preemption import Preempted, StopSignal
 from dro_jax.training.progress import Progress
+from dro_jax.training.run_progress import Position, RunProgress, position_after
 from dro_jax.training.state import TrainState
 from dro_jax.training.throughput import Throughput
+from dro_jax.training.watchdog import Watchdog
+from dro_jax.training.window import Window
 
 HostBatch = dict[str, np.ndarray]
+Evaluate = Callable[[Any, Callable[[], bool]], dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,22 +38,29 @@ class Loop:
 
     Args:
       train_step: `(state, batch) -> (state, metrics)`, jitted, asynchronous.
-      evaluate: `(params) -> metrics` on held-out data, or None.
+      evaluate: `(params, tick) -> metrics` on held-out data, or None; it calls `tick`
+        once a batch, and stops early where that is true.
       rates: the learning rates of a step, to log.
       checkpointer: where states are saved.
       writer: where metrics go.
       periods: when each of these happens; all happen at the last step.
+      guard: looks at each step's numbers.
+      stop: whether the run was told to stop.
+      watchdog: ends the run where it hangs.
     """
 
     def __init__(
         self,
         *,
         train_step: Callable[[TrainState, HostBatch], Any],
-        evaluate: Callable[[Any], dict[str, float]] | None,
+        evaluate: Evaluate | None,
         rates: Callable[[int], dict[str, float]],
         checkpointer: Checkpointer,
         writer: MetricWriter,
         periods: Periods,
+        guard: NonFiniteGuard,
+        stop: StopSignal,
+        watchdog: Watchdog,
     ):
         self._train_step = train_step
         self._evaluate = evaluate
@@ -56,73 +68,114 @@ class Loop:
         self._checkpointer = checkpointer
         self._writer = writer
         self._periods = periods
-        self._window: list[metrics_lib.Metrics] = []
-        self._evaluation: dict[str, float] = {}
+        self._guard = guard
+        self._stop = stop
+        self._watchdog = watchdog
 
     def run(
-        self, state: TrainState, batches: Iterator[HostBatch], total_steps: int
+        self,
+        state: TrainState,
+        batches: Iterator[HostBatch],
+        total_steps: int,
+        progress: RunProgress,
     ) -> TrainState:
         """Train from `state` to `total_steps`; the last state is saved.
 
+        Args:
+          state: where the run is.
+          batches: the data from `progress.position` on.
+          total_steps: the step to stop at.
+          progress: what the checkpoint of `state` says beside it.
+
         Raises:
           TrainingError: a loss or gradient is not finite, or the data ran out.
+          Preempted: the run was told to stop; its state is saved.
         """
-        step = int(state.step)
-        throughput = Throughput(
-            sum(x.size for x in jax.tree.leaves(state.params))
-        )
-        with Progress("train", total_steps, start=step) as progress:
-            while step < total_steps:
-                state, metrics = self._train_step(state, _next(batches, step))
-                self._window.append(metrics)
-                self._keep_pace()
-                step += 1
-                progress.advance()
-                due = self._due(step, total_steps)
-                if not any(dataclasses.astuple(due)):
-                    continue
-                record = self._close_window(step, throughput)
-                if due.evaluate:
-                    self._evaluation = self._evaluate(state.params)
-                    record |= self._evaluation
-                self._writer.write(step, record)
-                progress.say(_summary(record))
-                if due.save:
-                    self._checkpointer.save(state, self._evaluation)
-                throughput.restart()
+        at = _Place(int(state.step), progress)
+        throughput = Throughput(sum(x.size for x in jax.tree.leaves(state.params)))
+        with Progress("train", total_steps, start=at.step) as bar:
+            while True:
+                if at.line_due:
+                    self._write_line(state, at, total_steps, throughput, bar)
+                stopping = self._stop.stop_now(at.step)
+                if at.step and (stopping or self._is(at, total_steps, "save")):
+                    self._guard.check()
+                    self._checkpointer.save(state, at.progress())
+                    throughput.restart()
+                if stopping:
+                    self._leave(at.step)
+                if at.step >= total_steps:
+                    break
+                batch = _next(batches, at.step)
+                state, metrics = self._train_step(state, batch)
+                self._guard.watch(at.step, metrics, batch)
+                self._watchdog.reset()
+                at.advance(metrics, position_after(batch))
+                bar.advance()
+                at.line_due = self._is(at, total_steps, "log") or (
+                    self._evaluate is not None and self._is(at, total_steps, "evaluate")
+                )
         self._checkpointer.wait()
         return state
 
-    def _due(self, step: int, total_steps: int) -> Periods:
-        last = step == total_steps
-        periods = self._periods
-        return Periods(
-            log=last or step % periods.log == 0,
-            evaluate=self._evaluate is not None
-            and (last or step % periods.evaluate == 0),
-            save=last or step % periods.save == 0,
+    def _is(self, at: "_Place", total_steps: int, what: str) -> bool:
+        """Whether it is time for something that comes in periods."""
+        period = getattr(self._periods, what)
+        return at.step == total_steps or at.step % period == 0
+
+    def _write_line(self, state, at, total_steps, throughput, bar) -> None:
+        self._guard.check()
+        steps = at.window.num_steps
+        values = metrics_lib.compute(at.window.sums())
+        check_not_all_skipped(values, steps)
+        record = values | self._rates(at.step - 1) | throughput.measure(steps, values)
+        if self._evaluate is not None and self._is(at, total_steps, "evaluate"):
+            evaluation = self._evaluate(state.params, self._tick)
+            if self._stop.received:
+                return  # an evaluation cut short is done again by the run that resumes
+            at.evaluation = evaluation
+            record |= evaluation
+        self._writer.write(at.step, record)
+        bar.say(_summary(record))
+        at.window, at.line_due = Window(), False
+        throughput.restart()
+
+    def _tick(self) -> bool:
+        self._watchdog.reset()
+        return self._stop.received
+
+    def _leave(self, step: int) -> None:
+        self._checkpointer.wait()
+        saved = "its state is saved, and" if step else "nothing was to be saved;"
+        raise Preempted(
+            f"stopped by SIGTERM after step {step}: {saved} the same command goes on "
+            "from there"
         )
 
-    def _keep_pace(self) -> None:
-        # One step ahead of the device is enough to hide the host's work; further ahead
-        # the progress bar would show dispatches, and batches would pile up.
-        if len(self._window) > 1:
-            jax.block_until_ready(self._window[-2])
 
-    def _close_window(self, step: int, throughput: Throughput) -> dict[str, float]:
-        window = jax.device_get(self._window)
-        self._window = []
-        first = step - len(window)
-        for offset, metrics in enumerate(window):
-            _check_finite(metrics, first + offset)
-        merged = window[0]
-        for metrics in window[1:]:
-            merged = jax.tree.map(np.add, merged, metrics)
-        values = metrics_lib.compute(merged)
-        return (
-            values
-            | self._rates(step - 1)
-            | throughput.measure(len(window), values)
+class _Place:
+    """Where a run is, on the host."""
+
+    def __init__(self, step: int, progress: RunProgress):
+        self.step = step
+        self.position = progress.position
+        self.evaluation = progress.evaluation
+        self.line_due = progress.line_due
+        self.window = Window(progress)
+
+    def advance(self, metrics: metrics_lib.Metrics, position: Position) -> None:
+        self.step += 1
+        self.position = position
+        self.window.add(metrics)
+
+    def progress(self) -> RunProgress:
+        steps = self.window.num_steps
+        return RunProgress(
+            position=self.position,
+            window=self.window.sums(),
+            window_steps=steps,
+            evaluation=self.evaluation,
+            line_due=self.line_due,
         )
 
 
@@ -134,20 +187,6 @@ def _next(batches: Iterator[HostBatch], step: int) -> HostBatch:
             f"the training data ran out at step {step}: set num_epochs = None to "
             "repeat it, or lower TRAIN_STEPS"
         ) from None
-
-
-def _check_finite(metrics: metrics_lib.Metrics, step: int) -> None:
-    for name in ("loss", "grad_norm"):
-        value = metrics[name].compute()
-        if not math.isfinite(value):
-            terms = {n: m.compute() for n, m in metrics.items()}
-            shown = ", ".join(f"{n} = {v:.4g}" for n, v in terms.items())
-            raise TrainingError(
-                f"{name} is {value} in the step from {step} to {step + 1}; nothing was "
-                f"saved since the last checkpoint. The step's terms: {shown}. Lower the "
-                "learning rate, set max_grad_norm, or look at the rewards with "
-                "`dro-jax tasks inspect`"
-            )
 
 
 def _summary(record: dict[str, float]) -> str:

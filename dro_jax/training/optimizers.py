@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import optax
 
-from dro_jax.models.model import VALUE
+from dro_jax.models.networks import VALUE
 from dro_jax.training.schedules import Schedule
 
 OptimizerFactory = Callable[[Schedule], optax.GradientTransformation]

@@ -1,49 +1,33 @@
 """Where the reference's log-probabilities come from."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import hashlib
+import pathlib
+import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from dro_jax.errors import ConfigError, DataError
-from dro_jax.models.model import FeedbackModel, Params
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import VALUE, Params
+from dro_jax.training import checkpoints
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.preemption import Preempted, StopSignal
 from dro_jax.training.progress import Progress
+from dro_jax.training.reference_cache import (
+    ReferenceCache,
+    ReferenceLogprobs,
+    ReferenceTable,
+)
+from dro_jax.training.run_progress import Position, position_after
+from dro_jax.training.watchdog import Watchdog
 
 HostBatch = dict[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class ReferenceLogprobs:
-    """log π_ref(y|x) of every record of a split, by record id.
-
-    Attributes:
-      ids: ``[R]`` int64, sorted: (task fingerprint, record index) in one number.
-      logprobs: ``[R]`` float32, nats.
-    """
-
-    ids: np.ndarray
-    logprobs: np.ndarray
-
-    def attach(self, batch: HostBatch) -> HostBatch:
-        """The batch with `reference_logprobs` ``[B, S]``; 0 at padding.
-
-        Raises:
-          DataError: a record has no entry.
-        """
-        wanted = _join(batch["record_ids"])
-        places = np.minimum(np.searchsorted(self.ids, wanted), len(self.ids) - 1)
-        present = batch["trajectory_weights"] > 0
-        missing = present & (self.ids[places] != wanted)
-        if missing.any():
-            raise DataError(
-                f"no reference log-probability is cached for {missing.sum()} records of "
-                f"the batch (first id {batch['record_ids'][missing][0].tolist()}): the "
-                "cache was computed from other data than the run reads"
-            )
-        values = np.where(present, self.logprobs[places], np.float32(0))
-        return {**batch, "reference_logprobs": values.astype(np.float32)}
+Mode = Literal["cached", "frozen_copy"]
+_PART_SECONDS = 15.0
 
 
 class Reference:
@@ -51,10 +35,14 @@ class Reference:
 
     Args:
       model: whose policy network the reference shares.
-      params: the frozen policy parameters; unused, and None, where the objective needs
-        no reference.
-      mode: `cached`, every log-probability of a split computed once, when the split is
-        first read; `frozen_copy`, a second forward pass in every step.
+      path: the checkpoint with its parameters; unused where the objective needs none.
+      steps: where parameters and batches live.
+      mode: `cached`, every log-probability of a split computed once and kept on disk;
+        `frozen_copy`, a second forward pass in every step.
+      cache_dir: where caches lie, a folder for each task and split.
+      stop: asks a long computation to stop.
+      watchdog: is told that a long computation moves.
+      part_seconds: how much work a kill may cost.
 
     Raises:
       ConfigError: an unknown mode.
@@ -63,74 +51,155 @@ class Reference:
     def __init__(
         self,
         model: FeedbackModel,
-        params: Params | None,
-        mode: Literal["cached", "frozen_copy"] = "cached",
+        path: str | None,
+        steps: MeshSteps,
+        *,
+        mode: Mode = "cached",
+        cache_dir: str | pathlib.Path,
+        stop: StopSignal | None = None,
+        watchdog: Watchdog | None = None,
+        part_seconds: float = _PART_SECONDS,
     ):
         if mode not in ("cached", "frozen_copy"):
             raise ConfigError(
                 f"reference = {mode!r} is unknown: use 'cached' or 'frozen_copy'"
             )
         self._model = model
-        self._needed = model.objective.needs.reference
-        self._cached = mode == "cached"
-        self._params = None
-        if self._needed:
-            # A copy: the train step donates, and so destroys, the policy's buffers.
-            self._params = jax.device_put(jax.device_get(params))
+        self._path = path
+        self._steps = steps
+        self._cache_dir = pathlib.Path(cache_dir)
+        self._stop = stop or StopSignal()
+        self._watchdog = watchdog or Watchdog(None)
+        self._part_seconds = part_seconds
+        needed = model.objective.needs.reference
+        self._cached = needed and mode == "cached"
+        self._fingerprint: str | None = None
+        self._facts: dict[str, dict] = {}
+        self.num_forwards = 0
+        self.step_params = None  # what a step must be given: the frozen copy, or None
+        if needed and not self._cached:
+            self.step_params = self._load()
 
-    @property
-    def step_params(self) -> Params | None:
-        """What a step must be given: the frozen copy, or None."""
-        return None if self._cached else self._params
+    def facts(self) -> dict[str, dict]:
+        """By task and split: the cache's folder and how many batches this run ran."""
+        return self._facts
 
     def prepare(self, dataset):
-        """The data set as a step needs it: with cached log-probabilities if in use."""
-        if not (self._needed and self._cached):
+        """The data set as a step needs it: with cached log-probabilities if in use.
+
+        Raises:
+          CheckpointError: a cache was computed from something else, or is damaged.
+          Preempted: the run was told to stop; what was computed is kept.
+        """
+        if not self._cached:
             return dataset
-        table = compute_reference_logprobs(
-            self._model,
-            self._params,
-            dataset.one_pass().batches(),
-            label=f"reference log-probs ({dataset.split})",
+        return _WithReference(dataset, self._table(dataset))
+
+    def _table(self, dataset) -> ReferenceTable:
+        key = {
+            "reference parameters": self._params_fingerprint(),
+            "network": str(self._model.network_config),
+            **dataset.fingerprint(),
+            "token log-probs": str(self._model.objective.needs.token_logprobs),
+        }
+        name = f"{dataset.name}-{dataset.split}"
+        cache = ReferenceCache(self._cache_dir / name, key)
+        parts, position = cache.read()
+        label = f"reference log-probs ({name})"
+        before = self.num_forwards
+        with Progress(label, None, unit="records") as bar:
+            bar.advance(sum(len(part.ids) for part in parts))
+            if position is not None:
+                parts += self._compute(dataset, cache, position, bar)
+            forwards = self.num_forwards - before
+            bar.say(f"{forwards} forward passes, cache in {cache.folder}")
+        self._facts[name] = {"folder": str(cache.folder), "forward_passes": forwards}
+        if not parts:
+            raise DataError(
+                f"{label}: the split is empty, so there is nothing to train on"
+            )
+        return ReferenceLogprobs.joined(parts).by_id()
+
+    def _compute(
+        self, dataset, cache: ReferenceCache, position: Position, bar: Progress
+    ) -> list[ReferenceLogprobs]:
+        params = self._load()
+        forward = jax.jit(
+            self._model.token_logprobs,
+            out_shardings=self._steps.partitioner.replicated,
         )
-        return _WithReference(dataset, table)
+        done, pending, since = [], [], time.monotonic()
+        start = position
+
+        def keep(end: Position, *, last: bool) -> None:
+            nonlocal pending, start, since
+            part = ReferenceLogprobs.joined(pending)
+            if jax.process_index() == 0:
+                cache.write(start, part, end, last=last)
+            done.append(part)
+            pending, start, since = [], end, time.monotonic()
+
+        for batch, following in _pairs(dataset.one_pass().batches(start=position)):
+            with self._steps.partitioner.context():
+                values = np.asarray(forward(params, self._steps.put(batch)))
+            self.num_forwards += 1
+            keep_tokens = self._model.objective.needs.token_logprobs
+            pending.append(
+                ReferenceLogprobs.of_batch(batch, values, keep_tokens=keep_tokens)
+            )
+            bar.advance(len(pending[-1].ids))
+            self._watchdog.reset()
+            late = time.monotonic() - since > self._part_seconds
+            if following is None or late or self._stop.received:
+                keep(position_after(batch), last=following is None)
+            if following is not None and self._stop.received:
+                raise Preempted(
+                    "stopped by SIGTERM while computing the reference's log-probs: "
+                    f"{sum(len(part.ids) for part in done)} new ones are kept, and the "
+                    "same command goes on from there"
+                )
+        return done
+
+    def _load(self) -> Params:
+        """The policy's parameters in the checkpoint, on the devices."""
+        layout = self._steps.layout
+        return checkpoints.load_placed(
+            self._path,
+            self._model.policy_params(layout.shapes),
+            self._model.policy_params(layout.shardings),
+        )
+
+    def _params_fingerprint(self) -> str:
+        if self._fingerprint is None:
+            names = checkpoints.param_shapes(self._path)
+            wanted = dict.fromkeys(n for n in names if not n.startswith(f"{VALUE}/"))
+            self._fingerprint = fingerprint(checkpoints.load_leaves(self._path, wanted))
+        return self._fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
 class _WithReference:
     dataset: Any
-    table: ReferenceLogprobs
+    table: ReferenceTable
 
-    def batches(self, start_batch: int = 0) -> Iterator[HostBatch]:
-        return map(self.table.attach, self.dataset.batches(start_batch=start_batch))
-
-
-def compute_reference_logprobs(
-    model: FeedbackModel,
-    params: Params,
-    batches: Iterable[HostBatch],
-    *,
-    label: str = "reference log-probs",
-) -> ReferenceLogprobs:
-    """One pass of the reference, without dropout, over every record of a split."""
-    forward = jax.jit(model.logprobs)
-    ids, values = [], []
-    with Progress(label, None, unit="records") as progress:
-        for batch in batches:
-            inputs = {name: x for name, x in batch.items() if name != "record_ids"}
-            logprobs = np.asarray(forward(params, inputs))
-            present = batch["trajectory_weights"] > 0
-            ids.append(_join(batch["record_ids"])[present])
-            values.append(logprobs[present])
-            progress.advance(int(present.sum()))
-        progress.say("done")
-    if not ids:
-        raise DataError(f"{label}: the split is empty, so there is nothing to train on")
-    unique_ids, first = np.unique(np.concatenate(ids), return_index=True)
-    return ReferenceLogprobs(unique_ids, np.concatenate(values)[first])
+    def batches(self, start: Position = (0, 0)) -> Iterator[HostBatch]:
+        return map(self.table.attach, self.dataset.batches(start=start))
 
 
-def _join(record_ids: np.ndarray) -> np.ndarray:
-    """``[..., 2]`` int32 pairs as one int64 each."""
-    pairs = record_ids.astype(np.int64)
-    return (pairs[..., 0] << 32) + pairs[..., 1]
+def fingerprint(leaves: dict[str, np.ndarray]) -> str:
+    """A digest of arrays by name: of names, types, shapes and every byte."""
+    digest = hashlib.sha256()
+    for name in sorted(leaves):
+        array = np.ascontiguousarray(leaves[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.view(np.uint8).reshape(-1).data)
+    return digest.hexdigest()[:16]
+
+
+def _pairs(batches: Iterator[HostBatch]):
+    """Each batch with the one that follows; None after the last."""
+    current = next(batches, None)
+    while current is not None:
+        following = next(batches, None)
+        yield current, following
+        current = following

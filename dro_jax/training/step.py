@@ -2,45 +2,72 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.models.model import VALUE, Batch, FeedbackModel, Params
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import VALUE, Batch, Params
+from dro_jax.training.microbatches import loss_and_gradient
 from dro_jax.training.state import TrainState
 
 TrainStep = Callable[..., tuple[TrainState, metrics_lib.Metrics]]
 EvalStep = Callable[..., metrics_lib.Metrics]
+NonFinite = Literal["stop", "skip"]
 
 
 def make_train_step(
-    model: FeedbackModel, optimizer: optax.GradientTransformation
+    model: FeedbackModel,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_microbatches: int = 1,
+    on_non_finite: NonFinite = "stop",
+    out_shardings: TrainState | None = None,
 ) -> TrainStep:
     """A jitted `(state, batch, reference_params, key) -> (state, metrics)`.
 
     The state's buffers are donated. Dropout follows the network's `dropout_rate`.
+
+    Args:
+      model: gives the loss.
+      optimizer: gives the update.
+      num_microbatches: parts of the batch that go through the networks one after
+        another; the gradient is that of the whole batch.
+      on_non_finite: `skip` leaves parameters and optimiser as they were where the loss
+        or the gradient is not finite, and counts it under `skipped_steps`.
+      out_shardings: of the new state; default as XLA finds best.
     """
     uses_dropout = model.uses_dropout
 
     def step(state, batch, reference_params, key):
         dropout_rng = jax.random.fold_in(key, state.step) if uses_dropout else None
-        gradient = jax.value_and_grad(model.loss, has_aux=True)
-        (_, metrics), grads = gradient(
+        (loss, metrics), grads = loss_and_gradient(
+            model,
             state.params,
             batch,
+            num_microbatches=num_microbatches,
             reference_params=reference_params,
             dropout_rng=dropout_rng,
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, **_norms(grads)}
+        if on_non_finite == "skip":
+            finite = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"].total)
+            params = _where(finite, params, state.params)
+            opt_state = _where(finite, opt_state, state.opt_state)
+            metrics = _where(finite, metrics, jax.tree.map(jnp.zeros_like, metrics))
+            metrics["skipped_steps"] = metrics_lib.Sum(1.0 - finite.astype(jnp.float32))
         new_state = dataclasses.replace(
             state, step=state.step + 1, params=params, opt_state=opt_state
         )
         return new_state, metrics
 
-    return jax.jit(step, donate_argnums=0)
+    shardings = None if out_shardings is None else (out_shardings, None)
+    return jax.jit(step, donate_argnums=0, out_shardings=shardings)
 
 
 def make_eval_step(model: FeedbackModel) -> EvalStep:
@@ -71,10 +98,16 @@ def log_ratios_at_start(
     return jax.jit(log_ratios)(params, batch, reference_params)
 
 
+def _where(condition, new, old):
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
 def _norms(grads: Params) -> metrics_lib.Metrics:
     norms = {"grad_norm": optax.tree.norm(grads)}
     if VALUE in grads:
         policy = FeedbackModel.policy_params(grads)
         norms["grad_norm/policy"] = optax.tree.norm(policy)
         norms["grad_norm/value"] = optax.tree.norm(grads[VALUE])
-    return {name: metrics_lib.Mean(norm, 1.0) for name, norm in norms.items()}
+    return {
+        name: metrics_lib.Mean(norm, jnp.float32(1.0)) for name, norm in norms.items()
+    }

@@ -1,20 +1,30 @@
 """Training, composed: from a model, a data set and an optimiser to a checkpoint."""
 
-from typing import Any, Literal
+import contextlib
+import functools
+import pathlib
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import ConfigError, TrainingError
-from dro_jax.models.model import VALUE, FeedbackModel, Params, check_vocabulary
-from dro_jax.training import checkpoints, initialization, step
-from dro_jax.training import state as state_lib
-from dro_jax.training.loop import HostBatch, Loop, Periods
+from dro_jax.models.model import FeedbackModel, check_vocabulary
+from dro_jax.models.networks import VALUE
+from dro_jax.training import checkpoints
+from dro_jax.training.loop import Loop, Periods
+from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
+from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
-from dro_jax.training.reference import Reference
+from dro_jax.training.preemption import listening
+from dro_jax.training.reference import Mode, Reference
+from dro_jax.training.run_progress import RunProgress
+from dro_jax.training.sharding import MeshConfig
+from dro_jax.training.state import TrainState
+from dro_jax.training.step import NonFinite
+from dro_jax.training.watchdog import Watchdog
 
 
 def train(
@@ -28,19 +38,25 @@ def train(
     eval_period: int = 1000,
     checkpoint_cfg: checkpoints.CheckpointConfig | None = None,
     initial_checkpoint_path: str | None = None,
-    reference: Literal["cached", "frozen_copy"] | None = None,
+    reference: Mode | None = None,
+    reference_cache_dir: str | None = None,
+    mesh: MeshConfig | None = None,
+    num_microbatches: int = 1,
+    on_non_finite: NonFinite = "stop",
+    watchdog_seconds: float | None = 3600.0,
     random_seed: int = 0,
     log_period: int = 100,
     step_zero_tolerance: float = 1e-3,
     tensorboard: bool = True,
-) -> state_lib.TrainState:
+) -> TrainState:
     """Train a model, or go on where an interrupted run of `model_dir` stopped.
 
     Args:
       model: network, value estimate and objective.
       model_dir: where checkpoints, `metrics.jsonl` and TensorBoard files go.
       train_dataset_cfg: a `dro_jax.data.dataset.DatasetConfig`, or what offers its
-        `batches`, `one_pass`, `facts`, `vocabulary` and `split`.
+        `batches`, `one_pass`, `facts`, `fingerprint`, `identities`, `vocabulary`,
+        `name`, `batch_size` and `split`.
       total_steps: the step to stop at, counted from this run's own start.
       optimizer: optimiser and learning rates.
       train_eval_dataset_cfg: held-out data, read whole at each evaluation.
@@ -49,7 +65,16 @@ def train(
       initial_checkpoint_path: the pretrained policy, which is the reference too and
         the start of a separate value network. None: random parameters.
       reference: `cached` (default), log-probabilities of the whole split computed once
-        at start; `frozen_copy`, a second forward pass in every step.
+        and kept on disk; `frozen_copy`, a second forward pass in every step.
+      reference_cache_dir: where they are kept; default `MODEL_DIR/reference_cache`.
+        Runs with the same reference and data can share one folder.
+      mesh: how the run is spread over devices; default all, data-parallel.
+      num_microbatches: parts of a batch that go through the networks one after another,
+        to save memory; gradients are those of the whole batch.
+      on_non_finite: `stop` at a loss or gradient that is not finite, or `skip` the
+        update and count it.
+      watchdog_seconds: end the run where no step takes place for so long (the first
+        step's compilation counts); None never does.
       random_seed: seeds parameters and dropout; data has a seed of its own.
       log_period: steps between lines of metrics.
       step_zero_tolerance: the largest |ℓ| allowed before the first update, in nats.
@@ -60,71 +85,94 @@ def train(
 
     Raises:
       ConfigError: a setting is missing, unknown or without effect.
-      CheckpointError: a checkpoint is missing or does not fit.
+      CheckpointError: a checkpoint or cache is missing or does not fit.
       DataError: a record cannot be used.
       TrainingError: the policy differs from the reference before the first update, or
         a loss or gradient is not finite.
+      Preempted: SIGTERM came; the state is saved. As a SystemExit its code is 143.
     """
-    _check_reference_settings(model, reference, initial_checkpoint_path)
+    _check_reference_settings(
+        model, reference, reference_cache_dir, initial_checkpoint_path
+    )
+    _check_settings(num_microbatches, on_non_finite)
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
+    partitioner = (mesh or MeshConfig()).build()
+    partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
+    if train_eval_dataset_cfg is not None:
+        partitioner.check_batch_size(train_eval_dataset_cfg.batch_size)
     checkpoint_cfg = checkpoint_cfg or checkpoints.CheckpointConfig()
     init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
-    example = on_device(next(iter(train_dataset_cfg.batches())))
-    tx = optimizer.build()
-    params = starting_params(model, initial_checkpoint_path, init_key, example)
-    frozen = Reference(model, model.policy_params(params), reference or "cached")
-    checkpointer = checkpoints.Checkpointer(model_dir, checkpoint_cfg)
-    current = state_lib.create(params, tx)
-    if checkpointer.latest_step is not None:
-        current = checkpointer.restore(current)
-    start = int(current.step)
-    writer = MetricWriter(model_dir, start_step=start, tensorboard=tensorboard)
-    writer.write_facts("reward_statistics.json", train_dataset_cfg.facts())
-    try:
+    steps = MeshSteps(
+        model,
+        optimizer.build(),
+        partitioner,
+        next(iter(train_dataset_cfg.batches())),
+        key=dropout_key,
+        num_microbatches=num_microbatches,
+        on_non_finite=on_non_finite,
+    )
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(listening())
+        watchdog = stack.enter_context(Watchdog(watchdog_seconds))
+        checkpointer = checkpoints.Checkpointer(model_dir, checkpoint_cfg)
+        stack.callback(checkpointer.close)
+        if checkpointer.latest_step is not None:
+            state, progress = checkpointer.restore(steps.state_layout)
+        else:
+            state = steps.start(initial_checkpoint_path, init_key)
+            progress = RunProgress()
+        writer = MetricWriter(
+            model_dir, start_step=int(state.step), tensorboard=tensorboard
+        )
+        stack.callback(writer.close)
+        writer.write_facts("reward_statistics.json", train_dataset_cfg.facts())
+        frozen = Reference(
+            model,
+            initial_checkpoint_path,
+            steps,
+            mode=reference or "cached",
+            cache_dir=reference_cache_dir
+            or pathlib.Path(model_dir) / "reference_cache",
+            stop=stop,
+            watchdog=watchdog,
+        )
         train_data = frozen.prepare(train_dataset_cfg)
-        if start == 0 and model.objective.needs.reference:
+        evaluate = _evaluator(steps, train_eval_dataset_cfg, frozen)
+        if frozen.facts():
+            writer.write_facts("reference_cache.json", frozen.facts())
+        if int(state.step) == 0 and model.objective.needs.reference:
             first = next(train_data.batches())
-            _check_step_zero(
-                model, current.params, first, frozen, dropout_key, step_zero_tolerance
-            )
-        train_step = step.make_train_step(model, tx)
+            log_ratios = steps.log_ratios(state.params, first, frozen.step_params)
+            _check_step_zero(model, log_ratios, step_zero_tolerance)
         loop = Loop(
-            train_step=lambda state, batch: train_step(
-                state, on_device(batch), frozen.step_params, dropout_key
+            train_step=lambda state, batch: steps.train(
+                state, batch, frozen.step_params
             ),
-            evaluate=_evaluator(model, train_eval_dataset_cfg, frozen),
-            rates=lambda at: optimizer.rates(at, value=VALUE in params),
+            evaluate=evaluate,
+            rates=functools.partial(optimizer.rates, value=VALUE in state.params),
             checkpointer=checkpointer,
             writer=writer,
             periods=Periods(log_period, eval_period, checkpoint_cfg.period),
+            guard=NonFiniteGuard(model_dir, train_dataset_cfg.identities),
+            stop=stop,
+            watchdog=watchdog,
         )
-        return loop.run(current, train_data.batches(start_batch=start), total_steps)
-    finally:
-        checkpointer.close()
-        writer.close()
+        batches = train_data.batches(start=progress.position)
+        return loop.run(state, batches, total_steps, progress)
 
 
-def starting_params(
-    model: FeedbackModel, path: str | None, key: jax.Array, example: dict
-) -> Params:
-    """Random parameters, or those of the checkpoint at `path`."""
-    if path is None:
-        return initialization.random_params(model, key, example)
-    return initialization.pretrained_params(
-        model, checkpoints.load_params(path), key, example, str(path)
-    )
+def _check_settings(num_microbatches: int, on_non_finite: str) -> None:
+    if num_microbatches < 1:
+        raise ConfigError(
+            f"num_microbatches = {num_microbatches}: give at least 1 (NUM_MICROBATCHES)"
+        )
+    if on_non_finite not in ("stop", "skip"):
+        raise ConfigError(
+            f"on_non_finite = {on_non_finite!r} is unknown: use 'stop' or 'skip'"
+        )
 
 
-def on_device(batch: HostBatch) -> dict[str, jax.Array]:
-    """The fields that a step reads; record ids stay on the host."""
-    return {
-        name: jnp.asarray(values)
-        for name, values in batch.items()
-        if name != "record_ids"
-    }
-
-
-def _check_reference_settings(model, reference, path) -> None:
+def _check_reference_settings(model, reference, cache_dir, path) -> None:
     objective = type(model.objective).__name__
     if model.objective.needs.reference and path is None:
         raise ConfigError(
@@ -137,12 +185,15 @@ def _check_reference_settings(model, reference, path) -> None:
             f"{objective} uses no reference, so train.reference = {reference!r} has no "
             "effect: remove it"
         )
+    cached = model.objective.needs.reference and reference != "frozen_copy"
+    if cache_dir is not None and not cached:
+        raise ConfigError(
+            f"train.reference_cache_dir = {cache_dir!r} (REFERENCE_CACHE_DIR) has no "
+            "effect without a cached reference: remove it"
+        )
 
 
-def _check_step_zero(model, params, batch, frozen, dropout_key, tolerance) -> None:
-    log_ratios = step.log_ratios_at_start(
-        model, params, on_device(batch), frozen.step_params, dropout_key
-    )
+def _check_step_zero(model, log_ratios, tolerance) -> None:
     largest = float(np.max(np.abs(log_ratios)))
     if not largest <= tolerance:
         advice = (
@@ -157,17 +208,18 @@ def _check_step_zero(model, params, batch, frozen, dropout_key, tolerance) -> No
         )
 
 
-def _evaluator(model, dataset, frozen):
+def _evaluator(steps: MeshSteps, dataset, frozen: Reference):
     if dataset is None:
         return None
-    eval_step = step.make_eval_step(model)
     data = frozen.prepare(dataset)
 
-    def evaluate(params) -> dict[str, float]:
+    def evaluate(params, tick) -> dict[str, float]:
         total = None
         for batch in data.batches():
-            metrics = eval_step(params, on_device(batch), frozen.step_params)
+            metrics = steps.evaluate(params, batch, frozen.step_params)
             total = metrics if total is None else metrics_lib.merge(total, metrics)
+            if tick():
+                break
         values = metrics_lib.compute(total)
         return {f"eval/{name}": value for name, value in values.items()}
 

@@ -34,7 +34,7 @@ def train_flags(model_dir, data, **settings):
         "TRAIN_PATH": f"'{data}'",
         "jsonl.jsonl_task.name": f"'task_{data.parent.name}_{data.stem}'",
         "TRAIN_STEPS": 4,
-        "BATCH_SIZE": 4,
+        "BATCH_SIZE": 8,
         "LOG_PERIOD": 2,
         "EVAL_DATASET": None,
         "TASK_FEATURE_LENGTHS": "{'inputs': 12, 'targets': 8}",
@@ -216,6 +216,37 @@ def test_bad_settings_are_one_paragraph(settings, message, data, tmp_path, capsy
     errors = [line for line in shown if line.startswith("dro-jax train: ")]
     assert len(errors) == 1
     assert message in errors[0]
+
+
+@pytest.mark.slow
+def test_another_configuration_is_refused_until_overwrite(data, tmp_path, capsys):
+    folder = tmp_path / "model"
+
+    def train(*flags, **settings):
+        return main(["train", *FILES, *flags, *train_flags(folder, data, **settings)])
+
+    def steps():
+        return [record["step"] for record in read_lines(folder / "metrics.jsonl")]
+
+    assert train() == 0
+    (folder / "notes.txt").write_text("mine")
+    # The same run, finished; then longer, which a constant rate allows.
+    assert train() == 0
+    assert train(TRAIN_STEPS=6) == 0
+    assert steps() == [2, 4, 6]
+    before = read_lines(folder / "metrics.jsonl")
+    capsys.readouterr()
+    changes = {"LEARNING_RATE": 0.5, "TRAIN_STEPS": 2}
+    assert train(**changes) == 2
+    shown = capsys.readouterr().err
+    assert "LEARNING_RATE: 0.0001 → 0.5" in shown
+    assert "--overwrite" in shown
+    assert read_lines(folder / "metrics.jsonl") == before
+    assert train("--overwrite", **changes) == 0
+    assert steps() == [2]
+    assert "LEARNING_RATE = 0.5" in (folder / "config.gin").read_text()
+    assert {path.name for path in folder.glob("checkpoint_*")} == {"checkpoint_2"}
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_tasks_list_and_inspect(capsys, tmp_path):

@@ -55,7 +55,7 @@ def small_run(feedback, model_dir, *bindings):
         f"jsonl.jsonl_task.name = 'logs_{abs(hash(str(feedback)))}'",
         f"VALIDATION_PATH = '{feedback}'",
         "TRAIN_STEPS = 2",
-        "BATCH_SIZE = 4",
+        "BATCH_SIZE = 8",
         "TASK_FEATURE_LENGTHS = {'inputs': 8, 'targets': 4}",
         "LOG_PERIOD = 1",
         *SMALL,

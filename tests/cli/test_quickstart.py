@@ -8,6 +8,7 @@ from small_gin import SIZES
 
 from dro_jax.cli.main import main
 from dro_jax.cli.quickstart_command import quickstart
+from dro_jax.errors import ConfigError
 from dro_jax.training.metric_writers import read_metrics
 
 
@@ -31,6 +32,15 @@ def test_writes_the_report_that_the_readme_promises(tmp_path, capsys):
         assert row in shown
     assert read_metrics(tmp_path / "reference")[-1]["step"] == 20
     assert read_metrics(tmp_path / "dro_v")[-1]["step"] == 10
+    lines = (tmp_path / "dro_v" / "metrics.jsonl").read_bytes()
+    quickstart(tmp_path, seed=1, steps=10, bindings=bindings)
+    gin.clear_config()
+    again = json.loads((tmp_path / "report.json").read_text())
+    assert again["reward"] == report["reward"]
+    assert (tmp_path / "dro_v" / "metrics.jsonl").read_bytes() == lines
+    with pytest.raises(ConfigError, match="RANDOM_SEED: 1 → 2"):
+        quickstart(tmp_path, seed=2, steps=10, bindings=bindings)
+    gin.clear_config()
 
 
 def test_refuses_no_steps(tmp_path, capsys):

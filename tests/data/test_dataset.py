@@ -21,12 +21,19 @@ def _config(task, **changes):
     return DatasetConfig(task.name, LENGTHS, **settings)
 
 
-def _take(config, count, start_batch=0):
-    return list(itertools.islice(config.batches(start_batch), count))
+def _take(config, count, start=(0, 0)):
+    return list(itertools.islice(config.batches(start), count))
 
 
 def _record_indices(batches):
     return np.concatenate([batch["record_ids"][:, 0, 1] for batch in batches])
+
+
+def _rows(batch):
+    return [
+        {name: rows[i] for name, rows in batch.items()}
+        for i in range(len(batch["rewards"]))
+    ]
 
 
 def assert_same_batches(actual, expected):
@@ -54,12 +61,14 @@ def test_a_batch(register):
         "trajectory_weights": [[1.0], [1.0]],
         "record_ids": [[[fingerprint(task.name), 0]], [[fingerprint(task.name), 1]]],
         "truncated": [[1], [2]],
+        "next_position": [2, 0],
     }
     assert batch.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(batch[name], values, err_msg=name)
-        floats = name in ("rewards", "trajectory_weights")
-        assert batch[name].dtype == (np.float32 if floats else np.int32)
+        dtypes = dict.fromkeys(("rewards", "trajectory_weights"), np.float32)
+        dtypes["next_position"] = np.int64
+        assert batch[name].dtype == dtypes.get(name, np.int32)
 
 
 def test_same_seed_same_batches_other_seed_others(register, trajectories):
@@ -86,16 +95,21 @@ def test_resuming_gives_exactly_the_rest(register, trajectories, shuffle, num_ep
     task = register(trajectories(10))
     config = _config(task, shuffle=shuffle, num_epochs=num_epochs)
     whole = _take(config, 8)
-    for start in (1, 4, 7):
-        assert_same_batches(_take(config, 8 - start, start), whole[start:])
+    for k in (1, 4, 7):
+        start = whole[k - 1]["next_position"]
+        assert start.tolist() == [min(4 * k, 30 if num_epochs else 99), 0]
+        assert_same_batches(_take(config, 8 - k, start), whole[k:])
+        # Rows of unpacked batches are records.
+        assert_same_batches(_take(config, 8 - k, (4 * k - 3, 3)), whole[k:])
 
 
 def test_resuming_a_mixture(register, trajectories, mixture):
     one, two = register(trajectories(10)), register(trajectories(6, start=50))
     mixed = mixture("made_mixture", [(one.name, 2.0), (two.name, 1.0)])
     whole = _take(_config(mixed), 12)
-    for start in (1, 5, 11):
-        assert_same_batches(_take(_config(mixed), 12 - start, start), whole[start:])
+    for k in (1, 5, 11):
+        start = whole[k - 1]["next_position"]
+        assert_same_batches(_take(_config(mixed), 12 - k, start), whole[k:])
     tasks = {int(name) for batch in whole for name in batch["record_ids"][:, 0, 0]}
     assert tasks == {fingerprint(one.name), fingerprint(two.name)}
 
@@ -119,6 +133,7 @@ def test_last_batch_of_a_finite_pass_is_filled_up_with_nothing(register, traject
     task = register(trajectories(10))
     *_, last = _config(task, num_epochs=1, shuffle=False).batches()
     assert last["trajectory_weights"].tolist() == [[1], [1], [0], [0]]
+    assert last.pop("next_position").tolist() == [10, 0]
     for name, values in last.items():
         assert len(values) == 4
         assert not values[2:].any(), name
@@ -127,8 +142,9 @@ def test_last_batch_of_a_finite_pass_is_filled_up_with_nothing(register, traject
 
 def test_starting_behind_the_end_gives_nothing(register, trajectories):
     config = _config(register(trajectories(10)), num_epochs=1)
-    assert _take(config, 5, start_batch=2) != []
-    assert _take(config, 5, start_batch=3) == []
+    assert len(_take(config, 5, start=(8, 0))) == 1
+    assert _take(config, 5, start=(10, 0)) == []
+    assert _take(config, 5, start=(12, 0)) == []
 
 
 def test_it_is_the_same_as_through_seqio(register, sentencepiece_model):
@@ -140,12 +156,17 @@ def test_it_is_the_same_as_through_seqio(register, sentencepiece_model):
         task = register(rows, vocabulary=vocabulary)
         lengths = {"inputs": 20, "targets": 15}
         config = DatasetConfig(task.name, lengths, batch_size=3).one_pass()
-        through_seqio = seqio.get_dataset(
-            task.name, lengths, FeedbackFeatureConverter(), shuffle=False
-        ).batch(3)
-        assert_same_batches(
-            list(config.batches()), list(through_seqio.as_numpy_iterator())
-        )
+        for pack in (False, True):
+            batches = list(dataclasses.replace(config, pack=pack).batches())
+            for batch in batches:
+                del batch["next_position"]
+            through_seqio = seqio.get_dataset(
+                task.name, lengths, FeedbackFeatureConverter(pack=pack), shuffle=False
+            )
+            # The last batch of the data set, unlike seqio's, is filled up.
+            every = itertools.chain.from_iterable(map(_rows, batches))
+            present = [row for row in every if row["trajectory_weights"].any()]
+            assert_same_batches(present, list(through_seqio.as_numpy_iterator()))
 
 
 def test_shuffling_reaches_over_the_whole_split(register, trajectories):
@@ -234,7 +255,10 @@ def test_tasks_of_a_mixture_must_be_alike(register, trajectories, mixture):
         ({"task_feature_lengths": {**LENGTHS, "inputs": 2.5}}, r"\['inputs'\] = 2\.5"),
         ({"batch_size": 0}, "batch_size = 0"),
         ({"num_epochs": -1}, "num_epochs = -1"),
-        ({"pack": True}, "does not pack"),
+        ({"packing_window": 100}, r"packing_window = 100 has no effect.*pack = True"),
+        ({"max_trajectories_per_row": 4}, r"row = 4 has no effect.*pack = True"),
+        ({"pack": True, "packing_window": 0}, r"Config\.packing_window = 0 must be"),
+        ({"pack": True, "max_trajectories_per_row": True}, "row = True must be"),
         ({"use_cached": True}, "use_cached has no effect"),
     ],
 )
@@ -254,3 +278,14 @@ def test_configurations_are_dictionary_keys():
     other = DatasetConfig("any", {"targets": 4, "inputs": 6})
     assert {one: 1}[other] == 1
     assert one != one.one_pass()
+
+
+def test_fingerprints_name_what_log_probabilities_depend_on(register, trajectories):
+    config = _config(register(trajectories(3)))
+    same = dataclasses.replace(config, batch_size=9, seed=8, pack=True)
+    assert config.fingerprint() == same.fingerprint()
+    shorter = {"inputs": 6, "targets": 3}
+    other = dataclasses.replace(config, task_feature_lengths=shorter).fingerprint()
+    differing = {k for k, v in config.fingerprint().items() if other[k] != v}
+    assert differing == {"task feature lengths"}
+    assert config.name == config.fingerprint()["task"]

@@ -33,6 +33,18 @@ def test_lengths_truncation_and_padding(report):
     assert report.prompt.padding_share == pytest.approx(2 / 12)
     assert report.response.padding_share == pytest.approx(4 / 15)
     assert report.padding_share == pytest.approx(6 / 27)
+    # Nothing fits beside anything: 2 + 4 is more than 4, and so is 4 + 4.
+    assert report.packed_padding_share == report.padding_share
+
+
+def test_padding_when_packed(register):
+    task = register(ROWS[:1] * 9)
+    report = inspect_task(task.name, lengths={"inputs": 4, "targets": 8})
+    # Tokens 2 and 3: two a row, the ninth alone.
+    assert report.packed_padding_share == pytest.approx(1 - 9 * 5 / (5 * 12))
+    assert "padding of both together: 58.3%, packed 25.0%" in report.to_text()
+    assert report.to_json()["packed_padding_share"] == report.packed_padding_share
+    assert inspect_task(task.name).packed_padding_share is None
 
 
 def test_examples_rewards_and_records(report):

@@ -57,6 +57,12 @@ def test_entering_anywhere_gives_the_rest(components, num_epochs, start):
     assert rest == whole[start:]
 
 
+@pytest.mark.parametrize("start", [4095, 4096, 10_000])
+def test_entering_a_mixture_late_skips_what_came_before(start):
+    whole = _take(TWO, start + 20, num_epochs=None)
+    assert _take(TWO, 20, num_epochs=None, start=start) == whole[start:]
+
+
 def test_mixtures_draw_by_their_rates_and_keep_whole_epochs():
     places = np.array(_take(TWO, 5_000, num_epochs=None))
     share = (places < 7).mean()

@@ -15,7 +15,7 @@ from dro_jax.evaluation.policy_evaluation import Evaluation, evaluate_responses
 from dro_jax.evaluation.report import samples, table
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
-from dro_jax.training.train import on_device
+from dro_jax.training.mesh_steps import device_fields
 
 
 class Letters:
@@ -32,7 +32,7 @@ def decoded():
     batches = list(ArrayDataset(num_records=16, num_epochs=1).batches())
     batches[-1]["trajectory_weights"][6:] = 0
     model = FeedbackModel(network=small.NETWORK, objective=NLL())
-    params = small.init(model, on_device(batches[0]))
+    params = small.init(model, device_fields(batches[0]))
     config = DecodingConfig(max_decode_length=5, num_samples=2, seed=4)
     return model, params, list(generate(model, params, batches, config))
 

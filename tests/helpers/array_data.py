@@ -20,22 +20,34 @@ class ArrayDataset:
     def one_pass(self):
         return dataclasses.replace(self, num_epochs=1)
 
+    @property
+    def name(self):
+        return "copying"
+
+    def fingerprint(self):
+        return {"records": f"{self.num_records} from seed {self.seed}"}
+
+    def identities(self, batch):
+        present = batch["trajectory_weights"] > 0
+        return [f"record {index}" for _, index in batch["record_ids"][present].tolist()]
+
     def facts(self):
         return {"copying": {"records": self.num_records}}
 
-    def batches(self, start_batch=0):
+    def batches(self, start=(0, 0)):
         rng = np.random.default_rng(self.seed)
         prompts = rng.integers(2, 40, (self.num_records, 4)).astype(np.int32)
         copies = rng.random(self.num_records) < 0.5
         responses = np.where(copies[:, None], prompts, prompts[:, ::-1])
         rewards = np.where(copies, 1.0, -1.0).astype(np.float32)
         if self.bad_reward is not None:
-            rewards[13] = self.bad_reward
+            rewards[13 % self.num_records] = self.bad_reward
         per_epoch = self.num_records // self.batch_size
-        batch = start_batch
+        batch = start[0] // self.batch_size
         while self.num_epochs is None or batch < self.num_epochs * per_epoch:
             first = batch % per_epoch * self.batch_size
             rows = np.arange(first, first + self.batch_size)
+            batch += 1
             yield {
                 "encoder_input_tokens": prompts[rows],
                 "decoder_input_tokens": np.pad(responses[rows], ((0, 0), (1, 0)))[:, :-1],
@@ -45,5 +57,5 @@ class ArrayDataset:
                 "trajectory_weights": np.ones((self.batch_size, 1), np.float32),
                 "record_ids": np.stack([7 + 0 * rows, rows], -1)[:, None].astype(np.int32),
                 "truncated": np.zeros((self.batch_size, 1), np.int32),
+                "next_position": np.array([batch * self.batch_size, 0]),
             }
-            batch += 1

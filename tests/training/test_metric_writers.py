@@ -12,7 +12,10 @@ def write(folder, steps, start_step=0, tensorboard=False):
 
 def test_one_json_line_a_step(tmp_path):
     write(tmp_path, [1, 2])
-    assert read_metrics(tmp_path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0}]
+    assert read_metrics(tmp_path) == [
+        {"step": 1, "loss": 0.5},
+        {"step": 2, "loss": 1.0},
+    ]
 
 
 def test_a_resumed_run_reads_as_an_uninterrupted_one(tmp_path):

@@ -46,9 +46,7 @@ def test_adafactor_scales_with_the_parameter():
 
 
 def test_clipping_is_by_each_groups_own_norm():
-    tx = OptimizerConfig(
-        optax.sgd, constant(1.0), None, 1.0
-    ).build()
+    tx = OptimizerConfig(optax.sgd, constant(1.0), None, 1.0).build()
     grads = {
         "encoder": {"a": jnp.full((2, 3), 1e-3)},
         "value": {"head": {"b": jnp.full(4, 50.0)}},

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from dro_jax.objectives import DRO, DROP, DROV, NLL
 from dro_jax.training import optimizers, schedules
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
+from dro_jax.training.preemption import Preempted
+from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.train import train
 
 DATA = ArrayDataset()
@@ -37,6 +41,7 @@ def run(model_dir, objective=None, *, steps=20, value=None, network=None, **chan
         "eval_period": 10,
         "checkpoint_cfg": CheckpointConfig(period=5),
         "tensorboard": False,
+        "mesh": MeshConfig(data=1),
     }
     model = FeedbackModel(
         network=network or small.NETWORK, objective=objective or NLL(), value=value
@@ -90,7 +95,11 @@ def test_keeps_the_last_and_the_best_checkpoints(tmp_path):
 @pytest.mark.parametrize("reference", ["cached", "frozen_copy"])
 @pytest.mark.parametrize(
     ("objective", "value"),
-    [(DROV(0.3), None), (DRO(0.3), ValueConfig(network="shared_head")), (DROP(0.3), None)],
+    [
+        (DROV(0.3), None),
+        (DRO(0.3), ValueConfig(network="shared_head")),
+        (DROP(0.3), None),
+    ],
     ids=["dro_v", "dro", "dro_p"],
 )
 def test_every_objective_raises_the_good_responses(
@@ -174,6 +183,95 @@ def test_a_reward_that_is_not_finite_stops_the_run(tmp_path, reference_dir):
             initial_checkpoint_path=str(reference_dir),
         )
     assert not list(tmp_path.glob("checkpoint_*"))
+    report = json.loads((tmp_path / "non_finite_step_1.json").read_text())
+    assert report["step"] == 1
+    assert report["terms"]["loss"] == "nan"
+    assert {"record": "record 13", "reward": "nan"} in report["records"]
+    assert len(report["records"]) == 8
+
+
+@pytest.mark.slow
+def test_steps_that_are_not_finite_can_be_skipped(tmp_path, reference_dir):
+    state = run(
+        tmp_path,
+        DROV(),
+        steps=12,
+        train_dataset_cfg=ArrayDataset(bad_reward=float("inf")),
+        initial_checkpoint_path=str(reference_dir),
+        on_non_finite="skip",
+    )
+    assert all(np.isfinite(leaf).all() for leaf in small.leaves(state))
+    records = read_metrics(tmp_path)
+    assert [record["skipped_steps"] for record in records] == [1, 1, 0]
+    assert all(np.isfinite(record["loss"]) for record in records)
+    assert records[0]["num_trajectories"] == 4 * 8
+
+
+@pytest.mark.slow
+def test_a_run_that_only_skips_is_stopped(tmp_path, reference_dir):
+    with pytest.raises(TrainingError, match="the last 5 steps were all skipped"):
+        run(
+            tmp_path,
+            DROV(),
+            train_dataset_cfg=ArrayDataset(num_records=8, bad_reward=float("nan")),
+            initial_checkpoint_path=str(reference_dir),
+            on_non_finite="skip",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Terminating(ArrayDataset):
+    """Sends the process SIGTERM with its batch of that number."""
+
+    at: int = 0
+
+    def batches(self, start=(0, 0)):
+        for number, batch in enumerate(super().batches(start)):
+            if number == self.at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("data", "held_out", "saved"),
+    [
+        (Terminating(at=7), HELD_OUT, 8),  # between two lines of the log
+        (DATA, Terminating(**vars(HELD_OUT)), 10),  # in an evaluation
+    ],
+)
+def test_sigterm_saves_and_the_next_run_is_the_same(tmp_path, data, held_out, saved):
+    settings = {"steps": 20, "train_eval_dataset_cfg": HELD_OUT}
+    settings |= {"checkpoint_cfg": CheckpointConfig(period=100)}
+    run(tmp_path / "whole", **settings)
+    changed = {"train_dataset_cfg": data, "train_eval_dataset_cfg": held_out}
+    with pytest.raises(Preempted, match=f"SIGTERM after step {saved}") as caught:
+        run(tmp_path / "parts", **(settings | changed))
+    assert caught.value.code == 143
+    run(tmp_path / "parts", **settings)
+    whole, parts = load_params(tmp_path / "whole"), load_params(tmp_path / "parts")
+    for a, b in zip(small.leaves(whole), small.leaves(parts), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
+
+
+def timeless(folder):
+    """The log without what depends on the clock."""
+    return [
+        {name: x for name, x in record.items() if not name.endswith("per_second")}
+        for record in read_metrics(folder)
+    ]
+
+
+def test_a_checkpoint_restores_on_another_mesh(tmp_path):
+    run(tmp_path / "whole", steps=20)
+    run(tmp_path / "moved", steps=10)
+    run(tmp_path / "moved", steps=20, mesh=MeshConfig(data=4, model=2, fsdp=True))
+    whole, moved = read_metrics(tmp_path / "whole"), read_metrics(tmp_path / "moved")
+    assert [record["step"] for record in moved] == [5, 10, 15, 20]
+    for a, b in zip(whole, moved, strict=True):
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-4)
+        np.testing.assert_allclose(a["rewards/mean"], b["rewards/mean"])
 
 
 def test_data_that_runs_out_stops_the_run(tmp_path):
@@ -189,7 +287,7 @@ def test_data_that_runs_out_stops_the_run(tmp_path):
         (
             {"objective": DROV(), "initial_checkpoint_path": "/no/such/folder"},
             CheckpointError,
-            "no checkpoint at /no/such/folder: the path does not exist",
+            "no checkpoint at /no/such/folder: there is no such folder",
         ),
     ],
 )

@@ -1,0 +1,1 @@
+"""Ratios that say whether the fast ways are fast, each measured side by side."""

@@ -1,0 +1,78 @@
+"""Packed against padded batches: trajectories and real tokens a second."""
+
+import dataclasses
+
+import numpy as np
+
+from dro_jax.benchmarks import workload
+from dro_jax.benchmarks.timing import Figure, Figures, in_turn
+from dro_jax.objectives import DROV
+
+_STEPS = 2
+_WAYS = {"packed": True, "padded": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """What the rows of one pass over the data hold."""
+
+    rows: int
+    trajectories: int
+    tokens: int
+
+    @property
+    def padding_share(self) -> float:
+        """The share of padding, prompts and responses together."""
+        return 1 - self.tokens / (self.rows * sum(workload.LENGTHS.values()))
+
+    @classmethod
+    def read(cls, *, pack: bool) -> "Epoch":
+        """Reads the whole epoch; rows that only fill the last batch up do not count."""
+        rows = trajectories = tokens = 0
+        data = dataclasses.replace(workload.dataset(pack=pack), num_epochs=1)
+        for batch in data.batches():
+            present = batch["trajectory_weights"] > 0
+            rows += int(present.any(axis=1).sum())
+            trajectories += int(present.sum())
+            tokens += int(
+                np.count_nonzero(batch["encoder_input_tokens"])
+                + np.count_nonzero(batch["decoder_target_tokens"])
+            )
+        return cls(rows, trajectories, tokens)
+
+
+def measure(rounds: int) -> Figures:
+    """DRO-V steps of as many rows each, at 512 prompt and 256 response tokens.
+
+    A step's time depends on its shapes alone, so the rates are those of rows filled as
+    they are on average over an epoch.
+    """
+    epochs = {name: Epoch.read(pack=pack) for name, pack in _WAYS.items()}
+    runs = []
+    for pack in _WAYS.values():
+        given = workload.batches(pack=pack, count=_STEPS)
+        trainer = workload.Trainer(workload.steps(DROV(), given[0]))
+        runs.append(lambda trainer=trainer, given=given: trainer.run(given))
+    seconds = dict(zip(_WAYS, in_turn(*runs, rounds), strict=True))
+    rates = {
+        name: {
+            unit: [
+                getattr(epoch, unit) / epoch.rows * workload.ROWS * _STEPS / time
+                for time in seconds[name]
+            ]
+            for unit in ("trajectories", "tokens")
+        }
+        for name, epoch in epochs.items()
+    }
+    pairs = zip(
+        rates["packed"]["trajectories"], rates["padded"]["trajectories"], strict=True
+    )
+    return {
+        "packing.speedup": Figure.of([packed / padded for packed, padded in pairs]),
+        "packing.padding_share": Figure.exact(epochs["packed"].padding_share),
+        "packing.padding_share_padded": Figure.exact(epochs["padded"].padding_share),
+    } | {
+        f"packing.{unit}_per_second_{name}": Figure.of(values)
+        for name, units in rates.items()
+        for unit, values in units.items()
+    }

@@ -1,0 +1,130 @@
+"""What the benchmarks train: a mini T5 on feedback as long as that of HHA."""
+
+import os
+import pathlib
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import seqio
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.tasks import register_feedback_task
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.t5_config import T5Config
+from dro_jax.models.value import ValueConfig
+from dro_jax.objectives.interface import Objective
+from dro_jax.training import optimizers, schedules
+from dro_jax.training.mesh_steps import HostBatch, MeshSteps
+from dro_jax.training.sharding import MeshConfig
+
+LENGTHS = {"inputs": 512, "targets": 256}
+ROWS = 4
+_SYNTHETIC = "benchmark_feedback"
+_NUM_RECORDS = 8192
+
+# gin_configs/models/mini.gin, with HHA's vocabulary.
+MINI = T5Config(
+    vocab_size=8064,
+    emb_dim=256,
+    num_heads=4,
+    num_encoder_layers=3,
+    num_decoder_layers=3,
+    head_dim=64,
+    mlp_dim=512,
+    mlp_activations=("gelu", "linear"),
+    dropout_rate=0.0,
+)
+
+
+def dataset(*, pack: bool) -> DatasetConfig:
+    """HHA's train split where DRO_JAX_DATA has it, else texts of the same lengths."""
+    folder = os.environ.get("DRO_JAX_DATA")
+    real = folder and (pathlib.Path(folder) / "hha" / "train.jsonl.gz").exists()
+    if not real and _SYNTHETIC not in seqio.TaskRegistry.names():
+        _register_synthetic()
+    return DatasetConfig(
+        mixture_or_task_name="hha" if real else _SYNTHETIC,
+        module="tasks.hha" if real else None,
+        task_feature_lengths=LENGTHS,
+        batch_size=ROWS,
+        pack=pack,
+    )
+
+
+def batches(*, pack: bool, count: int) -> list[HostBatch]:
+    """The first batches, with made-up reference log-probabilities."""
+    iterator = with_reference(dataset(pack=pack).batches())
+    return [next(iterator) for _ in range(count)]
+
+
+def with_reference(iterator: Iterator[HostBatch]) -> Iterator[HostBatch]:
+    """Batches with a field that a step needs and whose values cost it nothing."""
+    for batch in iterator:
+        yield batch | {"reference_logprobs": np.full_like(batch["rewards"], -100.0)}
+
+
+def steps(
+    objective: Objective, example: HostBatch, value: ValueConfig | None = None
+) -> MeshSteps:
+    """Train steps of a mini T5 on one device, with the paper's optimiser."""
+    config = optimizers.OptimizerConfig(
+        optimizers.adafactor(),
+        schedules.learning_rate_schedule(learning_rate=1e-4, warmup_steps=150),
+    )
+    return MeshSteps(
+        FeedbackModel(network=MINI, objective=objective, value=value),
+        config.build(),
+        MeshConfig(data=1).build(),
+        example,
+        key=jax.random.key(0),
+    )
+
+
+class Trainer:
+    """Runs steps one after another, as a training loop does."""
+
+    def __init__(self, mesh_steps: MeshSteps, *, frozen_copy: bool = False):
+        self._steps = mesh_steps
+        self.state = mesh_steps.start(None, jax.random.key(1))
+        self._reference = None
+        if frozen_copy:
+            policy = FeedbackModel.policy_params(self.state.params)
+            self._reference = jax.tree.map(lambda x: x.copy(), policy)
+
+    def run(self, given: list[HostBatch]) -> None:
+        """A step a batch; waits for the last."""
+        metrics = None
+        for batch in given:
+            self.state, metrics = self._steps.train(self.state, batch, self._reference)
+        jax.block_until_ready((self.state.step, metrics))
+
+
+class _Records(seqio.FunctionDataSource):
+    """Texts whose lengths in bytes are spread as HHA's lengths in pieces are."""
+
+    def __init__(self):
+        super().__init__(
+            dataset_fn=lambda split, shuffle_files, seed=None: _synthetic(),
+            splits=["train"],
+        )
+
+
+def _register_synthetic() -> None:
+    register_feedback_task(_SYNTHETIC, _Records(), vocabulary="byte")
+
+
+def _synthetic():
+    import tensorflow as tf
+
+    # Log-normal lengths with the mean and spread of the logarithms of HHA's.
+    rng = np.random.default_rng(0)
+    prompts = np.exp(rng.normal(np.log(80), 1.1, _NUM_RECORDS)).astype(int) + 1
+    responses = np.exp(rng.normal(np.log(40), 0.97, _NUM_RECORDS)).astype(int) + 1
+    return tf.data.Dataset.from_tensor_slices(
+        {
+            "prompt": ["a" * length for length in prompts],
+            "response": ["b" * length for length in responses],
+            "reward": rng.normal(size=_NUM_RECORDS).astype(np.float32),
+        }
+    )

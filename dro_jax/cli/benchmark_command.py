@@ -1,0 +1,57 @@
+"""`dro-jax benchmark`."""
+
+import json
+import os
+import pathlib
+import platform
+import sys
+
+import jax
+
+from dro_jax.benchmarks import async_save, logprob, packing, reference_cache
+from dro_jax.benchmarks.timing import Figures
+
+_PARTS = {
+    "packing": packing.measure,
+    "reference_cache": reference_cache.measure,
+    "logprob": logprob.measure,
+    "async_save": async_save.measure,
+}
+
+
+def run(arguments) -> None:
+    """Measure, print a table, write JSON."""
+    figures: Figures = {}
+    for name in arguments.only or _PARTS:
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
+        figures |= _PARTS[name](arguments.rounds)
+    for line in _table(figures):
+        print(line)
+    if arguments.json:
+        report = {"machine": _machine(), "rounds": arguments.rounds}
+        for name, figure in figures.items():
+            report[name] = figure.median
+            report[f"{name}.spread"] = [figure.low, figure.high]
+        text = json.dumps(report, indent=2)
+        pathlib.Path(arguments.json).write_text(text + "\n", "utf-8")
+
+
+def _table(figures: Figures) -> list[str]:
+    width = max(map(len, figures))
+    lines = [f"{'figure':{width}}  {'median':>10}  spread"]
+    for name, figure in figures.items():
+        spread = ""
+        if figure.low != figure.high:
+            spread = f"{figure.low:.4g} to {figure.high:.4g}"
+        lines.append(f"{name:{width}}  {figure.median:10.4g}  {spread}".rstrip())
+    return lines
+
+
+def _machine() -> dict[str, str | int]:
+    return {
+        "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
+        "cores": len(os.sched_getaffinity(0)),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }

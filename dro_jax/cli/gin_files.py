@@ -1,0 +1,172 @@
+"""gin files read once: looked at statement by statement, then parsed as they were read.
+
+gin's own readers look for a file among installed packages too, which imports them, and
+would read it a second time. Here every file, included ones too, is found and read
+before gin starts, and gin is given these texts.
+"""
+
+import contextlib
+import io
+import os
+import pathlib
+import tokenize
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import gin
+from gin import config_parser
+
+from dro_jax.errors import ConfigError
+
+PARSING_ERRORS = (
+    AttributeError,
+    ImportError,
+    OSError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+)
+COMMAND_LINE = "the command line"
+
+
+class Reference(NamedTuple):
+    """`@scope/selector` or `@scope/selector()` as it is written."""
+
+    selector: str
+    evaluate: bool
+
+
+class Macro(NamedTuple):
+    """`%name` as it is written."""
+
+    name: str
+
+
+class _AsWritten(config_parser.ParserDelegate):
+    def configurable_reference(self, scoped_configurable_name, evaluate):
+        return Reference(scoped_configurable_name, evaluate)
+
+    def macro(self, macro_name):
+        return Macro(macro_name)
+
+
+def parse_statements(text: str, source: str) -> list[Any]:
+    """The statements of a gin text, as gin's parser names them; nothing is imported.
+
+    Args:
+      text: the text.
+      source: where it is from, for messages.
+
+    Raises:
+      ConfigError: it is not gin.
+    """
+    try:
+        return list(config_parser.ConfigParser(_Text(text, source), _AsWritten()))
+    except PARSING_ERRORS as error:
+        raise ConfigError(f"gin: {source}: {_syntax_error(error)}") from error
+
+
+class GinFiles:
+    """Files and all that they include, found and read.
+
+    Args:
+      names: the files, as given.
+      folders: where they are looked for after the current folder, in this order.
+
+    Raises:
+      ConfigError: a file is missing, is no gin file or includes itself.
+    """
+
+    def __init__(self, names: Sequence[str], folders: Sequence[str]):
+        self._folders = ["", *folders]
+        self._texts: dict[str, _Text] = {}
+        self.statements: list[Any] = []
+        for name in names:
+            self._read(name)
+
+    def _read(
+        self, name: str, includers: tuple[str, ...] = (), included_at: str = ""
+    ) -> None:
+        if name in includers:
+            chain = " → ".join([*includers, name])
+            raise ConfigError(f"gin: a file includes itself: {chain}")
+        if name in self._texts:
+            return
+        path = self._find(name, included_at)
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"gin: {path} cannot be read: {error}") from error
+        self._texts[name] = _Text(text, str(path))
+        for statement in parse_statements(text, str(path)):
+            self.statements.append(statement)
+            if isinstance(statement, config_parser.IncludeStatement):
+                at = f", included by {place(statement.location)},"
+                self._read(statement.filename, (*includers, name), at)
+
+    def _find(self, name: str, included_at: str) -> pathlib.Path:
+        folders = [""] if os.path.isabs(name) else self._folders
+        for folder in folders:
+            path = pathlib.Path(folder, name)
+            if path.is_file():
+                return path
+        raise ConfigError(
+            f"a gin file cannot be found: {name}{included_at} is in none of "
+            f"{[folder or '.' for folder in folders]}. Files are looked up in the "
+            "current folder, in --gin_search_paths and among those that dro-jax ships "
+            "(gin_configs/…)"
+        )
+
+    @contextlib.contextmanager
+    def given_to_gin(self) -> Iterator[None]:
+        """gin parses these texts while this lasts, and can open no other file."""
+        config = gin.config
+        kept = config._FILE_READERS[:], config._LOCATION_PREFIXES[:]
+        config._FILE_READERS[:] = [(self._open, self._texts.__contains__)]
+        config._LOCATION_PREFIXES[:] = [""]
+        try:
+            yield
+        finally:
+            config._FILE_READERS[:], config._LOCATION_PREFIXES[:] = kept
+
+    def _open(self, name: str) -> "_Text":
+        known = self._texts[name]
+        return _Text(known.getvalue(), known.name)
+
+
+def contained(value: Any) -> Iterator[Any]:
+    """The value and all that it holds, the keys of dictionaries too."""
+    yield value
+    if isinstance(value, Mapping):
+        for pair in value.items():
+            yield from contained(pair)
+    elif isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        for item in value:
+            yield from contained(item)
+
+
+def place(location: config_parser.Location) -> str:
+    """`FILE line 3: the line`."""
+    line = location.line_content.strip()
+    if location.filename == COMMAND_LINE:
+        return f"{COMMAND_LINE}: {line}"
+    return f"{location.filename} line {location.line_num}: {line}"
+
+
+class _Text(io.StringIO):
+    """A text with the name that messages give to it."""
+
+    def __init__(self, text: str, name: str):
+        super().__init__(text)
+        self.name = name
+
+
+def _syntax_error(error: Exception) -> str:
+    message, *where = error.args or (type(error).__name__,)
+    text = " ".join(str(message).split())
+    if where and isinstance(where[0], tuple) and len(where[0]) >= 4:
+        _, line, _, content, *_ = where[0]
+        return f"line {line}: {text} In: {content.strip()}"
+    return text

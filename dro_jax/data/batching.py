@@ -1,0 +1,110 @@
+"""From an order of records to batches of rows, each with the position after it."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from dro_jax.data.converter import model_features
+from dro_jax.data.packing import Packing
+from dro_jax.data.row_merging import pack_window
+from dro_jax.errors import ConfigError
+
+Batch = dict[str, np.ndarray]
+Position = tuple[int, int]
+NEXT_POSITION = "next_position"
+# Positions of records to (features, lengths), as `encode_batch` gives them.
+Read = Callable[[tf.Tensor], tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]]
+
+
+def batches_of_records(
+    order: tf.data.Dataset, read: Read, batch_size: int, first: int
+) -> tf.data.Dataset:
+    """A row a record.
+
+    Args:
+      order: positions of records, from record number `first` on.
+      read: reads and encodes them.
+      batch_size: rows of a batch.
+      first: how many records came before.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def rows(consumed: tf.Tensor, positions: tf.Tensor) -> dict[str, tf.Tensor]:
+        features, _ = read(positions)
+        following = tf.stack([consumed, tf.zeros_like(consumed)], axis=1)
+        return {**model_features(features), NEXT_POSITION: following}
+
+    numbered = order.enumerate(first + 1).batch(batch_size)
+    return numbered.map(rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def batches_of_packed_rows(
+    order: tf.data.Dataset,
+    read: Read,
+    batch_size: int,
+    start: Position,
+    packing: Packing,
+) -> tf.data.Dataset:
+    """Rows of each window of consecutive records, in the order of their first records.
+
+    Args:
+      order: positions of records, from record number `start[0]` on.
+      read: reads and encodes them.
+      batch_size: rows of a batch.
+      start: the first record of a window, and how many of its rows to leave out.
+      packing: the rows and the window.
+
+    Raises:
+      ConfigError: no window begins at that record.
+    """
+    window, incomplete = divmod(start[0], packing.window)
+    if incomplete:
+        raise ConfigError(
+            f"the data position {tuple(start)} is not the start of a window of "
+            f"{packing.window} records: it was saved with another packing_window, or "
+            "without packing. Restore that setting"
+        )
+
+    @tf.autograph.experimental.do_not_convert
+    def rows(number: tf.Tensor, positions: tf.Tensor) -> dict[str, tf.Tensor]:
+        features, lengths = read(positions)
+        packed = pack_window(model_features(features), lengths, packing)
+        following = _positions_after(
+            number, tf.shape(packed["rewards"], tf.int64)[0], packing.window
+        )
+        return {**packed, NEXT_POSITION: following}
+
+    windows = order.batch(packing.window).enumerate(window)
+    every_row = windows.map(
+        rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    ).unbatch()
+    return every_row.skip(start[1]).batch(batch_size)
+
+
+def finished(batches: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
+    """The batches in NumPy, each with one position and `batch_size` rows."""
+    for batch in batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        following = batch.pop(NEXT_POSITION)[-1]
+        yield {**fill_up(batch, batch_size), NEXT_POSITION: following}
+
+
+def fill_up(batch: Batch, batch_size: int) -> Batch:
+    """The batch with rows of zeros, `trajectory_weights` too, up to `batch_size`."""
+    missing = batch_size - len(batch["rewards"])
+    if not missing:
+        return batch
+    return {
+        name: rows
+        if name == NEXT_POSITION
+        else np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
+        for name, rows in batch.items()
+    }
+
+
+def _positions_after(number: tf.Tensor, num_rows: tf.Tensor, window: int) -> tf.Tensor:
+    """``[R, 2]``: where to go on behind each row of window `number`."""
+    rows_used = tf.range(1, num_rows + 1, dtype=tf.int64)
+    is_last = rows_used == num_rows
+    record = tf.where(is_last, (number + 1) * window, number * window)
+    return tf.stack([record, tf.where(is_last, tf.zeros_like(rows_used), rows_used)], 1)

@@ -1,0 +1,52 @@
+"""The tasks behind a name, which may be a task's or a mixture's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import seqio
+
+from dro_jax.data.tasks import FeedbackTask, as_feedback_task, unknown_name
+from dro_jax.data.vocabularies import describe_vocabulary
+from dro_jax.errors import ConfigError
+
+
+def tasks_and_rates(name: str, module: Any = None) -> list[tuple[FeedbackTask, float]]:
+    """Tasks with their mixing rates, ordered by name.
+
+    Args:
+      name: a registered task's or mixture's.
+      module: what was imported before, for the message.
+
+    Raises:
+      ConfigError: the name is unknown, a task has no feedback, or tasks of a mixture
+        differ in what they must share.
+    """
+    if name in seqio.MixtureRegistry.names():
+        mixture = seqio.MixtureRegistry.get(name)
+        shares = [
+            (as_feedback_task(task), float(mixture.get_rate(task)))
+            for task in mixture.tasks
+        ]
+        _check_alike(name, [task for task, _ in shares])
+        return shares
+    if name in seqio.TaskRegistry.names():
+        return [(as_feedback_task(seqio.TaskRegistry.get(name)), 1.0)]
+    raise unknown_name(name, module)
+
+
+def _check_alike(mixture: str, tasks: Sequence[FeedbackTask]) -> None:
+    first = tasks[0]
+    for task in tasks[1:]:
+        if task.vocabulary != first.vocabulary:
+            raise ConfigError(
+                f"mixture '{mixture}': tasks '{first.name}' and '{task.name}' have "
+                f"different vocabularies ({describe_vocabulary(first.vocabulary)} and "
+                f"{describe_vocabulary(task.vocabulary)}): give them the same one"
+            )
+        if task.truncation != first.truncation:
+            raise ConfigError(
+                f"mixture '{mixture}': tasks '{first.name}' and '{task.name}' cut "
+                f"prompts and responses on different sides ({first.truncation} and "
+                f"{task.truncation}): register them with the same prompt_truncation and "
+                "response_truncation"
+            )

@@ -1,0 +1,79 @@
+"""Settings that data sets and converters share, checked by their names."""
+
+from collections.abc import Mapping
+
+from dro_jax.data.packing import MAX_TRAJECTORIES_PER_ROW, WINDOW, Packing
+from dro_jax.errors import ConfigError
+
+_TOKEN_FEATURES = ("inputs", "targets")
+
+
+def check_positive(name: str, value: int) -> None:
+    """Refuses what is no count.
+
+    Raises:
+      ConfigError: the value is not a whole number of at least 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name} = {value!r} must be a whole number of at least 1")
+
+
+def check_lengths(owner: str, lengths: Mapping[str, int]) -> None:
+    """Refuses task feature lengths that are not just those of `inputs` and `targets`.
+
+    Raises:
+      ConfigError: one is missing, too many or no count.
+    """
+    missing = [name for name in _TOKEN_FEATURES if name not in lengths]
+    unknown = sorted(set(lengths) - set(_TOKEN_FEATURES))
+    if missing or unknown:
+        what = (
+            f"lacks '{missing[0]}'"
+            if missing
+            else f"has an unknown entry '{unknown[0]}'"
+        )
+        raise ConfigError(
+            f"{owner}.task_feature_lengths = {dict(lengths)!r} {what}: give the "
+            "most tokens of prompts and of responses, as {'inputs': 512, 'targets': 256}"
+        )
+    for name in _TOKEN_FEATURES:
+        check_positive(f"{owner}.task_feature_lengths['{name}']", lengths[name])
+
+
+def check_packing(
+    owner: str,
+    pack: bool,
+    max_trajectories_per_row: int | None,
+    packing_window: int | None,
+) -> None:
+    """Refuses settings of packing that cannot be used.
+
+    Raises:
+      ConfigError: one is no count, or is set though nothing is packed.
+    """
+    for name, value in (
+        ("max_trajectories_per_row", max_trajectories_per_row),
+        ("packing_window", packing_window),
+    ):
+        if value is None:
+            continue
+        if not pack:
+            raise ConfigError(
+                f"{owner}.{name} = {value!r} has no effect without packing: set "
+                "pack = True, or leave it out"
+            )
+        check_positive(f"{owner}.{name}", value)
+
+
+def make_packing(
+    lengths: Mapping[str, int],
+    max_trajectories_per_row: int | None = None,
+    packing_window: int | None = None,
+) -> Packing:
+    """Rows of the task feature lengths; None stands for the defaults."""
+    return Packing(
+        lengths["inputs"],
+        lengths["targets"],
+        max_trajectories_per_row or MAX_TRAJECTORIES_PER_ROW,
+        packing_window or WINDOW,
+    )

@@ -1,0 +1,104 @@
+"""A model's steps on a mesh: host batches go in, sharded arrays stay inside."""
+
+import jax
+import numpy as np
+import optax
+
+from dro_jax import metrics as metrics_lib
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import Batch, Params
+from dro_jax.training import initialization, step
+from dro_jax.training import state as state_lib
+from dro_jax.training.sharding import ParamLayout, Partitioner
+from dro_jax.training.state import TrainState
+
+HostBatch = dict[str, np.ndarray]
+_HOST_FIELDS = ("record_ids", "next_position")
+
+
+class MeshSteps:
+    """Starts, trains and evaluates a model where a partitioner puts it.
+
+    Args:
+      model: what is trained.
+      optimizer: gives the updates.
+      partitioner: places everything.
+      example: a batch like those to come.
+      key: seeds dropout; the masks of step k are those of `fold_in(key, k)`.
+      num_microbatches, on_non_finite: as in `make_train_step`.
+    """
+
+    def __init__(
+        self,
+        model: FeedbackModel,
+        optimizer: optax.GradientTransformation,
+        partitioner: Partitioner,
+        example: HostBatch,
+        *,
+        key: jax.Array,
+        num_microbatches: int = 1,
+        on_non_finite: step.NonFinite = "stop",
+    ):
+        self._model = model
+        self._optimizer = optimizer
+        self._key = key
+        self._example = device_fields(example)
+        self.partitioner = partitioner
+        with partitioner.context():
+            self.layout = ParamLayout.of(model, self._example, partitioner)
+            self.state_layout = state_lib.layout(self.layout, optimizer, partitioner)
+        self._train = step.make_train_step(
+            model,
+            optimizer,
+            num_microbatches=num_microbatches,
+            on_non_finite=on_non_finite,
+            out_shardings=jax.tree.map(lambda leaf: leaf.sharding, self.state_layout),
+        )
+        self._evaluate = step.make_eval_step(model)
+
+    def put(self, batch: HostBatch) -> Batch:
+        """The fields of a batch that a step reads, on the devices."""
+        return self.partitioner.put_batch(device_fields(batch))
+
+    def start(self, path: str | None, key: jax.Array) -> TrainState:
+        """The state before the first update.
+
+        Args:
+          path: the checkpoint of a pretrained policy, or None for random parameters.
+          key: seeds what is random.
+        """
+        arguments = (key, self._example, self.layout)
+        with self.partitioner.context():
+            if path is None:
+                params = initialization.random_params(self._model, *arguments)
+            else:
+                params = initialization.pretrained_params(self._model, path, *arguments)
+            return state_lib.create(params, self._optimizer, self.state_layout)
+
+    def train(
+        self, state: TrainState, batch: HostBatch, reference_params: Params | None
+    ) -> tuple[TrainState, metrics_lib.Metrics]:
+        """One update; the old state's buffers are gone."""
+        with self.partitioner.context():
+            return self._train(state, self.put(batch), reference_params, self._key)
+
+    def evaluate(
+        self, params: Params, batch: HostBatch, reference_params: Params | None
+    ) -> metrics_lib.Metrics:
+        """A batch's metrics."""
+        with self.partitioner.context():
+            return self._evaluate(params, self.put(batch), reference_params)
+
+    def log_ratios(
+        self, params: Params, batch: HostBatch, reference_params: Params | None
+    ) -> jax.Array:
+        """``[N]`` ℓ of a batch exactly as the first train step will see it."""
+        with self.partitioner.context():
+            return step.log_ratios_at_start(
+                self._model, params, self.put(batch), reference_params, self._key
+            )
+
+
+def device_fields(batch: HostBatch) -> HostBatch:
+    """The fields that a step reads; those about records stay on the host."""
+    return {name: x for name, x in batch.items() if name not in _HOST_FIELDS}

@@ -1,0 +1,242 @@
+"""The reference's log-probabilities of a split, on disk.
+
+A folder holds `key.json`, what the numbers were computed from, and parts in the order of
+the data: `part-RECORD-ROW.npz` begins at that position and names the position where the
+next one begins. A part is written whole or not at all, so a run that was killed goes on
+after the last part, and several runs may fill one folder.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from dro_jax.errors import CheckpointError, DataError
+from dro_jax.training.run_progress import START, Position
+
+HostBatch = dict[str, np.ndarray]
+_KEY = "key.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceLogprobs:
+    """log π_ref(y|x) of records, by record id.
+
+    Attributes:
+      ids: ``[R]`` int64: (task fingerprint, record index) in one number.
+      logprobs: ``[R]`` float32, summed over response tokens, nats.
+      lengths: ``[R]`` int32 response tokens, where tokens are kept; else ``[0]``.
+      tokens: ``[Σ lengths]`` float32 log π_ref(y_t|x, y_<t), record after record.
+    """
+
+    ids: np.ndarray
+    logprobs: np.ndarray
+    lengths: np.ndarray
+    tokens: np.ndarray
+
+    @classmethod
+    def of_batch(
+        cls, batch: HostBatch, token_logprobs: np.ndarray, *, keep_tokens: bool
+    ) -> "ReferenceLogprobs":
+        """From a batch and its ``[B, T]`` log-probabilities, 0 at padding."""
+        mask = token_mask(batch)
+        present = batch["trajectory_weights"] > 0
+        logprobs = np.einsum("bt,bts->bs", token_logprobs.astype(np.float64), mask)
+        lengths, tokens = np.zeros(0, np.int32), np.zeros(0, np.float32)
+        if keep_tokens:
+            lengths = mask.sum(1)[present].astype(np.int32)
+            tokens = np.swapaxes(
+                np.broadcast_to(token_logprobs[..., None], mask.shape), 1, 2
+            )[np.swapaxes(mask, 1, 2)]
+        return cls(
+            ids=join_ids(batch["record_ids"])[present],
+            logprobs=logprobs[present].astype(np.float32),
+            lengths=lengths,
+            tokens=tokens.astype(np.float32),
+        )
+
+    @classmethod
+    def joined(cls, parts: list["ReferenceLogprobs"]) -> "ReferenceLogprobs":
+        """Several, one after another."""
+        return cls(
+            **{
+                field.name: np.concatenate(
+                    [getattr(part, field.name) for part in parts]
+                )
+                for field in dataclasses.fields(cls)
+            }
+        )
+
+    def by_id(self) -> "ReferenceTable":
+        """A table to look records up in."""
+        return ReferenceTable(self)
+
+
+class ReferenceTable:
+    """Looks a batch's records up in a split's reference log-probabilities."""
+
+    def __init__(self, found: ReferenceLogprobs):
+        self._order = np.argsort(found.ids, kind="stable")
+        self._ids = found.ids[self._order]
+        self._found = found
+        self._starts = np.cumsum(found.lengths) - found.lengths
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def attach(self, batch: HostBatch) -> HostBatch:
+        """The batch with `reference_logprobs` ``[B, S]``; 0 at padding.
+
+        Where tokens were kept, `reference_token_logprobs` ``[B, T]`` too.
+
+        Raises:
+          DataError: a record has no entry, or another length than it had.
+        """
+        wanted = join_ids(batch["record_ids"])
+        places = np.minimum(np.searchsorted(self._ids, wanted), len(self._ids) - 1)
+        present = batch["trajectory_weights"] > 0
+        missing = present & (self._ids[places] != wanted)
+        if missing.any():
+            raise DataError(
+                f"no reference log-probability is cached for {missing.sum()} records of "
+                f"the batch (first id {batch['record_ids'][missing][0].tolist()}): the "
+                "cache was computed from other data than the run reads"
+            )
+        entries = self._order[places]
+        values = np.where(present, self._found.logprobs[entries], np.float32(0))
+        batch = {**batch, "reference_logprobs": values.astype(np.float32)}
+        if self._found.lengths.size:
+            batch["reference_token_logprobs"] = self._tokens(batch, entries, present)
+        return batch
+
+    def _tokens(self, batch, entries, present) -> np.ndarray:
+        mask = token_mask(batch)
+        tokens = np.zeros(mask.shape[:2], np.float32)
+        for row, slot in np.argwhere(present):
+            entry = entries[row, slot]
+            start, length = self._starts[entry], self._found.lengths[entry]
+            places = np.flatnonzero(mask[row, :, slot])
+            if len(places) != length:
+                raise DataError(
+                    f"record id {batch['record_ids'][row, slot].tolist()} has "
+                    f"{len(places)} response tokens, and {length} in the reference cache"
+                )
+            tokens[row, places] = self._found.tokens[start : start + length]
+        return tokens
+
+
+class ReferenceCache:
+    """One folder of cached log-probabilities.
+
+    Args:
+      folder: where it lies; made if need be.
+      key: what the numbers depend on, in words and fingerprints, by name.
+
+    Raises:
+      CheckpointError: the folder was computed from something else; the message says
+        from what.
+    """
+
+    def __init__(self, folder: str | pathlib.Path, key: dict[str, str]):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / _KEY
+        if not path.exists():
+            _write_whole(path, lambda file: file.write(_json(key).encode()))
+            return
+        _check_key(self.folder, json.loads(path.read_text("utf-8")), key)
+
+    def read(self) -> tuple[list[ReferenceLogprobs], Position | None]:
+        """The parts that are there, and where to go on; None where all is there.
+
+        Raises:
+          CheckpointError: a part cannot be read.
+        """
+        parts, position = [], START
+        while (path := self._path(position)).exists():
+            arrays = _read_part(path)
+            parts.append(
+                ReferenceLogprobs(
+                    **{
+                        field.name: arrays[field.name]
+                        for field in dataclasses.fields(ReferenceLogprobs)
+                    }
+                )
+            )
+            if arrays["last"]:
+                return parts, None
+            record, row = arrays["next_position"].tolist()
+            position = record, row
+        return parts, position
+
+    def write(
+        self, start: Position, part: ReferenceLogprobs, end: Position, *, last: bool
+    ) -> None:
+        """Keep the part of the data between two positions."""
+        arrays = dict(vars(part), next_position=np.array(end), last=np.array(last))
+        _write_whole(self._path(start), lambda file: np.savez(file, **arrays))
+
+    def _path(self, position: Position) -> pathlib.Path:
+        return self.folder / f"part-{position[0]:012d}-{position[1]:06d}.npz"
+
+
+def token_mask(batch: HostBatch) -> np.ndarray:
+    """Which target tokens belong to which trajectory: bool ``[B, T, S]``."""
+    real = batch["decoder_loss_weights"] > 0
+    segments = batch.get("decoder_segment_ids")
+    if segments is None:
+        return real[..., None]
+    slots = np.arange(1, batch["trajectory_weights"].shape[1] + 1)
+    return real[..., None] & (segments[..., None] == slots)
+
+
+def join_ids(record_ids: np.ndarray) -> np.ndarray:
+    """``[..., 2]`` int32 pairs as one int64 each."""
+    pairs = record_ids.astype(np.int64)
+    return (pairs[..., 0] << 32) + pairs[..., 1]
+
+
+def _check_key(
+    folder: pathlib.Path, found: dict[str, str], key: dict[str, str]
+) -> None:
+    names = [*key, *(name for name in found if name not in key)]
+    differences = [
+        f"{name}: {found.get(name, 'not recorded')} → {key.get(name, 'none')}"
+        for name in names
+        if found.get(name) != key.get(name)
+    ]
+    if differences:
+        raise CheckpointError(
+            f"the reference log-probabilities in {folder} were computed from something "
+            f"else than this run uses. What differs (cached → run): "
+            f"{'; '.join(differences)}. Use another REFERENCE_CACHE_DIR, or delete that "
+            "folder to compute them anew"
+        )
+
+
+def _read_part(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays.items())
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"the reference cache's {path} cannot be read ({error}): delete it, and the "
+            "run computes it anew"
+        ) from error
+
+
+def _write_whole(path: pathlib.Path, write) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,62 @@
+"""How far a run is, beside its arrays: what a resumed run needs to be the same run."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from dro_jax import metrics as metrics_lib
+from dro_jax.errors import CheckpointError
+
+Position = tuple[int, int]
+START: Position = (0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunProgress:
+    """Saved with each checkpoint as JSON.
+
+    Attributes:
+      position: where in the data the next batch begins.
+      window: metrics of the steps since the last line of the log, as sums.
+      window_steps: how many steps that is.
+      evaluation: the newest held-out metrics, which rank checkpoints.
+      line_due: whether the log's line (and evaluation) of this step is still to come.
+    """
+
+    position: Position = START
+    window: metrics_lib.Metrics | None = None
+    window_steps: int = 0
+    evaluation: dict[str, float] = dataclasses.field(default_factory=dict)
+    line_due: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; float32 numbers survive exactly."""
+        return {
+            **dataclasses.asdict(dataclasses.replace(self, window=None)),
+            "window": metrics_lib.to_json(self.window or {}),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "RunProgress":
+        """From what :meth:`to_json` gave.
+
+        Raises:
+          CheckpointError: the values are of another version.
+        """
+        try:
+            window = metrics_lib.from_json(values["window"]) or None
+            record, row = values["position"]
+            return cls(**{**values, "position": (record, row), "window": window})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"the checkpoint's record of its run cannot be read ({error!r}): it was "
+                "written by another version of dro_jax. Start from its parameters in a "
+                "new MODEL_DIR (INITIAL_CHECKPOINT_PATH)"
+            ) from error
+
+
+def position_after(batch: dict[str, np.ndarray]) -> Position:
+    """Where the batch after this one begins."""
+    record, row = batch["next_position"].tolist()
+    return record, row

@@ -1,0 +1,40 @@
+"""Metrics of the steps since the last line of the log."""
+
+import jax
+import numpy as np
+
+from dro_jax import metrics as metrics_lib
+from dro_jax.training.run_progress import RunProgress
+
+
+class Window:
+    """Adds up steps' metrics in their order; steps stay on the device until asked for.
+
+    The order makes a resumed run's sums bitwise those of an uninterrupted one.
+    """
+
+    def __init__(self, progress: RunProgress | None = None):
+        progress = progress or RunProgress()
+        self._sums = progress.window
+        self._done = progress.window_steps
+        self._pending: list[metrics_lib.Metrics] = []
+
+    @property
+    def num_steps(self) -> int:
+        """Steps added."""
+        return self._done + len(self._pending)
+
+    def add(self, metrics: metrics_lib.Metrics) -> None:
+        """Add a step's metrics."""
+        self._pending.append(metrics)
+
+    def sums(self) -> metrics_lib.Metrics | None:
+        """The sums over all steps, on the host; waits for the last step."""
+        for metrics in jax.device_get(self._pending):
+            if self._sums is None:
+                self._sums = metrics
+            else:
+                self._sums = jax.tree.map(np.add, self._sums, metrics)
+            self._done += 1
+        self._pending = []
+        return self._sums

@@ -1,0 +1,177 @@
+"""Meshes of 8 simulated devices against one device: the same numbers."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+import small
+from jax.sharding import PartitionSpec
+
+from dro_jax.errors import ConfigError
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.value import ValueConfig
+from dro_jax.objectives import DRO, DROP, DROV, NLL
+from dro_jax.training import optimizers, schedules
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.sharding import MeshConfig
+
+ONE = MeshConfig(data=1)
+MESHES = {
+    "data": MeshConfig(),
+    "model": MeshConfig(data=1, model=2),
+    "fsdp": MeshConfig(fsdp=True),
+    "mixed": MeshConfig(data=4, model=2, fsdp=True, shard_activations=True),
+}
+MODELS = {
+    "nll": (NLL(), None),
+    "dro": (DRO(0.5), ValueConfig(network="shared_head", trunk_gradient=True)),
+    "dro_v": (DROV(0.5), None),
+    "dro_v_batch": (DROV(0.5), ValueConfig(granularity="batch")),
+    "dro_p": (DROP(0.5), None),
+}
+LOGITS_OF_A_ROW = 4 * 40 * 12  # so that log-probs are made in several chunks
+
+
+@functools.cache
+def packed_batch():
+    """16 rows of one to three trajectories, one of them missing in every third row."""
+    lengths = ((4, 3), (3, 4), (5, 2), (2, 5), (3, 3))
+    items = small.examples(3, lengths * 8)
+    rows, at = [], 0
+    for row in range(16):
+        count = 3 if row % 3 else 1
+        rows.append(items[at % 30 : at % 30 + count])
+        at += count
+    batch = {name: np.asarray(x) for name, x in small.pack(rows).items()}
+    noise = np.random.default_rng(4).normal(-15, 2, batch["rewards"].shape)
+    return batch | {"reference_logprobs": noise.astype(np.float32)}
+
+
+def steps_of(kind, mesh, num_microbatches=1, optimizer=None):
+    objective, value = MODELS[kind]
+    return MeshSteps(
+        FeedbackModel(
+            network=small.NETWORK,
+            objective=objective,
+            value=value,
+            logits_bytes=LOGITS_OF_A_ROW,
+        ),
+        optimizer or optax.sgd(1.0),
+        mesh.build(),
+        packed_batch(),
+        key=jax.random.key(0),
+        num_microbatches=num_microbatches,
+    )
+
+
+def one_step(kind, mesh, num_microbatches=1):
+    """Loss, gradient and parameters after an update by exactly that gradient."""
+    steps = steps_of(kind, mesh, num_microbatches)
+    state = steps.start(None, jax.random.key(1))
+    before = jax.device_get(state.params)
+    state, metrics = steps.train(state, packed_batch(), None)
+    after = jax.device_get(state.params)
+    gradient = jax.tree.map(np.subtract, before, after)
+    return jax.device_get(metrics), gradient, after
+
+
+@functools.cache
+def expected(kind):
+    return one_step(kind, ONE)
+
+
+def assert_same(actual, wanted):
+    (metrics, gradient, params), (wanted_metrics, *wanted_trees) = actual, wanted
+    for name, metric in wanted_metrics.items():
+        np.testing.assert_allclose(
+            metrics[name].compute(),
+            metric.compute(),
+            rtol=2e-5,
+            atol=1e-5,
+            err_msg=name,
+        )
+    for tree, wanted_tree in zip((gradient, params), wanted_trees, strict=True):
+        for a, b in zip(small.leaves(tree), small.leaves(wanted_tree), strict=True):
+            scale = max(1.0, float(np.abs(b).max()))
+            np.testing.assert_allclose(a, b, atol=2e-5 * scale)
+    assert max(np.abs(leaf).max() for leaf in small.leaves(gradient)) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_microbatches", [1, 2])
+@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_mesh_gives_the_numbers_of_one_device(kind, mesh, num_microbatches):
+    assert_same(one_step(kind, MESHES[mesh], num_microbatches), expected(kind))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_microbatches_give_the_numbers_of_the_whole_batch(kind):
+    assert_same(one_step(kind, ONE, num_microbatches=4), expected(kind))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+def test_optimiser_state_is_sharded_like_parameters(name):
+    def train(mesh):
+        config = optimizers.OptimizerConfig(
+            getattr(optimizers, name)(),
+            schedules.learning_rate_schedule(learning_rate=0.05),
+            max_grad_norm=1.0,
+        )
+        steps = steps_of("dro_v", mesh, optimizer=config.build())
+        state = steps.start(None, jax.random.key(1))
+        for _ in range(3):
+            state, _ = steps.train(state, packed_batch(), None)
+        return state
+
+    sharded, single = train(MESHES["mixed"]), train(ONE)
+    for a, b in zip(small.leaves(sharded), small.leaves(single), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+    split = [
+        leaf
+        for leaf in jax.tree.leaves(sharded.opt_state)
+        if not leaf.sharding.is_fully_replicated
+    ]
+    held = sum(leaf.addressable_shards[0].data.size for leaf in split)
+    assert held < 0.3 * sum(leaf.size for leaf in split)
+    assert sum(leaf.size for leaf in split) > 0.5 * sum(
+        leaf.size for leaf in jax.tree.leaves(sharded.opt_state)
+    )
+
+
+def test_parameters_are_placed_by_their_logical_axes():
+    layout = steps_of("dro_v", MESHES["mixed"]).layout
+    for tree in (layout.shardings, layout.shardings["value"]):
+        assert tree["token_embedder"]["embedding"].spec == PartitionSpec(
+            "model", "data"
+        )
+        mlp = tree["encoder"]["layers_0"]["mlp"]
+        assert mlp["wi_0"]["kernel"].spec == PartitionSpec("data", "model")
+        assert mlp["wo"]["kernel"].spec == PartitionSpec("model", "data")
+    single = steps_of("dro_v", MESHES["data"]).layout.shardings
+    assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(single))
+
+
+def test_an_axis_that_devices_do_not_divide_stays_whole():
+    layout = steps_of("nll", MeshConfig(data=1, model=3)).layout
+    assert layout.shardings["token_embedder"]["embedding"].is_fully_replicated
+    wi = layout.shardings["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
+    assert wi.spec == PartitionSpec(None, "model")  # 24 = 3 · 8
+
+
+@pytest.mark.parametrize(
+    "config", [MeshConfig(model=3), MeshConfig(data=0), MeshConfig(data=16)]
+)
+def test_a_mesh_that_does_not_fit_is_refused(config):
+    with pytest.raises(ConfigError, match="does not fit 8 devices"):
+        config.build()
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    partitioner = MeshConfig(data=4, model=2).build()
+    partitioner.check_batch_size(16, 4)
+    with pytest.raises(ConfigError, match="use a multiple of 8"):
+        partitioner.check_batch_size(12, 2)
