@@ -115,9 +115,7 @@ class Campaign:
         expected = 143 if gentle else -signal.SIGKILL
         if process.exitcode != expected:
             raise SystemExit(f"{kind}: exit code {process.exitcode}, not {expected}")
-        unfinished = "".join(
-            f", {len(saves(model_dir))} unfinished save" for _ in saves(model_dir)
-        )
+        unfinished = ", a save unfinished" if saves(model_dir) else ""
         print(
             f"{self._devices} devices, round {round_number + 1}: {kind}, from step "
             f"{begin} to {last_step(model_dir)}, gone after "

@@ -99,9 +99,21 @@ class DatasetConfig:
         lengths = tuple(sorted(self.task_feature_lengths.items()))
         return hash((self.mixture_or_task_name, lengths, self.split, self.seed))
 
-    def one_pass(self) -> "DatasetConfig":
-        """The same records once each, in the order of their sources."""
-        return dataclasses.replace(self, shuffle=False, num_epochs=1)
+    def one_pass(self, *, pack: bool | None = None) -> "DatasetConfig":
+        """The same records once each, in the order of their sources.
+
+        Args:
+          pack: None keeps the packing. True packs by default settings whatever this
+            configuration says, so that positions mean the same to every run.
+        """
+        changes = {}
+        if pack is not None:
+            changes = {
+                "pack": pack,
+                "max_trajectories_per_row": None,
+                "packing_window": None,
+            }
+        return dataclasses.replace(self, shuffle=False, num_epochs=1, **changes)
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ from dro_jax.training.reference_cache import (
     ReferenceLogprobs,
     ReferenceTable,
 )
-from dro_jax.training.run_progress import Position, position_after
+from dro_jax.training.run_progress import START, Position, position_after
 from dro_jax.training.watchdog import Watchdog
 
 HostBatch = dict[str, np.ndarray]
@@ -84,16 +84,14 @@ class Reference:
         """By task and split: the cache's folder and how many batches this run ran."""
         return self._facts
 
-    def prepare(self, dataset):
-        """The data set as a step needs it: with cached log-probabilities if in use.
+    def prepare(self, dataset) -> "PreparedData":
+        """The data as a step needs it: with cached log-probabilities if in use.
 
         Raises:
           CheckpointError: a cache was computed from something else, or is damaged.
           Preempted: the run was told to stop; what was computed is kept.
         """
-        if not self._cached:
-            return dataset
-        return _WithReference(dataset, self._table(dataset))
+        return PreparedData(dataset, self._table(dataset) if self._cached else None)
 
     def _table(self, dataset) -> ReferenceTable:
         key = {
@@ -139,7 +137,8 @@ class Reference:
             done.append(part)
             pending, start, since = [], end, time.monotonic()
 
-        for batch, following in _pairs(dataset.one_pass().batches(start=position)):
+        batches = dataset.one_pass(pack=True).batches(start=position)
+        for batch, following in _pairs(batches):
             with self._steps.partitioner.context():
                 values = np.asarray(forward(params, self._steps.put(batch)))
             self.num_forwards += 1
@@ -178,12 +177,19 @@ class Reference:
 
 
 @dataclasses.dataclass(frozen=True)
-class _WithReference:
-    dataset: Any
-    table: ReferenceTable
+class PreparedData:
+    """A data set, its batches completed from a table of cached log-probabilities."""
 
-    def batches(self, start: Position = (0, 0)) -> Iterator[HostBatch]:
-        return map(self.table.attach, self.dataset.batches(start=start))
+    dataset: Any
+    table: ReferenceTable | None
+
+    def complete(self, batch: HostBatch) -> HostBatch:
+        """A batch of the data set with what the table adds."""
+        return batch if self.table is None else self.table.attach(batch)
+
+    def batches(self, start: Position = START) -> Iterator[HostBatch]:
+        """The batches from a position on."""
+        return map(self.complete, self.dataset.batches(start=start))
 
 
 def fingerprint(leaves: dict[str, np.ndarray]) -> str:

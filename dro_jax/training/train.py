@@ -102,11 +102,12 @@ def train(
         partitioner.check_batch_size(train_eval_dataset_cfg.batch_size)
     checkpoint_cfg = checkpoint_cfg or checkpoints.CheckpointConfig()
     init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
+    first = next(train_dataset_cfg.batches())
     steps = MeshSteps(
         model,
         optimizer.build(),
         partitioner,
-        next(iter(train_dataset_cfg.batches())),
+        first,
         key=dropout_key,
         num_microbatches=num_microbatches,
         on_non_finite=on_non_finite,
@@ -141,8 +142,9 @@ def train(
         if frozen.facts():
             writer.write_facts("reference_cache.json", frozen.facts())
         if int(state.step) == 0 and model.objective.needs.reference:
-            first = next(train_data.batches())
-            log_ratios = steps.log_ratios(state.params, first, frozen.step_params)
+            log_ratios = steps.log_ratios(
+                state.params, train_data.complete(first), frozen.step_params
+            )
             _check_step_zero(model, log_ratios, step_zero_tolerance)
         loop = Loop(
             train_step=lambda state, batch: steps.train(

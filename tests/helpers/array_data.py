@@ -17,7 +17,8 @@ class ArrayDataset:
     bad_reward: float | None = None
     vocabulary: object | None = None
 
-    def one_pass(self):
+    def one_pass(self, *, pack=None):
+        del pack  # every row holds one record
         return dataclasses.replace(self, num_epochs=1)
 
     @property

@@ -22,8 +22,9 @@ print("done")
 
 def run(seconds, then):
     source = STUCK.format(seconds=seconds, then=then)
+    command = [sys.executable, "-c", source]
     return subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60
+        command, check=False, capture_output=True, text=True, timeout=60
     )
 
 
