@@ -11,6 +11,7 @@ cached reference, on 1 and on 8 simulated devices. The exit status is 1 at any d
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -127,8 +128,10 @@ class Campaign:
         from kill_and_resume_run import differences
 
         found = differences(whole, killed, self._steps)
-        if metrics(whole) != metrics(killed):
-            found.append("metrics.jsonl")
+        for a, b in itertools.zip_longest(metrics(whole), metrics(killed)):
+            if a != b:
+                found.append(f"metrics.jsonl: {a} became {b}")
+                break
         if len(metrics(whole)) != self._steps:
             found.append(f"{len(metrics(whole))} lines of metrics, not {self._steps}")
         for difference in found:

@@ -30,10 +30,6 @@ class Figure:
         """A number that does not vary."""
         return cls(value, value, value)
 
-    def per(self, amount: float) -> "Figure":
-        """Amounts a second, from seconds."""
-        return Figure(amount / self.median, amount / self.high, amount / self.low)
-
 
 Figures = dict[str, Figure]
 

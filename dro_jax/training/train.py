@@ -122,9 +122,9 @@ def train(
         else:
             state = steps.start(initial_checkpoint_path, init_key)
             progress = RunProgress()
-        writer = MetricWriter(
-            model_dir, start_step=int(state.step), tensorboard=tensorboard
-        )
+        # A line that is still due may be there: the run that wrote it was killed.
+        logged = int(state.step) - progress.line_due
+        writer = MetricWriter(model_dir, start_step=logged, tensorboard=tensorboard)
         stack.callback(writer.close)
         writer.write_facts("reward_statistics.json", train_dataset_cfg.facts())
         frozen = Reference(

@@ -232,6 +232,16 @@ class Terminating(ArrayDataset):
             yield batch
 
 
+class Killing(Terminating):
+    """Ends the run without ceremony instead."""
+
+    def batches(self, start=(0, 0)):
+        for number, batch in enumerate(ArrayDataset.batches(self, start)):
+            if number == self.at:
+                raise RuntimeError("killed")
+            yield batch
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "held_out", "saved"),
@@ -248,6 +258,9 @@ def test_sigterm_saves_and_the_next_run_is_the_same(tmp_path, data, held_out, sa
     with pytest.raises(Preempted, match=f"SIGTERM after step {saved}") as caught:
         run(tmp_path / "parts", **(settings | changed))
     assert caught.value.code == 143
+    # Killed once more, before it saves anything.
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path / "parts", **settings, train_dataset_cfg=Killing(at=2))
     run(tmp_path / "parts", **settings)
     whole, parts = load_params(tmp_path / "whole"), load_params(tmp_path / "parts")
     for a, b in zip(small.leaves(whole), small.leaves(parts), strict=True):

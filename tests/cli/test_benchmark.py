@@ -1,0 +1,61 @@
+"""`dro-jax benchmark` at a tiny size: every figure is there, finite and in its place."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import small
+
+from dro_jax.benchmarks import async_save, logprob, workload
+from dro_jax.benchmarks.timing import Figure, in_turn, ratio
+from dro_jax.cli.main import main
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.delenv("DRO_JAX_DATA", raising=False)
+    monkeypatch.setattr(
+        workload, "MINI", dataclasses.replace(small.NETWORK, vocab_size=384)
+    )
+    monkeypatch.setattr(workload, "LENGTHS", {"inputs": 64, "targets": 32})
+    monkeypatch.setattr(async_save, "STEPS_A_SAVE", 2)
+    for name, size in {"ROWS": 4, "LENGTH": 8, "DIM": 8, "VOCABULARY": 50}.items():
+        monkeypatch.setattr(logprob, name, size)
+
+
+@pytest.mark.slow
+def test_prints_a_table_and_writes_json(tiny, tmp_path, capsys):
+    path = tmp_path / "figures.json"
+    assert main(["benchmark", "--rounds", "2", "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    for name in (
+        "packing.speedup",
+        "packing.padding_share",
+        "reference_cache.speedup",
+        "reference_cache.speedup_dro_v_separate",
+        "reference_cache.speedup_dro_v_shared_head",
+        "reference_cache.speedup_dro_v_policy_logits",
+        "logprob.memory_ratio",
+        "logprob.time_ratio",
+        "async_save.overhead",
+    ):
+        low, high = report[f"{name}.spread"]
+        assert math.isfinite(report[name])
+        assert low <= report[name] <= high
+    assert 0 < report["packing.padding_share"] < report["packing.padding_share_padded"]
+    assert report["logprob.gradient_difference"] < 1e-5
+    assert report["machine"]["jax"]
+    assert "packing.speedup" in capsys.readouterr().out
+
+
+def test_a_ratio_is_taken_round_by_round():
+    figure = ratio([2.0, 6.0, 30.0], [1.0, 2.0, 5.0])
+    assert figure == Figure(median=3.0, low=2.0, high=6.0)
+
+
+def test_calls_take_turns():
+    calls = []
+    times = in_turn(lambda: calls.append("a"), lambda: calls.append("b"), rounds=3)
+    assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
+    assert [len(seconds) for seconds in times] == [3, 3]
