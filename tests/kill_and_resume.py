@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-STEPS_A_ROUND = 12
+STEPS_A_ROUND = 9  # more than any round can get through
 SAVE_PERIOD = 3
 START = pathlib.Path(__file__).parent
 # Rates depend on the clock, not on the run.
@@ -95,7 +95,7 @@ class Campaign:
     def _disturb(self, model_dir: pathlib.Path, round_number: int) -> None:
         kind = ("after steps", "during a save", "at start", "SIGTERM")[round_number % 4]
         begin = last_step(model_dir)
-        after = begin + self._draw.randint(1, STEPS_A_ROUND - SAVE_PERIOD)
+        after = begin + self._draw.randint(1, STEPS_A_ROUND - SAVE_PERIOD - 1)
         deadline = time.monotonic() + self._draw.uniform(0.2, 4.0)
         seen = saves(model_dir)
         process = self._run(model_dir)

@@ -8,8 +8,15 @@ import sys
 
 import jax
 
-from dro_jax.benchmarks import async_save, logprob, packing, reference_cache
+from dro_jax.benchmarks import (
+    async_save,
+    logprob,
+    packing,
+    reference_cache,
+    workload,
+)
 from dro_jax.benchmarks.timing import Figures
+from dro_jax.errors import ConfigError
 
 _PARTS = {
     "packing": packing.measure,
@@ -21,6 +28,10 @@ _PARTS = {
 
 def run(arguments) -> None:
     """Measure, print a table, write JSON."""
+    if arguments.rounds < 1:
+        raise ConfigError(f"--rounds = {arguments.rounds}: give at least 1")
+    if arguments.json and not pathlib.Path(arguments.json).absolute().parent.is_dir():
+        raise ConfigError(f"--json {arguments.json}: there is no such folder")
     figures: Figures = {}
     for name in arguments.only or _PARTS:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
@@ -28,7 +39,11 @@ def run(arguments) -> None:
     for line in _table(figures):
         print(line)
     if arguments.json:
-        report = {"machine": _machine(), "rounds": arguments.rounds}
+        report = {
+            "machine": _machine(),
+            "rounds": arguments.rounds,
+            "data": workload.dataset(pack=True).name,
+        }
         for name, figure in figures.items():
             report[name] = figure.median
             report[f"{name}.spread"] = [figure.low, figure.high]

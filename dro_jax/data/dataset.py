@@ -26,7 +26,7 @@ from dro_jax.data.settings import (
     check_positive,
     make_packing,
 )
-from dro_jax.data.split_fingerprint import split_fingerprint
+from dro_jax.data.split_fingerprint import rewards_digest, split_fingerprint
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import check_vocabulary
 from dro_jax.errors import ConfigError, DataError
@@ -169,10 +169,11 @@ class DatasetConfig:
             for task, _ in self._shares()
         }
 
-    def fingerprint(self) -> dict[str, str]:
-        """What log-probabilities of its records depend on, besides parameters."""
+    def fingerprint(self, *, rewards: bool = False) -> dict[str, str]:
+        """What log-probabilities depend on beside parameters; asked for, rewards too."""
         tasks = [task for task, _ in self._shares()]
-        return split_fingerprint(tasks, self.split, self.task_feature_lengths)
+        found = split_fingerprint(tasks, self.split, self.task_feature_lengths)
+        return found | (rewards_digest(tasks, self.split) if rewards else {})
 
     def identity(self, record_id: Sequence[int]) -> str:
         """A record of a batch in a person's words.

@@ -30,6 +30,14 @@ def split_fingerprint(
     }
 
 
+def rewards_digest(tasks: Sequence[FeedbackTask], split: str) -> dict[str, str]:
+    """A digest of the rewards that training sees, under the name `rewards`."""
+    digest = hashlib.sha256()
+    for task in tasks:
+        digest.update(task.source.rewards(split).astype("<f4").tobytes())
+    return {"rewards": digest.hexdigest()[:16]}
+
+
 def _templates(task: FeedbackTask) -> str:
     record_format = task.source.record_format
     return f"{record_format.prompt_template!r}, {record_format.response_template!r}"
@@ -50,6 +58,8 @@ def _texts_digest(tasks: Sequence[FeedbackTask], split: str) -> str:
     for task in tasks:
         loaded = task.source.load(split)
         count += len(loaded)
+        # Ids are indices among all records, dropped ones included.
+        digest.update(loaded.indices.astype("<i8").tobytes())
         for texts in (loaded.prompts, loaded.responses):
             for text in texts:
                 encoded = text.encode()

@@ -43,7 +43,7 @@ class Networks:
         self, network: t5.T5Config, value: ValueConfig | None, logits_bytes: int
     ):
         self.policy = t5.T5(network)
-        self.value = None if value is None else ValueEstimate(value, network)
+        self.value = value and ValueEstimate(value, network, logits_bytes)
         self._config = network
         self._logits_bytes = logits_bytes
 

@@ -77,7 +77,7 @@ def token_logprobs_with_gradient(
     """
     count, length = targets.shape
     devices = data_parallelism()
-    fits = devices * chunk_bytes // (4 * kernel.shape[1] * length)
+    fits = chunk_bytes // (4 * kernel.shape[1] * length)
     # A chunk takes rows from every device, so that all of them work on each.
     chunks = _fewest_chunks(count // devices if count % devices == 0 else 1, fits)
     return _by_row(

@@ -38,13 +38,20 @@ class ValueEstimate:
     Args:
       config: which network, granularity and readout.
       policy: the policy's network.
+      logits_bytes: the most memory that float32 logits take on a device.
 
     Raises:
       ConfigError: the trunk reads another vocabulary than the policy.
     """
 
-    def __init__(self, config: ValueConfig, policy: t5.T5Config):
+    def __init__(
+        self,
+        config: ValueConfig,
+        policy: t5.T5Config,
+        logits_bytes: int = output_layer.CHUNK_BYTES,
+    ):
         self.config = config
+        self._logits_bytes = logits_bytes
         self._policy = policy
         self._module = None
         if config.network == "shared_head":
@@ -95,7 +102,10 @@ class ValueEstimate:
             return self._module.apply({"params": params}, read)
         if config.per_token:
             _, normalizers = output_layer.token_logprobs(
-                states.scaled, states.kernel, batch["decoder_target_tokens"]
+                states.scaled,
+                states.kernel,
+                batch["decoder_target_tokens"],
+                chunk_bytes=self._logits_bytes,
             )
             return value_lib.normalizer_value(normalizers, states.kernel.shape[1])
         first = value_lib.first_positions(states.scaled, batch)

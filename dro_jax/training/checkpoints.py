@@ -7,6 +7,7 @@ root), `state/step` and `state/param_states` (the optimiser), as T5X writes it;
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from etils import epath
 from flax import traverse_util
 from orbax.checkpoint import checkpoint_managers
 
-from dro_jax.errors import CheckpointError
+from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.models.networks import Params
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.state import TrainState
@@ -36,9 +37,12 @@ class CheckpointConfig:
     Attributes:
       period: steps between saves; the last step is always saved.
       keep: how many of the newest checkpoints to keep; None keeps all.
-      keep_best: how many of the best to keep beside them.
+      keep_best: how many of the best to keep beside them, where a run evaluates.
       best_metric: which logged metric ranks checkpoints.
       best_mode: `min` or `max`.
+
+    Raises:
+      ConfigError: a setting that cannot be used.
     """
 
     period: int = 1000
@@ -47,18 +51,41 @@ class CheckpointConfig:
     best_metric: str = "eval/loss"
     best_mode: str = "min"
 
+    def __post_init__(self):
+        if self.period < 1:
+            raise ConfigError(
+                f"CheckpointConfig.period = {self.period} (CHECKPOINT_PERIOD): give at "
+                "least 1 step"
+            )
+        if self.best_mode not in ("min", "max"):
+            raise ConfigError(
+                f"CheckpointConfig.best_mode = {self.best_mode!r} is unknown: use 'min' "
+                "or 'max'"
+            )
+
 
 class Checkpointer:
     """Saves asynchronously and restores train states under one model folder."""
 
-    def __init__(self, model_dir: str | pathlib.Path, config: CheckpointConfig):
-        self._metric = config.best_metric
+    def __init__(
+        self,
+        model_dir: str | pathlib.Path,
+        config: CheckpointConfig,
+        *,
+        ranked: bool = True,
+    ):
+        """Opens the folder; `ranked` says whether there will be metrics to rank by."""
+        self._metric, self._ranked = config.best_metric, ranked
+        # Where nothing was evaluated: behind all that was.
+        self._worst = math.inf if config.best_mode == "min" else -math.inf
         self._manager = ocp.CheckpointManager(
             pathlib.Path(model_dir).absolute(),
             options=ocp.CheckpointManagerOptions(
                 step_prefix=_PREFIX,
-                preservation_policy=_preservation(config),
-                best_fn=lambda metrics: metrics[config.best_metric],
+                preservation_policy=_preservation(config, ranked),
+                best_fn=(lambda metrics: metrics[config.best_metric])
+                if ranked
+                else None,
                 best_mode=config.best_mode,
                 cleanup_tmp_directories=True,
             ),
@@ -74,7 +101,7 @@ class Checkpointer:
         step = int(state.step)
         if step == self._manager.latest_step():
             return
-        ranking = {k: v for k, v in progress.evaluation.items() if k == self._metric}
+        ranking = {self._metric: progress.evaluation.get(self._metric, self._worst)}
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -83,7 +110,7 @@ class Checkpointer:
                     _RUN: ocp.args.JsonSave(progress.to_json()),
                 }
             ),
-            metrics=ranking or None,
+            metrics=ranking if self._ranked else None,
         )
 
     def restore(self, like: TrainState) -> tuple[TrainState, RunProgress]:
@@ -266,9 +293,9 @@ def _to_tree(state: TrainState) -> dict[str, Any]:
     }
 
 
-def _preservation(config: CheckpointConfig):
+def _preservation(config: CheckpointConfig, ranked: bool):
     policies = [checkpoint_managers.LatestN(config.keep)]
-    if config.keep is not None and config.keep_best:
+    if ranked and config.keep is not None and config.keep_best:
         policies.append(
             checkpoint_managers.BestN(
                 get_metric_fn=lambda metrics: metrics[config.best_metric],

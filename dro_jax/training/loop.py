@@ -101,6 +101,7 @@ class Loop:
                 if at.step and (stopping or self._is(at, total_steps, "save")):
                     self._guard.check()
                     self._checkpointer.save(state, at.progress())
+                    self._watchdog.reset()
                     throughput.restart()
                 if stopping:
                     self._leave(at.step)
@@ -128,11 +129,17 @@ class Loop:
         steps = at.window.num_steps
         values = metrics_lib.compute(at.window.sums())
         check_not_all_skipped(values, steps)
-        record = values | self._rates(at.step - 1) | throughput.measure(steps, values)
+        timed_steps, counts = at.window.since_start(values)
+        record = values | self._rates(at.step - 1)
+        if timed_steps:
+            record |= throughput.measure(timed_steps, counts)
         if self._evaluate is not None and self._is(at, total_steps, "evaluate"):
+            # An evaluation cut short is done again by the run that resumes.
+            if self._stop.received:
+                return
             evaluation = self._evaluate(state.params, self._tick)
             if self._stop.received:
-                return  # an evaluation cut short is done again by the run that resumes
+                return
             at.evaluation = evaluation
             record |= evaluation
         self._writer.write(at.step, record)
@@ -161,10 +168,12 @@ class _Place:
         self.position = progress.position
         self.evaluation = progress.evaluation
         self.line_due = progress.line_due
+        self.identity = progress.identity
         self.window = Window(progress)
 
     def advance(self, metrics: metrics_lib.Metrics, position: Position) -> None:
         self.step += 1
+        self.evaluation = {}
         self.position = position
         self.window.add(metrics)
 
@@ -176,6 +185,7 @@ class _Place:
             window_steps=steps,
             evaluation=self.evaluation,
             line_due=self.line_due,
+            identity=self.identity,
         )
 
 

@@ -5,23 +5,27 @@ import math
 import os
 import pathlib
 
+import jax
+
 
 class MetricWriter:
     """Appends one JSON object a step to `metrics.jsonl`, and TensorBoard scalars.
 
     A run that resumes at step k drops the lines after step k first, so the file reads
-    as that of an uninterrupted run.
+    as that of an uninterrupted run. Of several hosts only the first writes.
     """
 
     def __init__(
         self, model_dir: str | pathlib.Path, *, start_step: int, tensorboard: bool
     ):
+        self._file = self._board = None
         self._folder = folder = pathlib.Path(model_dir)
+        if jax.process_index() != 0:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         _drop_after(path, start_step)
         self._file = path.open("a", encoding="utf-8")
-        self._board = None
         if tensorboard:
             import tensorboardX  # slow to import, and only needed here
 
@@ -31,6 +35,8 @@ class MetricWriter:
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Write one step's metrics; what is not finite becomes null in JSON."""
+        if self._file is None:
+            return
         record = {"step": step} | {
             name: value if math.isfinite(value) else None
             for name, value in metrics.items()
@@ -43,11 +49,15 @@ class MetricWriter:
 
     def write_facts(self, name: str, facts: dict) -> None:
         """Write a JSON file of that name beside the metrics."""
+        if self._file is None:
+            return
         text = json.dumps(facts, indent=2, ensure_ascii=False)
         (self._folder / name).write_text(text + "\n", "utf-8")
 
     def close(self) -> None:
-        self._file.close()
+        """Close the files."""
+        if self._file is not None:
+            self._file.close()
         if self._board is not None:
             self._board.close()
 

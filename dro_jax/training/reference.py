@@ -13,6 +13,7 @@ import numpy as np
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
+from dro_jax.models.t5_config import T5Config
 from dro_jax.training import checkpoints
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import Preempted, StopSignal
@@ -28,6 +29,9 @@ from dro_jax.training.watchdog import Watchdog
 HostBatch = dict[str, np.ndarray]
 Mode = Literal["cached", "frozen_copy"]
 _PART_SECONDS = 15.0
+_HASHED_AT_ONCE = 32
+# What changes how a network is trained or stored, and none of its numbers.
+_FREE = ("dropout_rate", "remat_policy", "scan_layers")
 
 
 class Reference:
@@ -95,8 +99,8 @@ class Reference:
 
     def _table(self, dataset) -> ReferenceTable:
         key = {
-            "reference parameters": self._params_fingerprint(),
-            "network": str(self._model.network_config),
+            "reference parameters": self.fingerprint(),
+            **_network_key(self._model.network_config),
             **dataset.fingerprint(),
             "token log-probs": str(self._model.objective.needs.token_logprobs),
         }
@@ -168,11 +172,21 @@ class Reference:
             self._model.policy_params(layout.shardings),
         )
 
-    def _params_fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """A digest of the reference's parameters: their names, types and every byte."""
         if self._fingerprint is None:
             names = checkpoints.param_shapes(self._path)
-            wanted = dict.fromkeys(n for n in names if not n.startswith(f"{VALUE}/"))
-            self._fingerprint = fingerprint(checkpoints.load_leaves(self._path, wanted))
+            policy = sorted(n for n in names if not n.startswith(f"{VALUE}/"))
+            digest = hashlib.sha256()
+            # A few at a time, so that a large model need not fit the host's memory.
+            for first in range(0, len(policy), _HASHED_AT_ONCE):
+                wanted = dict.fromkeys(policy[first : first + _HASHED_AT_ONCE])
+                for name, leaf in sorted(
+                    checkpoints.load_leaves(self._path, wanted).items()
+                ):
+                    digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
+                    digest.update(np.ascontiguousarray(leaf).view(np.uint8).data)
+            self._fingerprint = digest.hexdigest()[:16]
         return self._fingerprint
 
 
@@ -192,14 +206,13 @@ class PreparedData:
         return map(self.complete, self.dataset.batches(start=start))
 
 
-def fingerprint(leaves: dict[str, np.ndarray]) -> str:
-    """A digest of arrays by name: of names, types, shapes and every byte."""
-    digest = hashlib.sha256()
-    for name in sorted(leaves):
-        array = np.ascontiguousarray(leaves[name])
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.view(np.uint8).reshape(-1).data)
-    return digest.hexdigest()[:16]
+def _network_key(config: T5Config) -> dict[str, str]:
+    """The settings of a network that its numbers depend on, by name."""
+    return {
+        f"network {field.name}": str(getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if field.name not in _FREE
+    }
 
 
 def _pairs(batches: Iterator[HostBatch]):

@@ -6,10 +6,12 @@ next one begins. A part is written whole or not at all, so a run that was killed
 after the last part, and several runs may fill one folder.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import uuid
 import zipfile
 from typing import Any
 
@@ -146,8 +148,8 @@ class ReferenceCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / _KEY
         if not path.exists():
-            _write_whole(path, lambda file: file.write(_json(key).encode()))
-            return
+            _write_whole(path, lambda file: file.write(_json(key).encode()), new=True)
+        # Also what was just written: another run may have been first.
         _check_key(self.folder, json.loads(path.read_text("utf-8")), key)
 
     def read(self) -> tuple[list[ReferenceLogprobs], Position | None]:
@@ -229,13 +231,19 @@ def _read_part(path: pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
-def _write_whole(path: pathlib.Path, write) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+def _write_whole(path: pathlib.Path, write, *, new: bool = False) -> None:
+    """Write a file that is seen whole or not at all; `new` never replaces one."""
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     with partial.open("wb") as file:
         write(file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    if not new:
+        os.replace(partial, path)
+        return
+    with contextlib.suppress(FileExistsError):
+        os.link(partial, path)
+    partial.unlink()
 
 
 def _json(value: Any) -> str:

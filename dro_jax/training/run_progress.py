@@ -20,8 +20,10 @@ class RunProgress:
       position: where in the data the next batch begins.
       window: metrics of the steps since the last line of the log, as sums.
       window_steps: how many steps that is.
-      evaluation: the newest held-out metrics, which rank checkpoints.
+      evaluation: the held-out metrics of this very step, which rank its checkpoint;
+        empty where there was no evaluation.
       line_due: whether the log's line (and evaluation) of this step is still to come.
+      identity: what the run's data and reference were, in words and digests.
     """
 
     position: Position = START
@@ -29,6 +31,7 @@ class RunProgress:
     window_steps: int = 0
     evaluation: dict[str, float] = dataclasses.field(default_factory=dict)
     line_due: bool = False
+    identity: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; float32 numbers survive exactly."""
@@ -54,6 +57,25 @@ class RunProgress:
                 "written by another version of dro_jax. Start from its parameters in a "
                 "new MODEL_DIR (INITIAL_CHECKPOINT_PATH)"
             ) from error
+
+
+def check_identity(before: dict[str, str], now: dict[str, str]) -> None:
+    """Refuse to go on with other data or another reference than a run began with.
+
+    Raises:
+      CheckpointError: they differ; the message says in what.
+    """
+    names = [*now, *(name for name in before if name not in now)]
+    changed = [
+        f"{name}: {before.get(name, 'none')} → {now.get(name, 'none')}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise CheckpointError(
+            "the run began with other data or another reference than there is now: "
+            f"{'; '.join(changed)}. Put them back, or start anew in another MODEL_DIR"
+        )
 
 
 def position_after(batch: dict[str, np.ndarray]) -> Position:

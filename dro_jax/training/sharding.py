@@ -43,7 +43,7 @@ class MeshConfig:
         """The partitioner over these devices, by default all.
 
         Raises:
-          ConfigError: the sizes do not multiply to the number of devices.
+          ConfigError: there are fewer devices than that, or, over several hosts, more.
         """
         devices = list(jax.devices() if devices is None else devices)
         model, data = self.model, self.data

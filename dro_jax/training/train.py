@@ -20,7 +20,7 @@ from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
 from dro_jax.training.reference import Mode, Reference
-from dro_jax.training.run_progress import RunProgress
+from dro_jax.training.run_progress import RunProgress, check_identity
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
@@ -85,7 +85,8 @@ def train(
 
     Raises:
       ConfigError: a setting is missing, unknown or without effect.
-      CheckpointError: a checkpoint or cache is missing or does not fit.
+      CheckpointError: a checkpoint or cache is missing or does not fit, or the run in
+        `model_dir` began with other data or another reference.
       DataError: a record cannot be used.
       TrainingError: the policy differs from the reference before the first update, or
         a loss or gradient is not finite.
@@ -94,7 +95,14 @@ def train(
     _check_reference_settings(
         model, reference, reference_cache_dir, initial_checkpoint_path
     )
-    _check_settings(num_microbatches, on_non_finite)
+    _check_settings(
+        on_non_finite,
+        at_least_1={
+            "num_microbatches (NUM_MICROBATCHES)": num_microbatches,
+            "log_period (LOG_PERIOD)": log_period,
+            "eval_period (EVAL_PERIOD)": eval_period,
+        },
+    )
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     partitioner = (mesh or MeshConfig()).build()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
@@ -102,31 +110,19 @@ def train(
         partitioner.check_batch_size(train_eval_dataset_cfg.batch_size)
     checkpoint_cfg = checkpoint_cfg or checkpoints.CheckpointConfig()
     init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
-    first = next(train_dataset_cfg.batches())
-    steps = MeshSteps(
-        model,
-        optimizer.build(),
-        partitioner,
-        first,
-        key=dropout_key,
-        num_microbatches=num_microbatches,
-        on_non_finite=on_non_finite,
-    )
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(listening())
         watchdog = stack.enter_context(Watchdog(watchdog_seconds))
-        checkpointer = checkpoints.Checkpointer(model_dir, checkpoint_cfg)
-        stack.callback(checkpointer.close)
-        if checkpointer.latest_step is not None:
-            state, progress = checkpointer.restore(steps.state_layout)
-        else:
-            state = steps.start(initial_checkpoint_path, init_key)
-            progress = RunProgress()
-        # A line that is still due may be there: the run that wrote it was killed.
-        logged = int(state.step) - progress.line_due
-        writer = MetricWriter(model_dir, start_step=logged, tensorboard=tensorboard)
-        stack.callback(writer.close)
-        writer.write_facts("reward_statistics.json", train_dataset_cfg.facts())
+        first = next(train_dataset_cfg.batches())
+        steps = MeshSteps(
+            model,
+            optimizer.build(),
+            partitioner,
+            first,
+            key=dropout_key,
+            num_microbatches=num_microbatches,
+            on_non_finite=on_non_finite,
+        )
         frozen = Reference(
             model,
             initial_checkpoint_path,
@@ -137,6 +133,25 @@ def train(
             stop=stop,
             watchdog=watchdog,
         )
+        identity = train_dataset_cfg.fingerprint(rewards=True)
+        if model.objective.needs.reference:
+            identity["reference parameters"] = frozen.fingerprint()
+        checkpointer = checkpoints.Checkpointer(
+            model_dir, checkpoint_cfg, ranked=train_eval_dataset_cfg is not None
+        )
+        stack.callback(checkpointer.close)
+        if checkpointer.latest_step is not None:
+            state, progress = checkpointer.restore(steps.state_layout)
+            check_identity(progress.identity, identity)
+        else:
+            state = steps.start(initial_checkpoint_path, init_key)
+            progress = RunProgress(identity=identity)
+        watchdog.reset()
+        # A line that is still due may be there: the run that wrote it was killed.
+        logged = int(state.step) - progress.line_due
+        writer = MetricWriter(model_dir, start_step=logged, tensorboard=tensorboard)
+        stack.callback(writer.close)
+        writer.write_facts("reward_statistics.json", train_dataset_cfg.facts())
         train_data = frozen.prepare(train_dataset_cfg)
         evaluate = _evaluator(steps, train_eval_dataset_cfg, frozen)
         if frozen.facts():
@@ -146,6 +161,7 @@ def train(
                 state.params, train_data.complete(first), frozen.step_params
             )
             _check_step_zero(model, log_ratios, step_zero_tolerance)
+            watchdog.reset()
         loop = Loop(
             train_step=lambda state, batch: steps.train(
                 state, batch, frozen.step_params
@@ -163,11 +179,10 @@ def train(
         return loop.run(state, batches, total_steps, progress)
 
 
-def _check_settings(num_microbatches: int, on_non_finite: str) -> None:
-    if num_microbatches < 1:
-        raise ConfigError(
-            f"num_microbatches = {num_microbatches}: give at least 1 (NUM_MICROBATCHES)"
-        )
+def _check_settings(on_non_finite: str, at_least_1: dict[str, int]) -> None:
+    for name, value in at_least_1.items():
+        if value < 1:
+            raise ConfigError(f"train.{name} = {value}: give at least 1")
     if on_non_finite not in ("stop", "skip"):
         raise ConfigError(
             f"on_non_finite = {on_non_finite!r} is unknown: use 'stop' or 'skip'"

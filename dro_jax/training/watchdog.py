@@ -4,6 +4,8 @@ import faulthandler
 import sys
 from typing import Self
 
+from dro_jax.errors import ConfigError
+
 
 class Watchdog:
     """Exits with code 1 and every thread's stack when nothing happens for too long.
@@ -13,9 +15,17 @@ class Watchdog:
 
     Args:
       seconds: the longest time between two :meth:`reset` calls; None never ends a run.
+
+    Raises:
+      ConfigError: the seconds are not positive.
     """
 
     def __init__(self, seconds: float | None):
+        if seconds is not None and not seconds > 0:
+            raise ConfigError(
+                f"watchdog_seconds = {seconds} (WATCHDOG_SECONDS): give the seconds "
+                "without a step that end a run, or None for a run that never ends so"
+            )
         self._seconds = seconds
 
     def __enter__(self) -> Self:

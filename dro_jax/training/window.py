@@ -18,6 +18,16 @@ class Window:
         self._sums = progress.window
         self._done = progress.window_steps
         self._pending: list[metrics_lib.Metrics] = []
+        self._before = (progress.window_steps, progress.window or {})
+
+    def since_start(self, values: dict[str, float]) -> tuple[int, dict[str, float]]:
+        """Steps, and counts among `values`, of this process alone, to time them."""
+        steps, sums = self._before
+        counts = {
+            name: values[name] - (sums[name].compute() if name in sums else 0.0)
+            for name in ("num_tokens", "num_trajectories")
+        }
+        return self.num_steps - steps, counts
 
     @property
     def num_steps(self) -> int:

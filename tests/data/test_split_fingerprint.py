@@ -58,6 +58,14 @@ def test_texts_and_their_borders_count_and_rewards_do_not(look):
         assert look(other)["records"] != base["records"]
 
 
+def test_ids_count_where_a_dropped_record_goes_away(look):
+    good = [{"prompt": "a", "response": "b", "reward": 1.0} for _ in range(2)]
+    bad = {"prompt": "a", "response": "", "reward": 1.0}
+    settings = {"on_bad_record": "drop"}
+    before = look([bad, *good], **settings)
+    assert look(good, **settings)["records"] != before["records"]
+
+
 def test_a_vocabulary_counts_by_its_contents(look, sentencepiece_model, tmp_path):
     copy = shutil.copy(sentencepiece_model, tmp_path / "elsewhere.model")
     base = look(vocabulary=sentencepiece_model)

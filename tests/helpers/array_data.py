@@ -25,8 +25,9 @@ class ArrayDataset:
     def name(self):
         return "copying"
 
-    def fingerprint(self):
-        return {"records": f"{self.num_records} from seed {self.seed}"}
+    def fingerprint(self, *, rewards=False):
+        found = {"records": f"{self.num_records} from seed {self.seed}"}
+        return found | ({"rewards": str(self.bad_reward)} if rewards else {})
 
     def identities(self, batch):
         present = batch["trajectory_weights"] > 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dro_jax.models import logprobs, output_layer
+from dro_jax.training.sharding import MeshConfig
 
 B, T, D, V = 6, 8, 12, 50
 CHUNKS = [
@@ -119,6 +120,27 @@ def test_the_written_gradient_is_that_of_the_formula(arrays):
     np.testing.assert_allclose(
         actual, pull((on_logprobs, on_normalizers))[0], atol=1e-6
     )
+
+
+def test_every_device_holds_few_logits():
+    """The limit is a device's: on a mesh too, chunks are of a row of each."""
+    rows = 32
+    hidden = jnp.ones((rows, T, D))
+    targets = jnp.zeros((rows, T), jnp.int32)
+
+    def loss(hidden, kernel):
+        return output_layer.token_logprobs_with_gradient(
+            hidden, kernel, targets, row_loss, jnp.zeros(rows), chunk_bytes=4 * V * T
+        )[1]
+
+    def lengths_of_scans(**mesh):
+        with jax.set_mesh(MeshConfig(**mesh).build().mesh):
+            traced = jax.make_jaxpr(jax.grad(loss))(hidden, jnp.ones((D, V)))
+        return [e.params["length"] for e in traced.eqns if e.primitive.name == "scan"]
+
+    assert lengths_of_scans(data=1) == [32]
+    assert lengths_of_scans(data=4, model=2) == [8]
+    assert lengths_of_scans(data=8) == [4]
 
 
 def test_no_array_holds_all_logits(arrays):

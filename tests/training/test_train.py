@@ -276,6 +276,46 @@ def timeless(folder):
     ]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"train_dataset_cfg": ArrayDataset(seed=5)},
+            "records: 48 from seed 0 → 48 from",
+        ),
+        ({"train_dataset_cfg": ArrayDataset(bad_reward=2.0)}, "rewards: None → 2.0"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_data(tmp_path, change, message):
+    run(tmp_path, steps=5)
+    with pytest.raises(CheckpointError, match=message):
+        run(tmp_path, steps=10, **change)
+
+
+@pytest.mark.slow
+def test_a_run_does_not_go_on_from_another_reference(tmp_path, reference_dir):
+    settings = {"objective": DROP(), "reference": "frozen_copy"}
+    run(tmp_path, initial_checkpoint_path=str(reference_dir), steps=5, **settings)
+    earlier = reference_dir / "checkpoint_55"
+    with pytest.raises(CheckpointError, match="reference parameters: [0-9a-f]+ →"):
+        run(tmp_path, initial_checkpoint_path=str(earlier), steps=10, **settings)
+
+
+def test_a_checkpoint_is_ranked_by_its_own_evaluation(tmp_path):
+    run(
+        tmp_path,
+        steps=25,
+        train_eval_dataset_cfg=HELD_OUT,
+        eval_period=10,
+        checkpoint_cfg=CheckpointConfig(period=5, keep=1, keep_best=1, best_mode="max"),
+    )
+    kept = {int(path.name.split("_")[1]) for path in tmp_path.glob("checkpoint_*")}
+    losses = {r["step"]: r.get("eval/loss") for r in read_metrics(tmp_path)}
+    evaluated = {step: loss for step, loss in losses.items() if loss is not None}
+    assert set(evaluated) == {10, 20, 25}
+    assert kept == {25, max(evaluated, key=evaluated.get)}
+
+
 def test_a_checkpoint_restores_on_another_mesh(tmp_path):
     run(tmp_path / "whole", steps=20)
     run(tmp_path / "moved", steps=10)
@@ -297,6 +337,11 @@ def test_data_that_runs_out_stops_the_run(tmp_path):
     [
         ({"objective": DROV()}, ConfigError, "INITIAL_CHECKPOINT_PATH"),
         ({"reference": "cached"}, ConfigError, "NLL uses no reference"),
+        ({"num_microbatches": 0}, ConfigError, "NUM_MICROBATCHES"),
+        ({"log_period": 0}, ConfigError, "LOG_PERIOD"),
+        ({"watchdog_seconds": 0}, ConfigError, "WATCHDOG_SECONDS"),
+        ({"on_non_finite": "ignore"}, ConfigError, "use 'stop' or 'skip'"),
+        ({"reference_cache_dir": "/tmp"}, ConfigError, "REFERENCE_CACHE_DIR"),
         (
             {"objective": DROV(), "initial_checkpoint_path": "/no/such/folder"},
             CheckpointError,
