@@ -3,7 +3,8 @@
 Two ways through the chunks, one formula (:mod:`dro_jax.models.logprobs`) in both:
 
 * :func:`token_logprobs` cuts the responses into chunks of positions. Its backward pass
-  computes each chunk's logits anew: four matrix products where the dense way has three.
+  computes each chunk's logits anew, unless there is but one: four matrix products where
+  the dense way has three.
 * :func:`token_logprobs_with_gradient` cuts the batch into chunks of whole rows, for
   losses that are sums over rows. Each chunk's loss, and so its gradient, is known as
   soon as its log-probabilities are: three matrix products, like the dense way.
@@ -135,24 +136,40 @@ def _position_forward(chunks, hidden, kernel, targets):
 
 
 def _position_vjp_forward(chunks, hidden, kernel, targets):
-    outputs = _position_forward(chunks, hidden, kernel, targets)
-    return outputs, (hidden, kernel, targets, outputs[1])
+    def body(_, part):
+        hidden, targets = part
+        logits = _product(hidden, kernel)
+        # A single chunk is as much as the backward pass would make anew: keep it.
+        kept = logits if chunks == 1 else None
+        return None, (logprobs.logprobs_and_normalizers(logits, targets), kept)
+
+    outputs, logits = _scan_positions(chunks, body, None, hidden, targets)[1]
+    return outputs, (hidden, kernel, targets, outputs[1], logits)
 
 
 def _position_vjp_backward(chunks, residuals, cotangents):
-    hidden, kernel, targets, normalizers = residuals
+    hidden, kernel, targets, normalizers, logits = residuals
 
     def body(kernel_gradient, part):
-        hidden, targets, normalizers, on_logprobs, on_normalizers = part
+        hidden, targets, normalizers, logits, on_logprobs, on_normalizers = part
+        if logits is None:
+            logits = _product(hidden, kernel)
         d_logits = logprobs.logits_cotangent(
-            _product(hidden, kernel), targets, normalizers, on_logprobs, on_normalizers
+            logits, targets, normalizers, on_logprobs, on_normalizers
         )
         return _add_product(kernel_gradient, hidden, d_logits), _product(
             d_logits, kernel.T
         )
 
     kernel_gradient, hidden_gradient = _scan_positions(
-        chunks, body, jnp.zeros_like(kernel), hidden, targets, normalizers, *cotangents
+        chunks,
+        body,
+        jnp.zeros_like(kernel),
+        hidden,
+        targets,
+        normalizers,
+        logits,
+        *cotangents,
     )
     return hidden_gradient, kernel_gradient, None
 
