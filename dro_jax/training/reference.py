@@ -120,7 +120,7 @@ class Reference:
             raise DataError(
                 f"{label}: the split is empty, so there is nothing to train on"
             )
-        return ReferenceLogprobs.joined(parts).by_id()
+        return ReferenceTable(ReferenceLogprobs.joined(parts))
 
     def _compute(
         self, dataset, cache: ReferenceCache, position: Position, bar: Progress

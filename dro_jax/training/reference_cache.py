@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dro_jax.errors import CheckpointError, DataError
-from dro_jax.training.run_progress import START, Position
+from dro_jax.training.run_progress import START, Position, differences
 
 HostBatch = dict[str, np.ndarray]
 _KEY = "key.json"
@@ -72,10 +72,6 @@ class ReferenceLogprobs:
                 for field in dataclasses.fields(cls)
             }
         )
-
-    def by_id(self) -> "ReferenceTable":
-        """A table to look records up in."""
-        return ReferenceTable(self)
 
 
 class ReferenceTable:
@@ -205,18 +201,11 @@ def join_ids(record_ids: np.ndarray) -> np.ndarray:
 def _check_key(
     folder: pathlib.Path, found: dict[str, str], key: dict[str, str]
 ) -> None:
-    names = [*key, *(name for name in found if name not in key)]
-    differences = [
-        f"{name}: {found.get(name, 'not recorded')} → {key.get(name, 'none')}"
-        for name in names
-        if found.get(name) != key.get(name)
-    ]
-    if differences:
+    if changed := differences(found, key):
         raise CheckpointError(
             f"the reference log-probabilities in {folder} were computed from something "
-            f"else than this run uses. What differs (cached → run): "
-            f"{'; '.join(differences)}. Use another REFERENCE_CACHE_DIR, or delete that "
-            "folder to compute them anew"
+            f"else than this run uses. What differs (cached → run): {changed}. Use "
+            "another REFERENCE_CACHE_DIR, or delete that folder to compute them anew"
         )
 
 

@@ -65,17 +65,21 @@ def check_identity(before: dict[str, str], now: dict[str, str]) -> None:
     Raises:
       CheckpointError: they differ; the message says in what.
     """
-    names = [*now, *(name for name in before if name not in now)]
-    changed = [
-        f"{name}: {before.get(name, 'none')} → {now.get(name, 'none')}"
-        for name in names
-        if before.get(name) != now.get(name)
-    ]
-    if changed:
+    if changed := differences(before, now):
         raise CheckpointError(
             "the run began with other data or another reference than there is now: "
-            f"{'; '.join(changed)}. Put them back, or start anew in another MODEL_DIR"
+            f"{changed}. Put them back, or start anew in another MODEL_DIR"
         )
+
+
+def differences(before: dict[str, str], now: dict[str, str]) -> str:
+    """What changed between two records of facts by name; empty where nothing did."""
+    names = [*now, *(name for name in before if name not in now)]
+    return "; ".join(
+        f"{name}: {before.get(name, 'not recorded')} → {now.get(name, 'none')}"
+        for name in names
+        if before.get(name) != now.get(name)
+    )
 
 
 def position_after(batch: dict[str, np.ndarray]) -> Position:

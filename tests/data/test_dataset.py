@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import seqio
+from array_data import assert_same_batches
 
 from dro_jax.data.converter import FeedbackFeatureConverter
 from dro_jax.data.dataset import DatasetConfig
@@ -34,15 +35,6 @@ def _rows(batch):
         {name: rows[i] for name, rows in batch.items()}
         for i in range(len(batch["rewards"]))
     ]
-
-
-def assert_same_batches(actual, expected):
-    assert len(actual) == len(expected) > 0
-    for one, other in zip(actual, expected, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-            assert one[name].dtype == other[name].dtype
 
 
 def test_a_batch(register):

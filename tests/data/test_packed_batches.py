@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from array_data import assert_same_batches
 
 from dro_jax.data.batching import fill_up
 from dro_jax.data.dataset import DatasetConfig
@@ -100,15 +101,6 @@ def _trajectories(batches):
                 )
             )
     return sorted(found, key=lambda trajectory: trajectory[0])
-
-
-def assert_same_batches(actual, expected):
-    assert len(actual) == len(expected) > 0
-    for one, other in zip(actual, expected, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
-            assert one[name].dtype == other[name].dtype
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

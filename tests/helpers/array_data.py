@@ -52,12 +52,26 @@ class ArrayDataset:
             batch += 1
             yield {
                 "encoder_input_tokens": prompts[rows],
-                "decoder_input_tokens": np.pad(responses[rows], ((0, 0), (1, 0)))[:, :-1],
+                "decoder_input_tokens": np.pad(responses[rows], ((0, 0), (1, 0)))[
+                    :, :-1
+                ],
                 "decoder_target_tokens": responses[rows],
                 "decoder_loss_weights": np.ones((self.batch_size, 4), np.int32),
                 "rewards": rewards[rows][:, None],
                 "trajectory_weights": np.ones((self.batch_size, 1), np.float32),
-                "record_ids": np.stack([7 + 0 * rows, rows], -1)[:, None].astype(np.int32),
+                "record_ids": np.stack([7 + 0 * rows, rows], -1)[:, None].astype(
+                    np.int32
+                ),
                 "truncated": np.zeros((self.batch_size, 1), np.int32),
                 "next_position": np.array([batch * self.batch_size, 0]),
             }
+
+
+def assert_same_batches(actual, expected):
+    """Two lists of batches hold the same arrays, bit by bit."""
+    assert len(actual) == len(expected) > 0
+    for one, other in zip(actual, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+            assert one[name].dtype == other[name].dtype

@@ -2,63 +2,19 @@
 
 import dataclasses
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
 import small
 from array_data import ArrayDataset
+from training_runs import HELD_OUT, optimizer, run
 
 from dro_jax.errors import CheckpointError, ConfigError, TrainingError
-from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
-from dro_jax.objectives import DRO, DROP, DROV, NLL
-from dro_jax.training import optimizers, schedules
+from dro_jax.objectives import DRO, DROP, DROV
+from dro_jax.training import optimizers
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
-from dro_jax.training.preemption import Preempted
-from dro_jax.training.sharding import MeshConfig
-from dro_jax.training.train import train
-
-DATA = ArrayDataset()
-HELD_OUT = ArrayDataset(num_records=16, num_epochs=1, split="validation", seed=1)
-
-
-def optimizer(rate=3e-3, kind=None):
-    return optimizers.OptimizerConfig(
-        kind or optimizers.adamw(),
-        schedules.learning_rate_schedule(learning_rate=rate, warmup_steps=5),
-        max_grad_norm=1.0,
-    )
-
-
-def run(model_dir, objective=None, *, steps=20, value=None, network=None, **changes):
-    settings = {
-        "train_dataset_cfg": DATA,
-        "optimizer": optimizer(),
-        "log_period": 5,
-        "eval_period": 10,
-        "checkpoint_cfg": CheckpointConfig(period=5),
-        "tensorboard": False,
-        "mesh": MeshConfig(data=1),
-    }
-    model = FeedbackModel(
-        network=network or small.NETWORK, objective=objective or NLL(), value=value
-    )
-    return train(
-        model=model,
-        model_dir=str(model_dir),
-        total_steps=steps,
-        **(settings | changes),
-    )
-
-
-@pytest.fixture(scope="module")
-def reference_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reference")
-    run(folder, steps=60, train_eval_dataset_cfg=HELD_OUT)
-    return folder
 
 
 def test_nll_learns(reference_dir):
@@ -78,17 +34,22 @@ def test_metrics_say_what_is_going_on(reference_dir):
     assert last["eval/num_trajectories"] == 16
 
 
-def test_keeps_the_last_and_the_best_checkpoints(tmp_path):
+@pytest.mark.parametrize(
+    ("steps", "eval_period"), [(30, 5), (25, 10)], ids=["each", "some"]
+)
+def test_keeps_the_last_checkpoint_and_the_best_evaluated(tmp_path, steps, eval_period):
     run(
         tmp_path,
-        steps=30,
+        steps=steps,
         train_eval_dataset_cfg=HELD_OUT,
-        eval_period=5,
+        eval_period=eval_period,
         checkpoint_cfg=CheckpointConfig(period=5, keep=1, keep_best=1, best_mode="max"),
     )
     kept = {int(path.name.split("_")[1]) for path in tmp_path.glob("checkpoint_*")}
-    losses = {r["step"]: r["eval/loss"] for r in read_metrics(tmp_path)}
-    assert kept == {30, max(losses, key=losses.get)}
+    losses = {r["step"]: r.get("eval/loss") for r in read_metrics(tmp_path)}
+    evaluated = {step: loss for step, loss in losses.items() if loss is not None}
+    assert set(evaluated) == {*range(eval_period, steps, eval_period), steps}
+    assert kept == {steps, max(evaluated, key=evaluated.get)}
 
 
 @pytest.mark.slow
@@ -116,24 +77,6 @@ def test_every_objective_raises_the_good_responses(
     first, last = read_metrics(tmp_path)[0], read_metrics(tmp_path)[-1]
     assert last["residual"] < 0.8 * first["residual"]
     assert last["reward_logratio_correlation"] > 0.5
-
-
-@pytest.mark.slow
-def test_a_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path, reference_dir):
-    settings = {"initial_checkpoint_path": str(reference_dir)}
-    network = dataclasses.replace(small.NETWORK, dropout_rate=0.1)
-    settings |= {"network": network, "step_zero_tolerance": 100.0}
-    run(tmp_path / "whole", DROV(), steps=20, **settings)
-    run(tmp_path / "parts", DROV(), steps=10, **settings)
-    run(tmp_path / "parts", DROV(), steps=20, **settings)
-    whole, parts = load_params(tmp_path / "whole"), load_params(tmp_path / "parts")
-    for a, b in zip(small.leaves(whole), small.leaves(parts), strict=True):
-        np.testing.assert_array_equal(a, b)
-    losses = [
-        [record["loss"] for record in read_metrics(tmp_path / name)]
-        for name in ("whole", "parts")
-    ]
-    assert losses[0] == losses[1]
 
 
 @pytest.mark.slow
@@ -217,114 +160,6 @@ def test_a_run_that_only_skips_is_stopped(tmp_path, reference_dir):
             initial_checkpoint_path=str(reference_dir),
             on_non_finite="skip",
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class Terminating(ArrayDataset):
-    """Sends the process SIGTERM with its batch of that number."""
-
-    at: int = 0
-
-    def batches(self, start=(0, 0)):
-        for number, batch in enumerate(super().batches(start)):
-            if number == self.at:
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield batch
-
-
-class Killing(Terminating):
-    """Ends the run without ceremony instead."""
-
-    def batches(self, start=(0, 0)):
-        for number, batch in enumerate(ArrayDataset.batches(self, start)):
-            if number == self.at:
-                raise RuntimeError("killed")
-            yield batch
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("data", "held_out", "saved"),
-    [
-        (Terminating(at=7), HELD_OUT, 8),  # between two lines of the log
-        (DATA, Terminating(**vars(HELD_OUT)), 10),  # in an evaluation
-    ],
-)
-def test_sigterm_saves_and_the_next_run_is_the_same(tmp_path, data, held_out, saved):
-    settings = {"steps": 20, "train_eval_dataset_cfg": HELD_OUT}
-    settings |= {"checkpoint_cfg": CheckpointConfig(period=100)}
-    run(tmp_path / "whole", **settings)
-    changed = {"train_dataset_cfg": data, "train_eval_dataset_cfg": held_out}
-    with pytest.raises(Preempted, match=f"SIGTERM after step {saved}") as caught:
-        run(tmp_path / "parts", **(settings | changed))
-    assert caught.value.code == 143
-    # Killed once more, before it saves anything.
-    with pytest.raises(RuntimeError, match="killed"):
-        run(tmp_path / "parts", **settings, train_dataset_cfg=Killing(at=2))
-    run(tmp_path / "parts", **settings)
-    whole, parts = load_params(tmp_path / "whole"), load_params(tmp_path / "parts")
-    for a, b in zip(small.leaves(whole), small.leaves(parts), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
-
-
-def timeless(folder):
-    """The log without what depends on the clock."""
-    return [
-        {name: x for name, x in record.items() if not name.endswith("per_second")}
-        for record in read_metrics(folder)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"train_dataset_cfg": ArrayDataset(seed=5)},
-            "records: 48 from seed 0 → 48 from",
-        ),
-        ({"train_dataset_cfg": ArrayDataset(bad_reward=2.0)}, "rewards: None → 2.0"),
-    ],
-)
-def test_a_run_does_not_go_on_with_other_data(tmp_path, change, message):
-    run(tmp_path, steps=5)
-    with pytest.raises(CheckpointError, match=message):
-        run(tmp_path, steps=10, **change)
-
-
-@pytest.mark.slow
-def test_a_run_does_not_go_on_from_another_reference(tmp_path, reference_dir):
-    settings = {"objective": DROP(), "reference": "frozen_copy"}
-    run(tmp_path, initial_checkpoint_path=str(reference_dir), steps=5, **settings)
-    earlier = reference_dir / "checkpoint_55"
-    with pytest.raises(CheckpointError, match="reference parameters: [0-9a-f]+ →"):
-        run(tmp_path, initial_checkpoint_path=str(earlier), steps=10, **settings)
-
-
-def test_a_checkpoint_is_ranked_by_its_own_evaluation(tmp_path):
-    run(
-        tmp_path,
-        steps=25,
-        train_eval_dataset_cfg=HELD_OUT,
-        eval_period=10,
-        checkpoint_cfg=CheckpointConfig(period=5, keep=1, keep_best=1, best_mode="max"),
-    )
-    kept = {int(path.name.split("_")[1]) for path in tmp_path.glob("checkpoint_*")}
-    losses = {r["step"]: r.get("eval/loss") for r in read_metrics(tmp_path)}
-    evaluated = {step: loss for step, loss in losses.items() if loss is not None}
-    assert set(evaluated) == {10, 20, 25}
-    assert kept == {25, max(evaluated, key=evaluated.get)}
-
-
-def test_a_checkpoint_restores_on_another_mesh(tmp_path):
-    run(tmp_path / "whole", steps=20)
-    run(tmp_path / "moved", steps=10)
-    run(tmp_path / "moved", steps=20, mesh=MeshConfig(data=4, model=2, fsdp=True))
-    whole, moved = read_metrics(tmp_path / "whole"), read_metrics(tmp_path / "moved")
-    assert [record["step"] for record in moved] == [5, 10, 15, 20]
-    for a, b in zip(whole, moved, strict=True):
-        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-4)
-        np.testing.assert_allclose(a["rewards/mean"], b["rewards/mean"])
 
 
 def test_data_that_runs_out_stops_the_run(tmp_path):
