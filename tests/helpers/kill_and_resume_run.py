@@ -70,10 +70,18 @@ def differences(whole: pathlib.Path, other: pathlib.Path, step: int) -> list[str
     import orbax.checkpoint as ocp
 
     found = []
-    trees = [
-        ocp.StandardCheckpointer().restore(folder / f"checkpoint_{step}" / "state")
-        for folder in (whole, other)
-    ]
+
+    def read(folder):
+        # To the host: whoever compares has other devices than the runs had.
+        state = folder / f"checkpoint_{step}" / "state"
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            tree = checkpointer.metadata(state).item_metadata.tree
+            to_host = ocp.RestoreArgs(restore_type=np.ndarray)
+            return checkpointer.restore(
+                state, restore_args=jax.tree.map(lambda _: to_host, tree)
+            )
+
+    trees = [read(folder) for folder in (whole, other)]
     paths = [jax.tree_util.tree_flatten_with_path(tree)[0] for tree in trees]
     for (path, a), (_, b) in zip(*paths, strict=True):
         if np.asarray(a).tobytes() != np.asarray(b).tobytes():
