@@ -11,7 +11,7 @@ from dro_jax.objectives import DROV
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.run_progress import RunProgress
 
-STEPS_A_SAVE = 12
+STEPS_A_SAVE = 24  # half a minute: nobody saves more often
 
 
 def measure(rounds: int) -> Figures:
