@@ -2,7 +2,8 @@
 
 from dro_jax.cli.restored import restore, write_jsonl
 from dro_jax.data.inputs import input_batches, read_inputs
-from dro_jax.evaluation.generation import DecodingConfig, generate, response_text
+from dro_jax.evaluation.generation import generate, response_text
+from dro_jax.models.decoding import DecodingConfig
 
 
 def run(arguments) -> None:

@@ -10,8 +10,8 @@ from dro_jax.cli.train_command import train_from_gin
 from dro_jax.data.inputs import Input, input_batches
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation import report
-from dro_jax.evaluation.generation import DecodingConfig
 from dro_jax.evaluation.policy_evaluation import evaluate_policy, evaluate_responses
+from dro_jax.models.decoding import DecodingConfig
 from dro_jax.training import checkpoints
 
 _RUNS = "gin_configs/runs/quickstart_{}.gin"

@@ -9,6 +9,7 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
+from dro_jax.data import task_metrics
 from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
 from dro_jax.data.preprocessing import (
     LEFT,
@@ -114,7 +115,7 @@ def register_feedback_task(
     on_bad_record: str = ERROR,
     reward_fn: RewardFn | None = None,
     best_response_fn: ResponseFn | None = None,
-    metric_fns: Sequence[Callable[..., Any]] = (),
+    metric_fns: Sequence[Callable[..., Any]] | None = None,
     postprocess_fn: Callable[..., Any] | None = None,
 ) -> FeedbackTask:
     """Registers a seqio task of single-trajectory feedback; reads no data yet.
@@ -142,8 +143,10 @@ def register_feedback_task(
       reward_fn: (prompt, response) to the true reward of any response, where a program
         knows it. It is given the texts as the model reads and writes them.
       best_response_fn: prompt to a response that no other beats under `reward_fn`.
-      metric_fns: seqio metric functions, for `seqio.Evaluator`.
-      postprocess_fn: seqio's postprocessing of decoded responses.
+      metric_fns: seqio metric functions, for `seqio.Evaluator` and `t5x.eval`; default
+        those of `dro_jax.data.task_metrics`.
+      postprocess_fn: seqio's postprocessing of decoded responses; default that of the
+        default metrics.
 
     Returns:
       The task, which also lies in seqio's registry.
@@ -170,6 +173,9 @@ def register_feedback_task(
         transform_chain(reward_transform),
         on_bad_record,
     )
+    if metric_fns is None:
+        metric_fns = task_metrics.default_metrics(reward_fn)
+        postprocess_fn = postprocess_fn or task_metrics.postprocess
     try:
         return seqio.TaskRegistry.add(
             name,

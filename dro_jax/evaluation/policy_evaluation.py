@@ -8,7 +8,6 @@ import numpy as np
 
 from dro_jax.data.inputs import Input
 from dro_jax.evaluation.generation import (
-    DecodingConfig,
     HostBatch,
     as_trajectories,
     generate,
@@ -19,6 +18,7 @@ from dro_jax.evaluation.text_metrics import (
     distinct_n,
     mean_length,
 )
+from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 

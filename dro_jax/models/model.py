@@ -14,6 +14,8 @@ from dro_jax.models.networks import (
     policy_params,
     trajectory_mask,
 )
+from dro_jax.models.t5_config import check_vocabulary
+from dro_jax.models.t5x_contract import T5XContract, T5XSettings
 from dro_jax.models.training_metrics import training_metrics
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives.interface import Objective, Trajectories
@@ -26,8 +28,10 @@ _LOSS_FIELDS = (
 )
 
 
-class FeedbackModel:
+class FeedbackModel(T5XContract):
     """An encoder-decoder policy trained from single-trajectory feedback.
+
+    Runs under the built-in trainer and, through `T5XContract`, under T5X's.
 
     The policy's parameters lie at the root of the tree under T5X's names; those of the
     value estimate, where it has any, under `value`.
@@ -40,6 +44,7 @@ class FeedbackModel:
       output_vocabulary: the response's vocabulary, checked against the network.
       logits_bytes: the most memory that float32 logits take on a device; they are made
         in chunks of that size.
+      t5x: what T5X's trainer leaves to the model.
 
     Raises:
       ConfigError: a value for an objective that uses none, or a vocabulary larger than
@@ -55,6 +60,7 @@ class FeedbackModel:
         input_vocabulary=None,
         output_vocabulary=None,
         logits_bytes: int = output_layer.CHUNK_BYTES,
+        t5x: T5XSettings | None = None,
     ):
         if objective.needs.value:
             value = value or ValueConfig()
@@ -71,6 +77,7 @@ class FeedbackModel:
             check_vocabulary(vocabulary, network.vocab_size, side)
         self.network_config = network
         self.objective = objective
+        self.t5x = t5x or T5XSettings()
         self.value_config = value
         self.input_vocabulary = input_vocabulary
         self.output_vocabulary = output_vocabulary
@@ -296,17 +303,3 @@ class FeedbackModel:
         if values is None:
             return gradient
         return gradient + jnp.sum(values * cotangents.values)
-
-
-def check_vocabulary(vocabulary, vocab_size: int, side: str = "task's") -> None:
-    """Refuse a vocabulary with ids beyond the network's embedding; None passes.
-
-    Raises:
-      ConfigError: it has more pieces than the embedding has rows.
-    """
-    if vocabulary is not None and vocabulary.vocab_size > vocab_size:
-        raise ConfigError(
-            f"the {side} vocabulary has {vocabulary.vocab_size} pieces but "
-            f"T5Config.vocab_size is {vocab_size}: token ids would fall outside the "
-            "embedding. Use the vocabulary the model was made for, or raise vocab_size"
-        )

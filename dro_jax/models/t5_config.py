@@ -65,3 +65,17 @@ class T5Config:
             value = getattr(self, field.name)
             if field.type is int and value < 1:
                 raise ConfigError(f"T5Config.{field.name} is {value}; give at least 1.")
+
+
+def check_vocabulary(vocabulary, vocab_size: int, side: str = "task's") -> None:
+    """Refuse a vocabulary with ids beyond the network's embedding; None passes.
+
+    Raises:
+      ConfigError: it has more pieces than the embedding has rows.
+    """
+    if vocabulary is not None and vocabulary.vocab_size > vocab_size:
+        raise ConfigError(
+            f"the {side} vocabulary has {vocabulary.vocab_size} pieces but "
+            f"T5Config.vocab_size is {vocab_size}: token ids would fall outside the "
+            "embedding. Use the vocabulary the model was made for, or raise vocab_size"
+        )

@@ -10,8 +10,9 @@ import numpy as np
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import ConfigError, TrainingError
-from dro_jax.models.model import FeedbackModel, check_vocabulary
+from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
+from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.training import checkpoints
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps

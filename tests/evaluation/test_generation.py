@@ -5,14 +5,10 @@ import small
 from array_data import ArrayDataset
 
 from dro_jax.errors import ConfigError
-from dro_jax.evaluation.generation import (
-    DecodingConfig,
-    as_trajectories,
-    generate,
-    response_text,
-)
+from dro_jax.evaluation.generation import as_trajectories, generate, response_text
 from dro_jax.evaluation.policy_evaluation import Evaluation, evaluate_responses
 from dro_jax.evaluation.report import samples, table
+from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
 from dro_jax.training.mesh_steps import device_fields

@@ -74,3 +74,10 @@ def init(model, batch):
 
 def leaves(tree):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def read_params(folder):
+    """The parameters of a run, on the device."""
+    from dro_jax.training.checkpoints import load_params
+
+    return jax.tree.map(jnp.asarray, load_params(folder))

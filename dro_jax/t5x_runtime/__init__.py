@@ -1,0 +1,1 @@
+"""What runs under T5X beside the model: data, the start, the task's vocabulary."""

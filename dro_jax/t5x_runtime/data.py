@@ -1,0 +1,249 @@
+"""T5X's data functions, from the batches of the built-in trainer.
+
+`t5x.train` takes them as `get_dataset_fn` and `train_eval_get_dataset_fn`. They give the
+same batches in the same order as `dro-jax train` with the same seed, packed or not, with
+cached reference log-probabilities where these are asked for. T5X saves their position
+where `save_dataset = True`, and goes on from it exactly.
+"""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import optax
+from clu.data import dataset_iterator
+from etils import epath
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.errors import ConfigError
+from dro_jax.models.model import FeedbackModel
+from dro_jax.training.mesh_steps import HostBatch, MeshSteps, device_fields
+from dro_jax.training.reference import Mode, PreparedData, Reference
+from dro_jax.training.run_progress import START, Position, position_after
+from dro_jax.training.sharding import MeshConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceData:
+    """Where the reference's log-probabilities come from under T5X.
+
+    Attributes:
+      model: what is trained.
+      mode: `cached`, each batch holds them, computed once and kept on disk;
+        `frozen_copy`, the model computes them from a copy of its first parameters.
+        Default `cached` where the objective has a reference.
+      path: the reference's checkpoint, in any format.
+      model_dir: T5X's.
+      cache_dir: where they are kept; default `MODEL_DIR/reference_cache`.
+    """
+
+    model: FeedbackModel
+    mode: Mode | None = None
+    path: str | None = None
+    model_dir: str | None = None
+    cache_dir: str | None = None
+
+    def attached_to(self, config: DatasetConfig) -> PreparedData:
+        """A data set's batches, completed where that is asked for.
+
+        Raises:
+          ConfigError: the objective has a reference, and there is no path.
+          CheckpointError: it cannot be read, or a cache was computed from another.
+        """
+        if not self.model.objective.needs.reference or self.mode == "frozen_copy":
+            return PreparedData(config, None)
+        if self.path is None or not (self.cache_dir or self.model_dir):
+            raise ConfigError(
+                f"{type(self.model.objective).__name__} is anchored to a reference "
+                "policy: set INITIAL_CHECKPOINT_PATH to its checkpoint"
+            )
+        steps = MeshSteps(
+            self.model,
+            optax.identity(),
+            MeshConfig().build(),
+            next(config.batches()),
+            key=jax.random.key(0),
+        )
+        folder = self.cache_dir or pathlib.Path(self.model_dir) / "reference_cache"
+        reference = Reference(self.model, self.path, steps, cache_dir=folder)
+        return reference.prepare(config)
+
+
+def get_dataset(
+    cfg: Any,
+    shard_id: int,
+    num_shards: int,
+    feature_converter_cls: Callable[..., Any],
+    num_epochs: int | None = None,
+    continue_from_last_checkpoint: bool = False,
+    *,
+    reference: ReferenceData,
+) -> "FeedbackIterator":
+    """Training data for T5X: `train.get_dataset_fn`.
+
+    Args:
+      cfg: T5X's `utils.DatasetConfig`.
+      shard_id: which part of each batch's rows this host feeds.
+      num_shards: how many parts there are.
+      feature_converter_cls: not used; the rows are those it would make.
+      num_epochs: None repeats for ever.
+      continue_from_last_checkpoint: must be False, as for T5X's own.
+      reference: where reference log-probabilities come from.
+
+    Raises:
+      ConfigError: a setting cannot be used.
+    """
+    del feature_converter_cls
+    if continue_from_last_checkpoint:
+        raise ConfigError(
+            "get_dataset goes on from a saved position by itself "
+            "(utils.SaveCheckpointConfig.save_dataset = True): leave "
+            "continue_from_last_checkpoint False"
+        )
+    config = _config(cfg, num_epochs)
+    rows = _rows_of(shard_id, num_shards, config.batch_size)
+    return FeedbackIterator(reference.attached_to(config), rows)
+
+
+def get_eval_datasets(
+    cfg: Any,
+    shard_id: int,
+    num_shards: int,
+    eval_steps: int,
+    feature_converter_cls: Callable[..., Any],
+    *,
+    reference: ReferenceData,
+) -> dict[str, "HeldOut"]:
+    """Held-out data for T5X: `train.train_eval_get_dataset_fn`.
+
+    Args:
+      cfg: T5X's `utils.DatasetConfig`.
+      shard_id, num_shards, feature_converter_cls, reference: as for
+        :func:`get_dataset`.
+      eval_steps: the most batches of an evaluation; a split that has fewer is read once.
+
+    Returns:
+      The data by their task's or mixture's name.
+    """
+    iterator = get_dataset(
+        cfg,
+        shard_id,
+        num_shards,
+        feature_converter_cls,
+        num_epochs=1,
+        reference=reference,
+    )
+    return {iterator.name: HeldOut(iterator, eval_steps)}
+
+
+class FeedbackIterator(dataset_iterator.DatasetIterator):
+    """Batches of a data set for one host, with a position that can be saved.
+
+    Args:
+      data: gives the batches of all hosts.
+      rows: those that this host feeds.
+    """
+
+    def __init__(self, data: PreparedData, rows: slice):
+        self._data = data
+        self._rows = rows
+        self._position: Position = START
+        self._batches: Iterator[HostBatch] | None = None
+        self._spec: Mapping[str, dataset_iterator.ArraySpec] | None = None
+
+    @property
+    def name(self) -> str:
+        """The task's or mixture's."""
+        return self._data.dataset.name
+
+    def __next__(self) -> HostBatch:
+        if self._batches is None:
+            self._batches = self._data.batches(start=self._position)
+        batch = next(self._batches)
+        self._position = position_after(batch)
+        return self._part(batch)
+
+    @property
+    def element_spec(self) -> Mapping[str, dataset_iterator.ArraySpec]:
+        """Types and shapes of a batch."""
+        if self._spec is None:
+            first = self._part(next(self._data.batches()))
+            self._spec = {
+                name: dataset_iterator.ArraySpec(x.dtype, x.shape)
+                for name, x in first.items()
+            }
+        return self._spec
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._position, self._batches = START, None
+
+    def save(self, filename: epath.PathLike) -> None:
+        """Write where the next batch begins."""
+        epath.Path(filename).write_text(json.dumps({"position": self._position}))
+
+    def restore(self, filename: epath.PathLike) -> None:
+        """Go on from a position that was written."""
+        record, row = json.loads(epath.Path(filename).read_text())["position"]
+        self._position, self._batches = (record, row), None
+
+    load = restore
+
+    def _part(self, batch: HostBatch) -> HostBatch:
+        return {name: x[self._rows] for name, x in device_fields(batch).items()}
+
+
+class HeldOut:
+    """The same few batches whenever it is read.
+
+    Args:
+      iterator: of the data, from their beginning.
+      num_batches: the most that are read.
+    """
+
+    def __init__(self, iterator: FeedbackIterator, num_batches: int):
+        self._iterator = iterator
+        self._num_batches = num_batches
+
+    @property
+    def element_spec(self) -> Mapping[str, dataset_iterator.ArraySpec]:
+        """Types and shapes of a batch."""
+        return self._iterator.element_spec
+
+    def __iter__(self) -> Iterator[HostBatch]:
+        self._iterator.reset()
+        return itertools.islice(self._iterator, self._num_batches)
+
+
+def _config(cfg: Any, num_epochs: int | None) -> DatasetConfig:
+    if cfg.seed is None and cfg.shuffle:
+        raise ConfigError(
+            "the data set's seed is None, which T5X replaces by the time of day: set "
+            "RANDOM_SEED (utils.DatasetConfig.seed), so that the run can be repeated"
+        )
+    return DatasetConfig(
+        mixture_or_task_name=cfg.mixture_or_task_name,
+        task_feature_lengths=cfg.task_feature_lengths,
+        split=cfg.split,
+        batch_size=cfg.batch_size,
+        shuffle=cfg.shuffle,
+        seed=cfg.seed or 0,
+        num_epochs=num_epochs,
+        pack=cfg.pack,
+        use_cached=cfg.use_cached,
+        module=cfg.module,
+    )
+
+
+def _rows_of(shard_id: int, num_shards: int, batch_size: int) -> slice:
+    if batch_size % num_shards:
+        raise ConfigError(
+            f"a batch of {batch_size} rows (BATCH_SIZE) cannot be shared out evenly "
+            f"among {num_shards} groups of hosts: make it a multiple of {num_shards}"
+        )
+    size = batch_size // num_shards
+    return slice(shard_id * size, (shard_id + 1) * size)

@@ -1,0 +1,102 @@
+"""Where a run under T5X starts: from a checkpoint in any format, as T5X restores it."""
+
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.errors import ConfigError
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import policy_params
+from dro_jax.models.t5x_contract import REFERENCE
+from dro_jax.training.mesh_steps import HostBatch, MeshSteps
+from dro_jax.training.reference import Mode
+from dro_jax.training.sharding import MeshConfig
+
+_FOLDER = "initial_checkpoint"
+
+
+def initial_checkpoint(
+    path: str | None,
+    *,
+    model: FeedbackModel,
+    model_dir: str,
+    reference: Mode | None = None,
+    random_seed: int = 0,
+) -> str | list[str]:
+    """A T5X checkpoint of the first parameters, made from one in any format.
+
+    Policy, value estimate and, as a frozen copy, the reference are those that `dro-jax
+    train` starts from with the same seed. It lies in `MODEL_DIR/initial_checkpoint`.
+
+    Args:
+      path: a checkpoint or model folder of dro_jax, T5X or Hugging Face; None starts
+        from random parameters.
+      model: what is trained.
+      model_dir: T5X's.
+      reference: as for `get_dataset`.
+      random_seed: for parameters that the checkpoint does not hold.
+
+    Returns:
+      What `utils.RestoreCheckpointConfig.path` takes.
+
+    Raises:
+      CheckpointError: the checkpoint cannot be read or does not fit the model.
+      ConfigError: the objective needs a reference, and there is no path.
+    """
+    if path is None:
+        if model.objective.needs.reference:
+            raise ConfigError(
+                f"{type(model.objective).__name__} is anchored to a reference policy: "
+                "set INITIAL_CHECKPOINT_PATH to its checkpoint"
+            )
+        return []
+    folder = pathlib.Path(model_dir).absolute()
+    target = folder / _FOLDER / "checkpoint_0"
+    if target.exists() or any(folder.glob("checkpoint_*")):
+        return str(target)  # a run that goes on: T5X reads its own checkpoint
+    example = _example()
+    steps = MeshSteps(
+        model, optax.identity(), MeshConfig().build(), example, key=jax.random.key(0)
+    )
+    init_key, _ = jax.random.split(jax.random.key(random_seed))
+    state = steps.start(path, init_key)
+    tree: dict[str, Any] = {
+        "target": state.params,
+        "state": {"step": state.step},
+    }
+    if model.objective.needs.reference and reference == "frozen_copy":
+        tree["flax_mutables"] = {REFERENCE: policy_params(state.params)}
+    options = ocp.CheckpointManagerOptions(step_prefix="checkpoint")
+    with ocp.CheckpointManager(target.parent, options=options) as manager:
+        manager.save(0, args=ocp.args.Composite(state=ocp.args.StandardSave(tree)))
+    return str(target)
+
+
+def task_vocabulary(mixture_or_task_name: str, module: str | None = None):
+    """The vocabulary of a feedback task or mixture.
+
+    Args:
+      mixture_or_task_name: its name.
+      module: the module that registers it.
+    """
+    lengths = {"inputs": 1, "targets": 1}
+    return DatasetConfig(mixture_or_task_name, lengths, module=module).vocabulary
+
+
+def _example() -> HostBatch:
+    """The smallest batch that parameters can be made for: their shapes need no data."""
+    rows = jax.device_count()
+    tokens = np.ones((rows, 1), np.int32)
+    return {
+        "encoder_input_tokens": tokens,
+        "decoder_input_tokens": tokens,
+        "decoder_target_tokens": tokens,
+        "decoder_loss_weights": tokens,
+        "rewards": np.zeros((rows, 1), np.float32),
+        "trajectory_weights": np.ones((rows, 1), np.float32),
+    }

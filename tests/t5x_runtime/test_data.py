@@ -1,0 +1,143 @@
+"""The data that T5X is given: the built-in trainer's batches, resumed exactly."""
+
+import dataclasses
+import itertools
+import types
+
+import numpy as np
+import pytest
+import small
+from array_data import assert_same_batches
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.errors import ConfigError
+from dro_jax.models.model import FeedbackModel
+from dro_jax.objectives import DROP, NLL
+from dro_jax.t5x_runtime.data import ReferenceData, get_dataset, get_eval_datasets
+from dro_jax.training.mesh_steps import device_fields
+
+TASK, MODULE = "support_desk", "tasks.support_desk.task"
+NO_REFERENCE = ReferenceData(FeedbackModel(network=small.NETWORK, objective=NLL()))
+BIG = dataclasses.replace(small.NETWORK, vocab_size=256)
+
+
+def t5x_config(**changes):
+    """The fields of T5X's utils.DatasetConfig."""
+    settings = {
+        "mixture_or_task_name": TASK,
+        "task_feature_lengths": {"inputs": 18, "targets": 24},
+        "split": "train",
+        "batch_size": 8,
+        "shuffle": True,
+        "seed": 3,
+        "use_cached": False,
+        "pack": False,
+        "use_custom_packing_ops": False,
+        "module": MODULE,
+    }
+    return types.SimpleNamespace(**(settings | changes))
+
+
+def open_data(shard=0, num_shards=1, **changes):
+    return get_dataset(t5x_config(**changes), shard, num_shards, None, reference=NO_REFERENCE)
+
+
+def built_in(count, **changes):
+    settings = {"module": MODULE, "seed": 3, **changes}
+    config = DatasetConfig(TASK, {"inputs": 18, "targets": 24}, **settings)
+    return [device_fields(b) for b in itertools.islice(config.batches(), count)]
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_they_are_the_built_in_trainers_batches(pack):
+    given = itertools.islice(open_data(pack=pack), 5)
+    assert_same_batches(list(given), built_in(5, pack=pack))
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_saved_position_goes_on(tmp_path, pack):
+    whole = built_in(6, pack=pack)
+    first = open_data(pack=pack)
+    assert_same_batches([next(first) for _ in range(3)], whole[:3])
+    first.save(tmp_path / "train_ds")
+    second = open_data(pack=pack)
+    next(second)
+    second.restore(tmp_path / "train_ds")
+    assert_same_batches([next(second) for _ in range(3)], whole[3:])
+    second.reset()
+    assert_same_batches([next(second)], whole[:1])
+
+
+def test_hosts_feed_their_rows():
+    whole = next(open_data())
+    parts = [next(open_data(shard, 2)) for shard in range(2)]
+    for name, rows in whole.items():
+        together = np.concatenate([part[name] for part in parts])
+        np.testing.assert_array_equal(together, rows)
+
+
+def test_the_spec_is_that_of_a_batch():
+    data = open_data(pack=True)
+    spec = data.element_spec
+    batch = next(data)
+    assert {name: (x.dtype, x.shape) for name, x in batch.items()} == {
+        name: (s.dtype, s.shape) for name, s in spec.items()
+    }
+
+
+def test_held_out_data_are_the_same_whenever_they_are_read():
+    held_out = get_eval_datasets(
+        t5x_config(split="validation", shuffle=False), 0, 1, 2, None, reference=NO_REFERENCE
+    )
+    assert list(held_out) == [TASK]
+    twice = [list(held_out[TASK]) for _ in range(2)]
+    assert_same_batches(*twice)
+    assert_same_batches(twice[0], built_in(2, split="validation", shuffle=False))
+
+
+def test_a_short_split_is_read_once():
+    held_out = get_eval_datasets(
+        t5x_config(split="validation", shuffle=False), 0, 1, 10_000, None, reference=NO_REFERENCE
+    )[TASK]
+    weights = [batch["trajectory_weights"] for batch in held_out]
+    config = DatasetConfig(TASK, {"inputs": 9, "targets": 9}, "validation")
+    assert np.sum(weights) == config.num_records()
+
+
+def test_cached_reference_logprobs_are_in_the_batch(tmp_path, reference_of):
+    model = FeedbackModel(network=BIG, objective=DROP())
+    reference = ReferenceData(model, path=reference_of(BIG), model_dir=str(tmp_path))
+    config = t5x_config(split="validation", shuffle=False)
+    data = get_dataset(config, 0, 1, None, reference=reference)
+    batch = next(data)
+    assert data.element_spec["reference_logprobs"].shape == (8, 1)
+    own = {n: x for n, x in batch.items() if n != "reference_logprobs"}
+    np.testing.assert_allclose(
+        batch["reference_logprobs"],
+        model.logprobs(small.read_params(reference_of(BIG)), own),
+        atol=1e-4,
+    )
+    assert (tmp_path / "reference_cache").is_dir()
+    frozen = dataclasses.replace(reference, mode="frozen_copy")
+    assert "reference_logprobs" not in next(
+        get_dataset(config, 0, 1, None, reference=frozen)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_shards": 3}, "BATCH_SIZE"),
+        ({"seed": None}, "RANDOM_SEED"),
+        ({"use_cached": True}, "use_cached"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        open_data(**arguments)
+
+
+def test_a_reference_that_is_nowhere_is_refused():
+    model = FeedbackModel(network=BIG, objective=DROP())
+    with pytest.raises(ConfigError, match="INITIAL_CHECKPOINT_PATH"):
+        get_dataset(t5x_config(), 0, 1, None, reference=ReferenceData(model))
