@@ -19,12 +19,14 @@ from clu.data import dataset_iterator
 from etils import epath
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.errors import ConfigError
+from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.training.mesh_steps import HostBatch, MeshSteps, device_fields
 from dro_jax.training.reference import Mode, PreparedData, Reference
 from dro_jax.training.run_progress import START, Position, position_after
 from dro_jax.training.sharding import MeshConfig
+
+AT_START = "at_start"  # a file in a checkpoint's `dataset` folder: nothing was read yet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,9 +189,24 @@ class FeedbackIterator(dataset_iterator.DatasetIterator):
         epath.Path(filename).write_text(json.dumps({"position": self._position}))
 
     def restore(self, filename: epath.PathLike) -> None:
-        """Go on from a position that was written."""
-        record, row = json.loads(epath.Path(filename).read_text())["position"]
-        self._position, self._batches = (record, row), None
+        """Go on from a position that was written; from the start, a run's beginning.
+
+        Raises:
+          CheckpointError: there is no position.
+        """
+        path = epath.Path(filename)
+        self.reset()
+        if path.exists():
+            record, row = json.loads(path.read_text())["position"]
+            self._position = record, row
+        # Over several hosts T5X gives each a folder of its own.
+        elif not any((folder / AT_START).exists() for folder in path.parents[:2]):
+            raise CheckpointError(
+                f"the checkpoint has no data position, {path}: it was saved by other "
+                "data functions, or by another number of hosts. Train on with "
+                "utils.SaveCheckpointConfig.save_dataset = False, which begins the data "
+                "anew"
+            )
 
     load = restore
 

@@ -13,6 +13,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import policy_params
 from dro_jax.models.t5x_contract import REFERENCE
+from dro_jax.t5x_runtime.data import AT_START
 from dro_jax.training.mesh_steps import HostBatch, MeshSteps
 from dro_jax.training.reference import Mode
 from dro_jax.training.sharding import MeshConfig
@@ -74,6 +75,9 @@ def initial_checkpoint(
     options = ocp.CheckpointManagerOptions(step_prefix="checkpoint")
     with ocp.CheckpointManager(target.parent, options=options) as manager:
         manager.save(0, args=ocp.args.Composite(state=ocp.args.StandardSave(tree)))
+    # T5X restores the data's position with the parameters.
+    (target / "dataset").mkdir(exist_ok=True)
+    (target / "dataset" / AT_START).touch()
     return str(target)
 
 

@@ -10,10 +10,15 @@ import small
 from array_data import assert_same_batches
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.errors import ConfigError
+from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP, NLL
-from dro_jax.t5x_runtime.data import ReferenceData, get_dataset, get_eval_datasets
+from dro_jax.t5x_runtime.data import (
+    AT_START,
+    ReferenceData,
+    get_dataset,
+    get_eval_datasets,
+)
 from dro_jax.training.mesh_steps import device_fields
 
 TASK, MODULE = "support_desk", "tasks.support_desk.task"
@@ -66,6 +71,17 @@ def test_a_saved_position_goes_on(tmp_path, pack):
     assert_same_batches([next(second) for _ in range(3)], whole[3:])
     second.reset()
     assert_same_batches([next(second)], whole[:1])
+
+
+def test_a_checkpoint_without_a_position_is_refused(tmp_path):
+    data = open_data()
+    with pytest.raises(CheckpointError, match="no data position"):
+        data.restore(tmp_path / "dataset" / "train_ds-000-of-001")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / AT_START).touch()
+    data.restore(tmp_path / "dataset" / "train_ds-000-of-001")
+    data.restore(tmp_path / "dataset" / "process_1-of-2" / "train_ds-001-of-002")
+    assert_same_batches([next(data)], built_in(1))
 
 
 def test_hosts_feed_their_rows():
