@@ -5,23 +5,20 @@ root), `state/step` and `state/param_states` (the optimiser), as T5X writes it;
 `MODEL_DIR/checkpoint_N/run/` what a resumed run needs beside.
 """
 
-import contextlib
 import dataclasses
 import math
 import pathlib
-import re
-from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from flax import traverse_util
 from orbax.checkpoint import checkpoint_managers
 
 from dro_jax.errors import CheckpointError, ConfigError
-from dro_jax.models.networks import Params
+from dro_jax.interop import formats
+from dro_jax.interop.t5x_tree import first_line
+from dro_jax.models.networks import VALUE, Params
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.state import TrainState
 
@@ -138,7 +135,7 @@ class Checkpointer:
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise CheckpointError(
                 f"checkpoint_{step} in {self._manager.directory} does not fit this run "
-                f"({_first_line(error)}): the folder was made by another model, value "
+                f"({first_line(error)}): the folder was made by another model, value "
                 "network or optimiser. Use another MODEL_DIR, or the gin files that "
                 "made it (its config.gin)"
             ) from error
@@ -161,129 +158,20 @@ class Checkpointer:
 
 
 def load_params(path: str | pathlib.Path) -> Params:
-    """The parameters in a checkpoint, as NumPy arrays; its optimiser is not read.
+    """The policy's and value's parameters in a checkpoint, as NumPy arrays.
 
     Args:
-      path: a model folder (its newest checkpoint is read) or one `checkpoint_N` folder.
+      path: what :func:`dro_jax.interop.formats.open_model` takes.
 
     Raises:
       CheckpointError: there is no checkpoint, or it cannot be read.
     """
-    leaves = load_leaves(path, dict.fromkeys(param_shapes(path)))
-    return traverse_util.unflatten_dict(leaves, sep="/")
-
-
-def param_shapes(path: str | pathlib.Path) -> dict[str, Any]:
-    """What parameters a checkpoint holds, by `/`-joined name: leaves with a `shape`.
-
-    Raises:
-      CheckpointError: there is no checkpoint, or it cannot be read.
-    """
-    with _reading(find_checkpoint(path)) as (handler, state_dir):
-        target = handler.metadata(state_dir).tree["target"]
-        return traverse_util.flatten_dict(target, sep="/")
-
-
-def load_leaves(
-    path: str | pathlib.Path, wanted: Mapping[str, jax.sharding.Sharding | None]
-) -> dict[str, Any]:
-    """Some parameters of a checkpoint, each host reading just what it holds of them.
-
-    Args:
-      path: as in :func:`load_params`.
-      wanted: by name as in :func:`param_shapes`: where the array goes, or None for a
-        NumPy array.
-
-    Raises:
-      CheckpointError: there is no checkpoint, or it cannot be read.
-    """
-    with _reading(find_checkpoint(path)) as (handler, state_dir):
-        target = handler.metadata(state_dir).tree["target"]
-        leaves = traverse_util.flatten_dict(target, sep="/")
-        arguments = {
-            name: ocp.RestoreArgs(restore_type=np.ndarray)
-            if sharding is None
-            else ocp.ArrayRestoreArgs(sharding=sharding)
-            for name, sharding in wanted.items()
-        }
-
-        def tree(flat):
-            return {"target": traverse_util.unflatten_dict(flat, sep="/")}
-
-        restored = handler.restore(
-            state_dir,
-            args=ocp.args.PyTreeRestore(
-                item=tree({name: leaves[name] for name in wanted}),
-                restore_args=tree(arguments),
-                partial_restore=True,
-            ),
-        )
-        return traverse_util.flatten_dict(restored["target"], sep="/")
-
-
-def load_placed(path: str | pathlib.Path, shapes: Params, shardings: Any) -> Params:
-    """A tree of parameters of a checkpoint, each on its devices and of its type.
-
-    Raises:
-      CheckpointError: there is no checkpoint, or it lacks one of them.
-    """
-    flat_shapes = traverse_util.flatten_dict(shapes, sep="/")
-    found = param_shapes(path)
-    for name, leaf in flat_shapes.items():
-        if name not in found or tuple(found[name].shape) != tuple(leaf.shape):
-            raise CheckpointError(
-                f"the checkpoint at {path} does not fit the model: {name} is missing or "
-                "of another shape. Use the gin model file that it was made with"
-            )
-    leaves = load_leaves(path, traverse_util.flatten_dict(shardings, sep="/"))
+    stored = formats.open_model(path)
+    value = {f"{VALUE}/{name}": leaf for name, leaf in stored.value.items()}
+    leaves = {**stored.policy, **value}
     return traverse_util.unflatten_dict(
-        {name: leaf.astype(flat_shapes[name].dtype) for name, leaf in leaves.items()},
-        sep="/",
+        {name: leaf.read() for name, leaf in leaves.items()}, sep="/"
     )
-
-
-@contextlib.contextmanager
-def _reading(folder: pathlib.Path):
-    handler = ocp.PyTreeCheckpointHandler()
-    try:
-        yield handler, epath.Path(folder / _ITEM)
-    except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
-        raise CheckpointError(
-            f"the checkpoint {folder} cannot be read ({_first_line(error)}): it is "
-            "incomplete, or no checkpoint of dro_jax or T5X (Orbax). Take another "
-            "step's folder, or train it again"
-        ) from error
-    finally:
-        handler.close()
-
-
-def find_checkpoint(path: str | pathlib.Path) -> pathlib.Path:
-    """The `checkpoint_N` folder that a path names; the newest of a model folder.
-
-    Raises:
-      CheckpointError: there is no such folder, or no complete checkpoint in it.
-    """
-    folder = pathlib.Path(path).absolute()
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"there is no checkpoint at {folder}: there is no such folder. Give a "
-            "model folder or one of its checkpoint_N folders"
-        )
-    if (folder / _ITEM).is_dir():
-        return folder
-    steps = {
-        int(match[1]): child
-        for child in folder.iterdir()
-        if (match := re.fullmatch(rf"{_PREFIX}_(\d+)", child.name))
-        and (child / _ITEM).is_dir()
-    }
-    if not steps:
-        raise CheckpointError(
-            f"there is no complete checkpoint in {folder}: expected folders named "
-            f"{_PREFIX}_N that contain '{_ITEM}'. Was the run stopped before its first "
-            "save?"
-        )
-    return steps[max(steps)]
 
 
 def _to_tree(state: TrainState) -> dict[str, Any]:
@@ -305,8 +193,3 @@ def _preservation(config: CheckpointConfig, ranked: bool):
             )
         )
     return checkpoint_managers.AnyPreservationPolicy(policies)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]

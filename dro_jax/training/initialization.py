@@ -1,6 +1,8 @@
 """Starting parameters: random, or from one pretrained policy; born in their shards."""
 
+import collections
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,13 +10,17 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from dro_jax.errors import CheckpointError
+from dro_jax.interop import formats
+from dro_jax.interop.network_shape import differences
+from dro_jax.interop.stored_model import Leaf, Leaves, StoredModel
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Batch, Params
-from dro_jax.training import checkpoints
+from dro_jax.models.t5_config import T5Config
 from dro_jax.training.sharding import ParamLayout
 
+_EMBEDDING = "token_embedder/embedding"
 _HEAD = "head/"
-Leaves = dict[str, Any]  # by path, "encoder/layers_0/…"
+Flat = Mapping[str, Any]  # leaves by path, "encoder/layers_0/…"
 
 
 def random_params(
@@ -44,7 +50,7 @@ def pretrained_params(
 
     Args:
       model: gives the parameter tree.
-      path: a model folder, or one checkpoint in it.
+      path: a model in any format that :func:`formats.open_model` reads.
       key: for what the checkpoint does not hold.
       batch: an example of the batches to come.
       layout: of the model's parameters.
@@ -54,11 +60,9 @@ def pretrained_params(
     """
     expected = traverse_util.flatten_dict(layout.shapes, sep="/")
     shardings = traverse_util.flatten_dict(layout.shardings, sep="/")
-    found = checkpoints.param_shapes(path)
-    origins = _policy(expected, found, str(path)) | _value(expected, found)
-    loaded = checkpoints.load_leaves(
-        path, {origin: shardings[name] for name, origin in origins.items()}
-    )
+    stored = formats.open_model(path, scan_layers=model.network_config.scan_layers)
+    _check_policy(_without_value(expected), stored, path)
+    origins = {**stored.policy, **_value(expected, stored)}
 
     def missing(key):
         leaves = traverse_util.flatten_dict(model.init(key, batch)[0], sep="/")
@@ -66,61 +70,95 @@ def pretrained_params(
 
     # Compiles the initialisers of the missing leaves alone: for a head, not a T5.
     fresh = jax.jit(missing, out_shardings=_without(shardings, origins))(key)
-    # Copies: policy and value may start from one array, and a step donates its state.
-    taken = {
-        name: jnp.array(loaded[origin], expected[name].dtype, copy=True)
-        for name, origin in origins.items()
-    }
+    taken = _placed(origins, expected, shardings)
     return traverse_util.unflatten_dict(fresh | taken, sep="/")
 
 
-def _policy(expected: Leaves, given: Leaves, origin: str) -> dict[str, str]:
-    """Where each policy parameter comes from: from under its own name."""
-    wanted, found = _without_value(expected), _without_value(given)
-    problems = [f"missing {name}" for name in wanted if name not in found]
-    problems += [f"unexpected {name}" for name in found if name not in wanted]
-    problems += [
-        f"{name} has shape {found[name].shape}, the model needs {leaf.shape}"
-        for name, leaf in wanted.items()
-        if name in found and found[name].shape != leaf.shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:5])
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+def policy_params(
+    network: T5Config, path: str | pathlib.Path, shapes: Params, shardings: Any
+) -> Params:
+    """A stored policy's parameters, each on its devices and of its type.
+
+    Args:
+      network: the policy's, which says whether layers are stacked.
+      path: as in :func:`pretrained_params`.
+      shapes: the policy's parameters, leaves with shape and dtype.
+      shardings: where each goes.
+
+    Raises:
+      CheckpointError: a parameter is missing, extra, or of another shape.
+    """
+    expected = traverse_util.flatten_dict(shapes, sep="/")
+    stored = formats.open_model(path, scan_layers=network.scan_layers)
+    _check_policy(expected, stored, path)
+    flat = _placed(
+        stored.policy, expected, traverse_util.flatten_dict(shardings, sep="/")
+    )
+    return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def _placed(origins: Leaves, expected: Flat, shardings: Flat) -> dict[str, jax.Array]:
+    """Arrays on their devices; each is read once, placed, and its host copy dropped."""
+    names_of = collections.defaultdict(list)
+    leaf_of = {}
+    for name, leaf in origins.items():
+        names_of[id(leaf)].append(name)
+        leaf_of[id(leaf)] = leaf
+    placed = {}
+    for key, (name, *others) in names_of.items():
+        leaf: Leaf = leaf_of[key]
+        array = leaf.place(shardings[name]).astype(expected[name].dtype)
+        placed[name] = array
+        # Copies: value and policy may start from one array, and a step donates both.
+        for other in others:
+            placed[other] = jnp.array(array, expected[other].dtype, copy=True)
+    return placed
+
+
+def _check_policy(
+    expected: Flat, stored: StoredModel, path: str | pathlib.Path
+) -> None:
+    wanted = _shapes(expected)
+    found = _shapes(stored.policy)
+    rows, needed = found[_EMBEDDING][0], wanted[_EMBEDDING][0]
+    if rows != needed:
         raise CheckpointError(
-            f"the checkpoint at {origin} does not fit the model: {shown}{more}. "
+            f"the checkpoint at {path} does not fit the model: its vocabulary has "
+            f"{rows} rows ({_EMBEDDING} {found[_EMBEDDING]}), the model's {needed}. Set "
+            f"VOCAB_SIZE = {rows} and use the vocabulary that it was trained with"
+        )
+    if problems := differences(wanted, found, "the model"):
+        raise CheckpointError(
+            f"the checkpoint at {path} does not fit the model: {problems}. "
             "Use the gin model file that the checkpoint was made with"
         )
-    return {name: name for name in found}
 
 
-def _value(expected: Leaves, given: Leaves) -> dict[str, str]:
+def _value(expected: Flat, stored: StoredModel) -> dict[str, Leaf]:
     """Where each value parameter comes from, of those that are in the checkpoint."""
-    wanted = _value_part(expected)
-    trunk = {n: leaf for n, leaf in wanted.items() if not n.startswith(_HEAD)}
-    for leaves, source, prefix in (
-        (wanted, _value_part(given), f"{VALUE}/"),
-        (trunk, _without_value(given), ""),
-    ):
-        fits = all(
-            name in source and source[name].shape == leaf.shape
-            for name, leaf in leaves.items()
-        )
-        if leaves and fits:
-            return {f"{VALUE}/{name}": f"{prefix}{name}" for name in leaves}
+    wanted = _shapes(_value_part(expected))
+    trunk = {n: shape for n, shape in wanted.items() if not n.startswith(_HEAD)}
+    for shapes, source in ((wanted, stored.value), (trunk, stored.policy)):
+        found = _shapes(source)
+        if shapes and all(found.get(n) == shape for n, shape in shapes.items()):
+            return {f"{VALUE}/{name}": source[name] for name in shapes}
     return {}
 
 
-def _value_part(leaves: Leaves) -> Leaves:
+def _shapes(leaves: Flat) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+
+
+def _value_part(leaves: Flat) -> dict[str, Any]:
     prefix = f"{VALUE}/"
     return {
         n.removeprefix(prefix): x for n, x in leaves.items() if n.startswith(prefix)
     }
 
 
-def _without_value(leaves: Leaves) -> Leaves:
+def _without_value(leaves: Flat) -> dict[str, Any]:
     return {n: x for n, x in leaves.items() if not n.startswith(f"{VALUE}/")}
 
 
-def _without(leaves: Leaves, names: Leaves) -> Leaves:
+def _without(leaves: Flat, names: Flat) -> dict[str, Any]:
     return {name: leaf for name, leaf in leaves.items() if name not in names}

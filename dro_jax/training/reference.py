@@ -11,10 +11,11 @@ import jax
 import numpy as np
 
 from dro_jax.errors import ConfigError, DataError
+from dro_jax.interop import formats
 from dro_jax.models.model import FeedbackModel
-from dro_jax.models.networks import VALUE, Params
+from dro_jax.models.networks import Params
 from dro_jax.models.t5_config import T5Config
-from dro_jax.training import checkpoints
+from dro_jax.training import initialization
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import Preempted, StopSignal
 from dro_jax.training.progress import Progress
@@ -29,7 +30,6 @@ from dro_jax.training.watchdog import Watchdog
 HostBatch = dict[str, np.ndarray]
 Mode = Literal["cached", "frozen_copy"]
 _PART_SECONDS = 15.0
-_HASHED_AT_ONCE = 32
 # What changes how a network is trained or stored, and none of its numbers.
 _FREE = ("dropout_rate", "remat_policy", "scan_layers")
 
@@ -166,26 +166,26 @@ class Reference:
     def _load(self) -> Params:
         """The policy's parameters in the checkpoint, on the devices."""
         layout = self._steps.layout
-        return checkpoints.load_placed(
+        return initialization.policy_params(
+            self._model.network_config,
             self._path,
             self._model.policy_params(layout.shapes),
             self._model.policy_params(layout.shardings),
         )
 
     def fingerprint(self) -> str:
-        """A digest of the reference's parameters: their names, types and every byte."""
+        """A digest of the reference's parameters: their names, types and every byte.
+
+        As they are stored, so that it is the same for any model that reads them.
+        """
         if self._fingerprint is None:
-            names = checkpoints.param_shapes(self._path)
-            policy = sorted(n for n in names if not n.startswith(f"{VALUE}/"))
             digest = hashlib.sha256()
-            # A few at a time, so that a large model need not fit the host's memory.
-            for first in range(0, len(policy), _HASHED_AT_ONCE):
-                wanted = dict.fromkeys(policy[first : first + _HASHED_AT_ONCE])
-                for name, leaf in sorted(
-                    checkpoints.load_leaves(self._path, wanted).items()
-                ):
-                    digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
-                    digest.update(np.ascontiguousarray(leaf).view(np.uint8).data)
+            policy = formats.open_model(self._path).policy
+            # One at a time, so that a large model need not fit the host's memory.
+            for name, leaf in sorted(policy.items()):
+                array = leaf.read()
+                digest.update(f"{name} {array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).view(np.uint8).data)
             self._fingerprint = digest.hexdigest()[:16]
         return self._fingerprint
 

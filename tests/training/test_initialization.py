@@ -5,9 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+import stored
 from array_data import ArrayDataset
+from flax.traverse_util import flatten_dict
 
 from dro_jax.errors import CheckpointError
+from dro_jax.interop import formats
+from dro_jax.models.layer_stacking import stack_layers
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import DROV, NLL
@@ -89,6 +93,98 @@ def test_parameters_are_born_in_their_shards(policy, fill):
     for tree in (params, params["value"]):
         embedding = tree["token_embedder"]["embedding"]
         assert embedding.addressable_shards[0].data.size == embedding.size // 8
+
+
+def test_what_value_and_policy_share_is_read_once(tmp_path, policy, monkeypatch):
+    flat = flatten_dict(policy, sep="/")
+    reads = []
+
+    def counted(name, leaf):
+        def read():
+            reads.append(name)
+            return leaf.read()
+
+        return dataclasses.replace(leaf, read=read)
+
+    model = stored.stored_model(flat)
+    leaves = {name: counted(name, leaf) for name, leaf in model.policy.items()}
+    model = dataclasses.replace(model, policy=leaves)
+    monkeypatch.setattr(formats, "open_model", lambda path, *, scan_layers: model)
+    params = start(tmp_path)
+    assert sorted(reads) == sorted(flat)
+    assert_same(params["value"]["encoder"], policy["encoder"])
+    embeddings = [
+        tree["token_embedder"]["embedding"] for tree in (params, params["value"])
+    ]
+    pointers = [
+        array.addressable_shards[0].data.unsafe_buffer_pointer() for array in embeddings
+    ]
+    assert pointers[0] != pointers[1]  # a step donates both
+
+
+def start(path, network=small.NETWORK, key=0, mesh=ONE):
+    """The parameters of a DRO-V model that starts from a stored one."""
+    model = FeedbackModel(network=network, objective=DROV())
+    layout = ParamLayout.of(model, BATCH, mesh.build())
+    return pretrained_params(model, path, jax.random.key(key), BATCH, layout)
+
+
+@pytest.mark.parametrize("format", ["t5x", "t5x-legacy", "dro-jax", "hf"])
+@pytest.mark.parametrize(
+    ("stored_scanned", "scan_layers", "mesh"),
+    [(False, False, ONE), (True, False, ONE), (False, True, MIXED), (True, True, ONE)],
+)
+def test_any_format_and_layout_is_taken(
+    tmp_path, policy, format, stored_scanned, scan_layers, mesh
+):
+    flat = flatten_dict(policy, sep="/")
+    arrays = stored.stacked(flat) if stored_scanned else flat
+    formats.write_model(stored.stored_model(arrays), tmp_path / "model", format)
+    network = dataclasses.replace(small.NETWORK, scan_layers=scan_layers)
+    params = start(tmp_path / "model", network, mesh=mesh)
+    expected = stack_layers(policy) if scan_layers else policy
+    assert_same(FeedbackModel.policy_params(params), expected)
+    assert_same(params["value"]["encoder"], expected["encoder"])
+    assert np.std(params["value"]["head"]["kernel"]) > 0
+
+
+def test_the_values_own_parameters_are_taken_in_any_layout(tmp_path, policy):
+    flat = flatten_dict(policy, sep="/")
+    value = stored.value_arrays(flat)
+    formats.write_model(
+        stored.stored_model(flat, value), tmp_path / "model", "t5x-legacy"
+    )
+    network = dataclasses.replace(small.NETWORK, scan_layers=True)
+    params = start(tmp_path / "model", network)
+    head = value.pop("head/kernel")
+    np.testing.assert_array_equal(params["value"]["head"]["kernel"], head)
+    expected = stored.stacked(value)
+    found = flatten_dict(params["value"], sep="/")
+    del found["head/kernel"]
+    stored.assert_same({n: np.asarray(x) for n, x in found.items()}, expected)
+
+
+def test_bfloat16_becomes_the_models_type(tmp_path, policy):
+    half = {
+        name: np.asarray(jnp.asarray(array, jnp.bfloat16))
+        for name, array in flatten_dict(policy, sep="/").items()
+    }
+    formats.write_model(stored.stored_model(half), tmp_path / "model", "t5x")
+    params = start(tmp_path / "model")
+    found = flatten_dict(FeedbackModel.policy_params(params), sep="/")
+    for name, array in half.items():
+        assert found[name].dtype == jnp.float32
+        np.testing.assert_array_equal(found[name], array.astype(np.float32))
+
+
+@pytest.mark.parametrize("rows", [32, 64])
+def test_another_vocabulary_is_refused(tmp_path, policy, rows):
+    formats.write_model(
+        stored.stored_model(flatten_dict(policy, sep="/")), tmp_path / "model", "t5x"
+    )
+    network = dataclasses.replace(small.NETWORK, vocab_size=rows)
+    with pytest.raises(CheckpointError, match=f"has 40 rows .* the model's {rows}"):
+        start(tmp_path / "model", network)
 
 
 def test_random_parameters_do_not_depend_on_the_mesh():
