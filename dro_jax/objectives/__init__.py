@@ -14,7 +14,27 @@ import importlib
 
 _MODULES = {
     "_dro": ("dro", "dro_v", "dro_p", "DRO", "DROV", "DROP"),
-    "_behaviour_cloning": ("nll", "NLL"),
+    "_behaviour_cloning": ("nll", "weighted_bc", "r_gold", "awr", "NLL"),
+    "_a_lol": ("r_lol", "a_lol", "a_lol_ref_free", "a_lol_seq", "a_lol_kl"),
+    "_kto": ("kto", "mismatched_kl", "kto_weights"),
+    "_unpaired": ("bco", "bco_shift", "una", "apo_zero", "desirable_labels"),
+    "_policy_gradient": ("topr", "pmpo"),
+    "_regression": (
+        "rpo",
+        "rpo_prompt_values",
+        "qrpo",
+        "qrpo_log_partition",
+        "quantiles",
+    ),
+    "_paired": ("dpo", "ipo"),
+    "_ranked": ("pro",),
+    "_ppo": (
+        "ppo_clip",
+        "ppo_value",
+        "ppo_token_rewards",
+        "generalized_advantages",
+        "whiten",
+    ),
     "interface": ("Losses", "Needs", "Objective", "Trajectories"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -1,11 +1,19 @@
-"""Behaviour cloning: imitate the logged responses."""
+"""Behaviour cloning: imitate the logged responses, all alike or weighted."""
 
 import dataclasses
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
-from dro_jax.objectives.checks import check_per_trajectory
+from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives.checks import (
+    check_fraction,
+    check_one_length,
+    check_per_token,
+    check_per_trajectory,
+    check_positive,
+)
 from dro_jax.objectives.interface import Losses, Needs, Trajectories
 
 
@@ -27,6 +35,101 @@ def nll(policy_logprobs: jax.Array) -> jax.Array:
     """
     check_per_trajectory(policy_logprobs=policy_logprobs)
     return -policy_logprobs
+
+
+def weighted_bc(policy_logprobs: jax.Array, rewards: jax.Array) -> jax.Array:
+    """Weighted behaviour cloning: likelihood times reward.
+
+    ``−r · log π_θ(y|x)``
+
+    Source: the wBC baseline of A-LoL, arXiv 2305.14718.
+
+    A negative reward lowers the response's likelihood, without bound.
+
+    Args:
+      policy_logprobs: ``[N]`` float32 log π_θ(y|x), summed over tokens, nats.
+      rewards: ``[N]``; no gradient flows into them.
+
+    Returns:
+      ``[N]`` losses, reward·nat.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape.
+    """
+    check_per_trajectory(policy_logprobs=policy_logprobs, rewards=rewards)
+    return -jax.lax.stop_gradient(rewards) * policy_logprobs
+
+
+def r_gold(
+    token_logprobs: jax.Array,
+    token_weights: jax.Array,
+    rewards: jax.Array,
+    *,
+    floor: float = 0.1,
+) -> jax.Array:
+    """Reward GOLD: each token weighted by its own probability under the policy.
+
+    ``−r · Σ_t sg(max(π_θ(y_t), floor)) · log π_θ(y_t)``
+
+    Source: the R-GOLD baseline of A-LoL, arXiv 2305.14718, after GOLD (2009.07839).
+
+    Args:
+      token_logprobs: ``[N, T]`` float32 log π_θ(y_t | x, y_<t), nats.
+      token_weights: ``[N, T]`` 1 for the response's tokens, 0 for padding, whose
+        log-probabilities are not read.
+      rewards: ``[N]``; no gradient flows into them.
+      floor: least weight of a token, in [0, 1]; 1 makes this :func:`weighted_bc`.
+
+    Returns:
+      ``[N]`` losses, reward·nat.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape, or floor not in [0, 1].
+    """
+    check_per_token(token_logprobs=token_logprobs, token_weights=token_weights)
+    check_per_trajectory(rewards=rewards)
+    check_one_length(token_logprobs=token_logprobs, rewards=rewards)
+    check_fraction(floor=floor)
+    logprobs = arithmetic.keep_present(token_logprobs, token_weights)
+    weights = jax.lax.stop_gradient(jnp.maximum(arithmetic.safe_exp(logprobs), floor))
+    return -jax.lax.stop_gradient(rewards) * arithmetic.sum_over_tokens(
+        weights * logprobs, token_weights
+    )
+
+
+def awr(
+    policy_logprobs: jax.Array,
+    advantages: jax.Array,
+    *,
+    beta: float,
+    max_weight: float,
+) -> jax.Array:
+    """Advantage-weighted regression: likelihood times a capped exponential weight.
+
+    ``−sg(min(exp(A/β), max_weight)) · log π_θ(y|x)``
+
+    Source: arXiv 1910.00177 (AWR); with A = r it is reward-weighted regression.
+
+    Negative advantages keep a small positive weight: nothing is pushed down.
+
+    Args:
+      policy_logprobs: ``[N]`` float32 log π_θ(y|x), summed over tokens, nats.
+      advantages: ``[N]`` r − V(x), signed; no gradient flows into them.
+      beta: temperature, in units of reward.
+      max_weight: the cap on exp(A/β).
+
+    Returns:
+      ``[N]`` losses, nats.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape, or beta or max_weight not
+        positive.
+    """
+    check_per_trajectory(policy_logprobs=policy_logprobs, advantages=advantages)
+    check_positive(beta=beta, max_weight=max_weight)
+    exponents = jax.lax.stop_gradient(advantages) / beta
+    weights = jnp.minimum(arithmetic.safe_exp(exponents), max_weight)
+    return -weights * policy_logprobs
 
 
 @dataclasses.dataclass(frozen=True)

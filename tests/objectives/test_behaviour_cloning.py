@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from dro_jax.objectives import NLL, Trajectories, nll
+from dro_jax.objectives import NLL, Trajectories, awr, nll, r_gold, weighted_bc
 
 
 def test_golden():
@@ -51,3 +51,54 @@ def test_limit_a_certain_response_costs_nothing():
 def test_wrong_rank_is_refused():
     with pytest.raises(ValueError, match=r"shape \[N\], got shape \(2, 1\)"):
         nll(jnp.zeros((2, 1)))
+
+
+# By hand: tokens of probability 1/2 and 1/20, reward 3; the second is below the floor
+# of 1/10, so it weighs 1/10.
+TOKENS = jnp.log(jnp.array([[0.5, 0.05]]))
+ONES = jnp.ones((1, 2))
+
+
+def test_golden_weighted():
+    three = jnp.array([3.0])
+    np.testing.assert_allclose(
+        weighted_bc(jnp.sum(TOKENS, axis=1), three), [3 * np.log(40)], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        r_gold(TOKENS, ONES, three),
+        [3 * (0.5 * np.log(2) + 0.1 * np.log(20))],
+        rtol=1e-6,
+    )
+    # exp(A/β) = e² is capped at 5, e⁻² is not.
+    np.testing.assert_allclose(
+        awr(-jnp.ones(2), jnp.array([1.0, -1.0]), beta=0.5, max_weight=5.0),
+        [5.0, np.exp(-2)],
+        rtol=1e-6,
+    )
+
+
+def test_limits_that_are_other_losses():
+    logprobs = jnp.sum(TOKENS, axis=1)
+    one, three = jnp.ones(1), jnp.array([3.0])
+    np.testing.assert_array_equal(weighted_bc(logprobs, one), nll(logprobs))
+    np.testing.assert_allclose(
+        r_gold(TOKENS, ONES, three, floor=1.0), weighted_bc(logprobs, three), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        awr(logprobs, three, beta=1e6, max_weight=2.0), nll(logprobs), rtol=1e-5
+    )
+
+
+def test_gold_learns_nothing_new_from_what_stands_at_padding():
+    weights = jnp.array([[1.0, 0.0]])
+    for junk in (-jnp.inf, jnp.nan, -3.0):
+        tokens = TOKENS.at[0, 1].set(junk)
+        loss = r_gold(tokens, weights, jnp.ones(1))
+        alone = r_gold(TOKENS[:, :1], ONES[:, :1], ONES[0, :1])
+        np.testing.assert_array_equal(loss, alone)
+
+
+@pytest.mark.parametrize("advantage", [-1e30, 1e30])
+def test_advantages_of_any_size_are_capped(advantage):
+    losses = awr(-jnp.ones(1), jnp.array([advantage]), beta=1e-3, max_weight=20.0)
+    np.testing.assert_array_equal(losses, [0.0 if advantage < 0 else 20.0])

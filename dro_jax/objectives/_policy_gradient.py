@@ -1,0 +1,107 @@
+"""Off-policy policy gradients that learn from good and bad responses apart."""
+
+import jax
+import jax.numpy as jnp
+
+from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives.checks import (
+    check_fraction,
+    check_labels,
+    check_non_negative,
+    check_one_length,
+    check_per_trajectory,
+)
+
+
+def topr(
+    policy_logprobs: jax.Array, reference_logprobs: jax.Array, rewards: jax.Array
+) -> jax.Array:
+    """Tapered off-policy REINFORCE: bad responses fade as they become unlikely.
+
+    r > 0: ``−r · log π``; r < 0: ``−sg(clip(π_θ/π_ref, 0, 1)) · r · log π``.
+
+    Source: arXiv 2503.14286.
+
+    Args:
+      policy_logprobs: ``[N]`` float32 log π_θ(y|x), summed over tokens, nats.
+      reference_logprobs: ``[N]`` log π_ref(y|x); no gradient flows into it.
+      rewards: ``[N]``, signed, any baseline already subtracted; no gradient flows into
+        them.
+
+    Returns:
+      ``[N]`` losses, reward·nat.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape.
+    """
+    check_per_trajectory(
+        policy_logprobs=policy_logprobs,
+        reference_logprobs=reference_logprobs,
+        rewards=rewards,
+    )
+    rewards = jax.lax.stop_gradient(rewards)
+    log_ratios = arithmetic.log_ratios(policy_logprobs, reference_logprobs)
+    ratios = jax.lax.stop_gradient(jnp.exp(jnp.minimum(log_ratios, 0.0)))
+    return -jnp.where(rewards < 0, ratios, 1.0) * rewards * policy_logprobs
+
+
+def pmpo(
+    policy_logprobs: jax.Array,
+    reference_logprobs: jax.Array,
+    desirable: jax.Array,
+    *,
+    alpha: float,
+    beta: float,
+    weights: jax.Array | None = None,
+) -> jax.Array:
+    """Preference-based MPO: good responses up, bad ones down, held by a KL term.
+
+    The weighted mean of the losses over the batch is
+    ``−α E₊ log π + (1−α) E₋ log π + β KL(π_ref‖π)``, E₊ and E₋ being the means over the
+    desirable and the undesirable. A missing class adds nothing.
+
+    Source: arXiv 2410.04166. Here the KL is estimated on the logged data, by the mean
+    of ``−ℓ = log π_ref(y|x) − log π_θ(y|x)``, of gradient ``−∇ log π``: NLL of all
+    responses. Value and gradient are unbiased where the data was sampled from
+    π_ref; elsewhere the term holds the policy to the data in place of π_ref.
+
+    Bounded below only if no response is pushed down more than the KL term holds it:
+    β ≥ (1−α) / share of the undesirable in the data, 2 (1−α) where it is a half.
+
+    Couples trajectories through the size of the classes: pass the global batch.
+
+    Args:
+      policy_logprobs: ``[N]`` float32 log π_θ(y|x), summed over tokens, nats.
+      reference_logprobs: ``[N]`` log π_ref(y|x); no gradient flows into it.
+      desirable: ``[N]`` boolean.
+      alpha: share of the desirable, in [0, 1].
+      beta: strength of the KL term; 0 leaves it out.
+      weights: ``[N]`` 1 for a trajectory that is present, 0 for padding; default 1.
+
+    Returns:
+      ``[N]`` losses, nats; average them with the same weights.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape, alpha not in [0, 1], or beta
+        negative.
+    """
+    if weights is None:
+        weights = jnp.ones_like(policy_logprobs)
+    check_per_trajectory(
+        policy_logprobs=policy_logprobs,
+        reference_logprobs=reference_logprobs,
+        weights=weights,
+    )
+    check_labels(desirable=desirable)
+    check_one_length(policy_logprobs=policy_logprobs, desirable=desirable)
+    check_fraction(alpha=alpha)
+    check_non_negative(beta=beta)
+    shares = [
+        jnp.sum(jnp.where(members, weights, 0.0)) for members in (desirable, ~desirable)
+    ]
+    # Over a class's mean stands the batch's: n/n₊ and n/n₋ turn one into the other.
+    up, down = (sum(shares) / jnp.where(share > 0, share, 1.0) for share in shares)
+    slopes = jnp.where(desirable, -alpha * up, (1 - alpha) * down)
+    slopes = jax.lax.stop_gradient(slopes)
+    log_ratios = arithmetic.log_ratios(policy_logprobs, reference_logprobs)
+    return slopes * policy_logprobs - beta * log_ratios

@@ -1,0 +1,198 @@
+"""Losses of one response and one label or reward, through the log-ratio alone."""
+
+import jax
+import jax.numpy as jnp
+
+from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives.checks import (
+    check_labels,
+    check_one_length,
+    check_per_trajectory,
+    check_positive,
+    check_scalars,
+)
+from dro_jax.objectives.interface import weighted_mean
+
+
+def bco(
+    policy_logprobs: jax.Array,
+    reference_logprobs: jax.Array,
+    desirable: jax.Array,
+    shift: jax.Array | float,
+    *,
+    beta: float,
+) -> jax.Array:
+    """Binary classifier optimisation: logistic regression on the implicit reward.
+
+    desirable: ``−log σ(βℓ − δ)``; undesirable: ``−log σ(−(βℓ − δ))``.
+
+    Source: arXiv 2404.04656.
+
+    Args:
+      policy_logprobs: ``[N]`` float32 log π_θ(y|x), summed over tokens, nats.
+      reference_logprobs: ``[N]`` log π_ref(y|x); no gradient flows into it.
+      desirable: ``[N]`` boolean.
+      shift: ``[]`` δ, on the scale of βℓ: the running mean of :func:`bco_shift`; no
+        gradient flows into it.
+      beta: inverse temperature, per nat.
+
+    Returns:
+      ``[N]`` losses, nats.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape, or beta not positive.
+    """
+    check_scalars(shift=shift)
+    rewards = _implicit_rewards(policy_logprobs, reference_logprobs, desirable, beta)
+    margins = rewards - jax.lax.stop_gradient(shift)
+    return -jax.nn.log_sigmoid(jnp.where(desirable, margins, -margins))
+
+
+def bco_shift(
+    log_ratios: jax.Array, desirable: jax.Array, weights: jax.Array, *, beta: float
+) -> jax.Array:
+    """One batch's δ of BCO: halfway between the classes' mean implicit rewards.
+
+    ``sg ½ (E₊[βℓ] + E₋[βℓ])``, the means over the desirable and the undesirable.
+
+    Source: arXiv 2404.04656. Published code takes the mean of all βℓ, which agrees
+    where the classes are of one size.
+
+    Couples trajectories: pass the global batch. Where a class is missing its mean is
+    unknown, and the other's alone is returned; where both are, 0.
+
+    Args:
+      log_ratios: ``[N]`` float32 ℓ = log π_θ(y|x) − log π_ref(y|x), nats.
+      desirable: ``[N]`` boolean.
+      weights: ``[N]`` 1 for a trajectory that is present, 0 for padding, whose ℓ is
+        not read.
+      beta: inverse temperature, per nat.
+
+    Returns:
+      ``[]`` δ, on the scale of βℓ.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape, or beta not positive.
+    """
+    check_per_trajectory(log_ratios=log_ratios, weights=weights)
+    check_labels(desirable=desirable)
+    check_one_length(log_ratios=log_ratios, desirable=desirable)
+    check_positive(beta=beta)
+    log_ratios = arithmetic.keep_present(log_ratios, weights)
+    total, classes = 0.0, 0.0
+    for members in (desirable, ~desirable):
+        members = jnp.where(members, weights, 0.0)
+        total += weighted_mean(log_ratios, members)
+        classes += jnp.where(jnp.sum(members) > 0, 1.0, 0.0)
+    return jax.lax.stop_gradient(beta * total / jnp.maximum(classes, 1.0))
+
+
+def una(
+    policy_logprobs: jax.Array,
+    reference_logprobs: jax.Array,
+    rewards: jax.Array,
+    *,
+    beta: float,
+) -> jax.Array:
+    """UNA: the implicit reward regressed on the reward.
+
+    ``(βℓ − r)²``
+
+    Source: arXiv 2408.15339. It is twice the DRO loss with V = 0 and τ = β: its
+    minimiser is the optimum of the reward less KL only where V*(x) = 0.
+
+    Args:
+      policy_logprobs: ``[N]`` float32 log π_θ(y|x), summed over tokens, nats.
+      reference_logprobs: ``[N]`` log π_ref(y|x); no gradient flows into it.
+      rewards: ``[N]``; no gradient flows into them.
+      beta: reward per nat.
+
+    Returns:
+      ``[N]`` losses, reward².
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape, or beta not positive.
+    """
+    check_per_trajectory(
+        policy_logprobs=policy_logprobs,
+        reference_logprobs=reference_logprobs,
+        rewards=rewards,
+    )
+    check_positive(beta=beta)
+    log_ratios = arithmetic.log_ratios(policy_logprobs, reference_logprobs)
+    return jnp.square(beta * log_ratios - jax.lax.stop_gradient(rewards))
+
+
+def apo_zero(
+    policy_logprobs: jax.Array,
+    reference_logprobs: jax.Array,
+    desirable: jax.Array,
+    *,
+    beta: float,
+) -> jax.Array:
+    """APO-zero: good responses rise above the reference, bad ones fall below it.
+
+    desirable: ``1 − σ(βℓ)``; undesirable: ``σ(βℓ)``. It is :func:`kto` with z = 0.
+
+    Source: arXiv 2408.06266.
+
+    Args:
+      policy_logprobs: ``[N]`` float32 log π_θ(y|x), summed over tokens, nats.
+      reference_logprobs: ``[N]`` log π_ref(y|x); no gradient flows into it.
+      desirable: ``[N]`` boolean.
+      beta: inverse temperature, per nat.
+
+    Returns:
+      ``[N]`` losses in [0, 1].
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape, or beta not positive.
+    """
+    rewards = _implicit_rewards(policy_logprobs, reference_logprobs, desirable, beta)
+    return jax.nn.sigmoid(jnp.where(desirable, -rewards, rewards))
+
+
+def desirable_labels(
+    rewards: jax.Array, weights: jax.Array, threshold: float | str
+) -> jax.Array:
+    """Labels for the unpaired methods: rewards strictly above a threshold.
+
+    Source: arXiv 2405.19107 labels by the mean of the minibatch.
+
+    With ``'batch_mean'`` trajectories are coupled: pass the global batch. A batch of
+    equal rewards then has no desirable trajectory.
+
+    Args:
+      rewards: ``[N]`` float32.
+      weights: ``[N]`` 1 for a trajectory that is present, 0 for padding, whose reward
+        is not read.
+      threshold: a number, in units of reward, or ``'batch_mean'``.
+
+    Returns:
+      ``[N]`` boolean; False at padding.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape, or another threshold.
+    """
+    check_per_trajectory(rewards=rewards, weights=weights)
+    present = weights > 0
+    if threshold == "batch_mean":
+        # About the least reward, so that the mean of equal rewards is exactly theirs.
+        least = jnp.min(jnp.where(present, rewards, jnp.inf))
+        above = jnp.where(present, rewards - least, 0.0)
+        return above > weighted_mean(above, weights)
+    if isinstance(threshold, str) or not abs(threshold) < float("inf"):
+        raise ValueError(
+            f"threshold must be a number or 'batch_mean', got {threshold!r}"
+        )
+    return present & (rewards > threshold)
+
+
+def _implicit_rewards(policy_logprobs, reference_logprobs, desirable, beta):
+    check_per_trajectory(
+        policy_logprobs=policy_logprobs, reference_logprobs=reference_logprobs
+    )
+    check_labels(desirable=desirable)
+    check_one_length(policy_logprobs=policy_logprobs, desirable=desirable)
+    check_positive(beta=beta)
+    return beta * arithmetic.log_ratios(policy_logprobs, reference_logprobs)

@@ -1,0 +1,273 @@
+"""Every objective's formula as a float64 loop, one trajectory i at a time.
+
+`live` marks the arguments through which gradients flow; in the slow formulas `a` holds
+them as they vary and `s` as they stood, which is what a stop-gradient sees.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from numpy import clip, exp, log
+
+from dro_jax import objectives
+
+N, T, K = 5, 4, 3
+LENGTHS = [4, 3, 1, 2, 4]
+RANKED = [3, 2, 1, 3, 2]
+LOW, HIGH = 0.1, 1.9
+
+
+def sigmoid(x):
+    return 1 / (1 + exp(-x))
+
+
+def ratio(i, a, s):
+    return a.policy_logprobs[i] - s.reference_logprobs[i]
+
+
+def weight(i, s):
+    return clip(exp(ratio(i, s, s)), LOW, HIGH)
+
+
+def tokens(i, term):
+    return sum(term(i, t) for t in range(LENGTHS[i]))
+
+
+def signed(i, s):
+    return 1 if s.desirable[i] else -1
+
+
+def margin(i, a, s):
+    chosen = a.chosen_policy_logprobs[i] - s.chosen_reference_logprobs[i]
+    return chosen - (a.rejected_policy_logprobs[i] - s.rejected_reference_logprobs[i])
+
+
+def a_lol_seq(i, a, s):
+    def term(i, t):
+        token_ratio = s.token_logprobs[i, t] - s.reference_token_logprobs[i, t]
+        return clip(exp(token_ratio), LOW, HIGH) * a.token_logprobs[i, t]
+
+    return -max(s.advantages[i], 0) * tokens(i, term)
+
+
+def r_gold(i, a, s):
+    return -s.rewards[i] * tokens(
+        i,
+        lambda i, t: max(exp(s.token_logprobs[i, t]), 0.3) * a.token_logprobs[i, t],
+    )
+
+
+def topr(i, a, s):
+    taper = 1 if s.rewards[i] > 0 else min(exp(ratio(i, s, s)), 1)
+    return -taper * s.rewards[i] * a.policy_logprobs[i]
+
+
+def pmpo(i, a, s):
+    # As three means over the batch of five, of which this is the i-th's share.
+    if s.desirable[i]:
+        gain = -0.3 * a.policy_logprobs[i] / sum(s.desirable)
+    else:
+        gain = 0.7 * a.policy_logprobs[i] / sum(~s.desirable)
+    return N * gain - 0.5 * ratio(i, a, s)
+
+
+def pro(i, a, s):
+    total = 0.0
+    for k in range(RANKED[i] - 1):
+        gaps = [s.list_rewards[i, k] - s.list_rewards[i, j] for j in range(RANKED[i])]
+        own = a.mean_logprobs[i, k] * max(gaps[k + 1 :])
+        others = [a.mean_logprobs[i, j] * gaps[j] for j in range(k + 1, RANKED[i])]
+        total += log(exp(own) + sum(exp(x) for x in others)) - own
+    return total + 0.05 * (RANKED[i] - 1) ** 2 * a.best_nll[i]
+
+
+def ppo_clip(i, a, s):
+    def term(i, t):
+        rho = exp(a.token_logprobs[i, t] - s.reference_token_logprobs[i, t])
+        gain = s.token_advantages[i, t]
+        return -min(gain * rho, gain * clip(rho, 0.8, 1.2))
+
+    return tokens(i, term)
+
+
+def ppo_value(i, a, s):
+    def term(i, t):
+        old, target = s.old_values[i, t], s.returns[i, t]
+        near = clip(a.token_values[i, t], old - 0.2, old + 0.2)
+        return max((a.token_values[i, t] - target) ** 2, (near - target) ** 2)
+
+    return 0.05 * tokens(i, term)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    arguments: str
+    live: str
+    slow: Callable
+    hyper: dict = dataclasses.field(default_factory=dict)
+    keywords: tuple[str, ...] = ()
+
+    def __call__(self, *arrays):
+        positional = len(arrays) - len(self.keywords)
+        keywords = dict(zip(self.keywords, arrays[positional:], strict=True))
+        function = getattr(objectives, self.name)
+        return function(*arrays[:positional], **keywords, **self.hyper)
+
+    @property
+    def names(self):
+        return self.arguments.split()
+
+
+POLICY = "policy_logprobs"
+BOTH = "policy_logprobs reference_logprobs"
+FOUR = (
+    "chosen_policy_logprobs rejected_policy_logprobs "
+    "chosen_reference_logprobs rejected_reference_logprobs"
+)
+PAIR = "chosen_policy_logprobs rejected_policy_logprobs"
+TOKENS = "token_logprobs reference_token_logprobs token_weights"
+CASES = [
+    Case(
+        "weighted_bc",
+        f"{POLICY} rewards",
+        POLICY,
+        lambda i, a, s: -s.rewards[i] * a.policy_logprobs[i],
+    ),
+    Case(
+        "r_gold",
+        "token_logprobs token_weights rewards",
+        "token_logprobs",
+        r_gold,
+        {"floor": 0.3},
+    ),
+    Case(
+        "awr",
+        f"{POLICY} advantages",
+        POLICY,
+        lambda i, a, s: -min(exp(s.advantages[i] / 0.7), 2) * a.policy_logprobs[i],
+        {"beta": 0.7, "max_weight": 2.0},
+    ),
+    Case(
+        "r_lol",
+        f"{BOTH} rewards",
+        POLICY,
+        lambda i, a, s: -s.rewards[i] * weight(i, s) * a.policy_logprobs[i],
+        {"clip": 0.9},
+    ),
+    Case(
+        "a_lol",
+        f"{BOTH} advantages",
+        POLICY,
+        lambda i, a, s: -max(s.advantages[i], 0) * weight(i, s) * a.policy_logprobs[i],
+        {"clip": 0.9},
+    ),
+    Case(
+        "a_lol_ref_free",
+        f"{POLICY} advantages",
+        POLICY,
+        lambda i, a, s: -max(s.advantages[i], 0) * a.policy_logprobs[i],
+    ),
+    Case(
+        "a_lol_seq",
+        f"{TOKENS} advantages",
+        "token_logprobs",
+        a_lol_seq,
+        {"clip": 0.9},
+    ),
+    Case(
+        "a_lol_kl",
+        f"{BOTH} advantages",
+        POLICY,
+        lambda i, a, s: (
+            -max(s.advantages[i], 0) * a.policy_logprobs[i] + 0.2 * ratio(i, a, s)
+        ),
+        {"beta": 0.2},
+    ),
+    Case(
+        "kto",
+        f"{BOTH} desirable kl",
+        POLICY,
+        lambda i, a, s: (
+            (1.5 if s.desirable[i] else 0.8)
+            * (1 - sigmoid(signed(i, s) * (0.7 * ratio(i, a, s) - 0.7 * s.kl)))
+        ),
+        {"beta": 0.7, "desirable_weight": 1.5, "undesirable_weight": 0.8},
+    ),
+    Case(
+        "bco",
+        f"{BOTH} desirable shift",
+        POLICY,
+        lambda i, a, s: -log(sigmoid(signed(i, s) * (0.7 * ratio(i, a, s) - s.shift))),
+        {"beta": 0.7},
+    ),
+    Case(
+        "una",
+        f"{BOTH} rewards",
+        POLICY,
+        lambda i, a, s: (0.7 * ratio(i, a, s) - s.rewards[i]) ** 2,
+        {"beta": 0.7},
+    ),
+    Case(
+        "apo_zero",
+        f"{BOTH} desirable",
+        POLICY,
+        lambda i, a, s: sigmoid(-signed(i, s) * 0.7 * ratio(i, a, s)),
+        {"beta": 0.7},
+    ),
+    Case("topr", f"{BOTH} rewards", POLICY, topr),
+    Case("pmpo", f"{BOTH} desirable", POLICY, pmpo, {"alpha": 0.3, "beta": 0.5}),
+    Case(
+        "rpo",
+        f"{BOTH} rewards prompt_values",
+        POLICY,
+        lambda i, a, s: (
+            0.5 * (ratio(i, a, s) - (s.rewards[i] - s.prompt_values[i]) / 0.7) ** 2
+        ),
+        {"tau": 0.7},
+    ),
+    Case(
+        "qrpo",
+        f"{BOTH} quantiles",
+        POLICY,
+        lambda i, a, s: (
+            (
+                s.quantiles[i]
+                - 0.7 * log(0.7 * (exp(1 / 0.7) - 1))
+                - 0.7 * ratio(i, a, s)
+            )
+            ** 2
+        ),
+        {"beta": 0.7},
+    ),
+    Case(
+        "dpo",
+        FOUR,
+        PAIR,
+        lambda i, a, s: -log(sigmoid(0.7 * margin(i, a, s))),
+        {"beta": 0.7},
+    ),
+    Case(
+        "ipo",
+        FOUR,
+        PAIR,
+        lambda i, a, s: (margin(i, a, s) - 1 / 1.4) ** 2,
+        {"tau": 0.7},
+    ),
+    Case(
+        "pro",
+        "mean_logprobs list_rewards best_nll list_weights",
+        "mean_logprobs best_nll",
+        pro,
+        {"sft_weight": 0.05},
+        keywords=("weights",),
+    ),
+    Case("ppo_clip", f"{TOKENS} token_advantages", "token_logprobs", ppo_clip),
+    Case(
+        "ppo_value",
+        "token_values old_values returns token_weights",
+        "token_values",
+        ppo_value,
+        {"clip": 0.2, "coefficient": 0.1},
+    ),
+]
