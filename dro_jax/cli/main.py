@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_score(commands)
     _add_tasks(commands)
+    _add_convert(commands)
     _add_quickstart(commands)
     _add_benchmark(commands)
     return parser
@@ -225,6 +226,36 @@ def _add_tasks(commands) -> None:
     parser.add_argument("--examples", type=int, default=3, help="how many to show")
     parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
     parser.add_argument("--png", metavar="FILE", help="also draw the reward histogram")
+
+
+def _add_convert(commands) -> None:
+    parser = _command(
+        commands,
+        "convert",
+        "convert_command",
+        "convert a model between the formats of T5X, Hugging Face and dro-jax",
+        gin=False,
+    )
+    parser.add_argument(
+        "source",
+        help="a model folder, one checkpoint_N in it, a T5X checkpoint or its URL, a "
+        "Hugging Face folder or a name on its hub; the format is recognised",
+    )
+    parser.add_argument("destination", help="a folder that is new or empty")
+    parser.add_argument(
+        "--to", required=True, choices=("t5x", "t5x-legacy", "hf", "dro-jax")
+    )
+    parser.add_argument("--step", type=int, help="which checkpoint; default the newest")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="for --to hf: a SentencePiece model, or 'byte'; default, the source's",
+    )
+    parser.add_argument(
+        "--scan_layers",
+        action=argparse.BooleanOptionalAction,
+        help="whether layers are stacked, as scalable_t5's; default, as the source's",
+    )
 
 
 def _add_quickstart(commands) -> None:

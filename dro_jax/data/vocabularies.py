@@ -1,8 +1,12 @@
 """Vocabularies by name or path, checked for what T5 takes for granted."""
 
+import json
 import os
+import pathlib
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import sentencepiece
 import seqio
 import tensorflow as tf
 
@@ -20,11 +24,15 @@ def resolve_vocabulary(
     Args:
       vocabulary: `byte` (ByT5's), the path of a SentencePiece model, which is read only
         when the vocabulary is first used, or a vocabulary as it is.
-      extra_ids: sentinels to add at the end; for a name or path alone.
+      extra_ids: sentinels to add at the end, `<extra_id_0>` the last; for a name or path
+        alone. T5's model of 32,000 pieces takes 100; mT5's and umT5's files hold theirs
+        already and take none.
 
     Raises:
       ConfigError: neither of these, or `extra_ids` would have no effect.
     """
+    if extra_ids < 0:
+        raise ConfigError(f"extra_ids is {extra_ids}: give 0 or more")
     if isinstance(vocabulary, seqio.Vocabulary):
         if extra_ids:
             raise ConfigError(
@@ -46,8 +54,8 @@ def check_vocabulary(vocabulary: seqio.Vocabulary) -> None:
     """Loads a vocabulary and checks its special tokens.
 
     Raises:
-      DataError: its file is missing or no SentencePiece model, or it has no end-of-text
-        token, or id 0 is not padding.
+      DataError: its file is missing or no SentencePiece model, or holds the extra ids
+        that were to be added; or it has no end-of-text token, or id 0 is not padding.
     """
     path = getattr(vocabulary, "sentencepiece_model_file", None)
     if path is not None:
@@ -64,6 +72,79 @@ def check_vocabulary(vocabulary: seqio.Vocabulary) -> None:
             "it for padding and would leave that token out: train the SentencePiece "
             "model with pad_id=0, eos_id=1, unk_id=2, as T5's"
         )
+
+
+def check_tokenizer(
+    vocabulary: seqio.Vocabulary, tokenizer_files: Iterable[os.PathLike]
+) -> None:
+    """Refuses a vocabulary that is not the one of a checkpoint's tokenizer files.
+
+    Args:
+      vocabulary: a task's.
+      tokenizer_files: those that lie beside a Hugging Face model, by their usual names;
+        nothing is compared where none tells the pieces.
+
+    Raises:
+      DataError: a token of text has other ids in the two, or a file cannot be read.
+    """
+    files = {os.path.basename(path): pathlib.Path(path) for path in tokenizer_files}
+    is_byte = isinstance(vocabulary, seqio.ByteVocabulary)
+    if not is_byte and not isinstance(vocabulary, seqio.SentencePieceVocabulary):
+        return
+    path, theirs = _pieces_of_files(files)
+    if path is None:
+        return
+    name = f"the task's vocabulary ({describe_vocabulary(vocabulary)})"
+    advice = "Give the task the vocabulary that the checkpoint was trained with"
+    if is_byte != (theirs is None):
+        kinds = ("SentencePiece", "bytes") if is_byte else ("bytes", "SentencePiece")
+        raise DataError(
+            f"the checkpoint's tokenizer {path} is of {kinds[0]}, but {name} of "
+            f"{kinds[1]}. {advice}"
+        )
+    if theirs is None:
+        return
+    check_vocabulary(vocabulary)
+    ours = _pieces(vocabulary.tokenizer)
+    # Beyond lie extra ids, which need not be in both.
+    shared = min(len(theirs), len(ours) - vocabulary.extra_ids)
+    for i in range(shared):
+        if ours[i] != theirs[i]:
+            raise DataError(
+                f"the checkpoint's tokenizer {path} has {theirs[i]!r} at id {i}, but "
+                f"{name} has {ours[i]!r}: texts would be read as others. {advice}"
+            )
+    if len(ours) - vocabulary.extra_ids > len(theirs):
+        raise DataError(
+            f"the checkpoint's tokenizer {path} has {len(theirs)} pieces, but {name} "
+            f"has {len(ours)}. {advice}"
+        )
+
+
+def _pieces_of_files(files) -> tuple[pathlib.Path | None, list[str] | None]:
+    """The file that tells a tokenizer's pieces, and these; None for bytes."""
+    try:
+        if path := files.get("spiece.model"):
+            processor = sentencepiece.SentencePieceProcessor()
+            processor.load_from_serialized_proto(path.read_bytes())
+            return path, _pieces(processor)
+        if path := files.get("tokenizer.json"):
+            vocabulary = json.loads(path.read_text("utf-8"))["model"]["vocab"]
+            return path, [piece for piece, _ in vocabulary]
+        if path := files.get("tokenizer_config.json"):
+            settings = json.loads(path.read_text("utf-8"))
+            if settings.get("tokenizer_class") == "ByT5Tokenizer":
+                return path, None
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"the checkpoint's tokenizer {path} cannot be read ({error}): it is damaged, "
+            "or no tokenizer of a T5"
+        ) from error
+    return None, None
+
+
+def _pieces(processor) -> Sequence[str]:
+    return processor.id_to_piece(list(range(processor.get_piece_size())))
 
 
 class FlatTokens(NamedTuple):
@@ -125,10 +206,25 @@ def _load_sentencepiece(vocabulary: seqio.Vocabulary, path: str) -> None:
     try:
         vocabulary.load_model()
     except Exception as error:
+        if vocabulary.extra_ids and _holds_extra_ids(path):
+            raise DataError(
+                f"the vocabulary {path} holds its extra ids already, as mT5's does, so "
+                f"extra_ids={vocabulary.extra_ids} would add them twice: set extra_ids=0"
+            ) from error
         raise DataError(
             f"the vocabulary {path} is not a SentencePiece model that can be read "
             f"({type(error).__name__}: {error})"
         ) from error
+
+
+def _holds_extra_ids(path: str) -> bool:
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            processor = sentencepiece.SentencePieceProcessor()
+            processor.load_from_serialized_proto(file.read())
+    except (RuntimeError, tf.errors.OpError):
+        return False
+    return processor.piece_to_id("▁<extra_id_0>") != processor.unk_id()
 
 
 def _pad_id(vocabulary: seqio.Vocabulary) -> int:

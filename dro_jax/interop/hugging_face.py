@@ -1,243 +1,270 @@
-"""Hugging Face's T5 weights and configuration, to and from ours.
+"""Folders of Hugging Face's T5 models, opened and written.
 
-Covers T5 1.0, T5 1.1, byT5, mT5 and models fine-tuned from them. A pure mapping of
-names and shapes; files are read with safetensors, without torch or transformers.
+Covers T5 1.0, T5 1.1, Flan-T5, byT5, mT5, umT5 and models fine-tuned from them. Files are
+read with safetensors, without torch or transformers, and no pickle is ever read.
 """
 
-import json
+import os
+import pathlib
+import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
-
 from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.interop import hugging_face_files as files
+from dro_jax.interop import hugging_face_leaves as translation
+from dro_jax.interop import tokenizer_files, value_files
 from dro_jax.interop.hugging_face_names import (
-    NUM_BUCKETS,
-    is_transposed,
+    EMBEDDING,
+    OUTPUT_LAYER,
+    config_from_hugging_face,
+    config_to_hugging_face,
     parameter_names,
-    parameter_shape,
 )
-from dro_jax.models.layer_stacking import stack_layers, unstack_layers
-from dro_jax.models.t5 import T5Config
+from dro_jax.interop.stored_model import Leaves, StoredModel
+from dro_jax.models.t5_config import T5Config
 
-Params = Mapping[str, Any]
-
-_SIZES = {
-    "vocab_size": "vocab_size",
-    "d_model": "emb_dim",
-    "num_heads": "num_heads",
-    "num_layers": "num_encoder_layers",
-    "num_decoder_layers": "num_decoder_layers",
-    "d_kv": "head_dim",
-    "d_ff": "mlp_dim",
-}
-_ACTIVATIONS = {
-    "relu": ("relu",),
-    "silu": ("silu",),
-    "gated-gelu": ("gelu", "linear"),
-    "gated-relu": ("relu", "linear"),
-    "gated-silu": ("silu", "linear"),
-}
-# Settings that our network has no choice in, with the value it computes.
-_FIXED = {
-    "layer_norm_epsilon": 1e-6,
-    "relative_attention_num_buckets": NUM_BUCKETS,
-    "relative_attention_max_distance": 128,
-}
+CONFIG = "config.json"
+_GENERATION = "generation_config.json"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+_BLOCK = re.compile(r"(encoder|decoder)\.block\.(\d+)\.")
+_UNUSED_BIAS = "EncDecAttention.relative_attention_bias.weight"
+# Of a source's config.json, what depends on who wrote it or follows from other settings.
+_NOT_CARRIED = (
+    "_name_or_path",
+    "architectures",
+    "dense_act_fn",
+    "is_gated_act",
+    "quantization_config",
+    "scale_decoder_outputs",
+    "torch_dtype",
+    "transformers_version",
+)
+_SPECIAL_IDS = ("decoder_start_token_id", "pad_token_id", "eos_token_id")
+_COMPARED_AT_ONCE = 1 << 24  # elements
 
 
-def config_from_hugging_face(config: Mapping[str, Any], **overrides: Any) -> T5Config:
-    """Translates the contents of a ``config.json``.
+def is_hub_name(path: str) -> bool:
+    """Whether a path could also be a model on the Hugging Face hub: `google/flan-t5-xl`."""
+    return bool(_HUB_NAME.fullmatch(path)) and not os.path.exists(path)
 
-    ``tie_word_embeddings`` (true when absent) also tells the versions apart: tied
-    models scale the decoder's output, as ``logits_via_embedding`` does.
+
+def open_hugging_face(path: str) -> StoredModel:
+    """A folder that `save_pretrained` or :func:`write_hugging_face` wrote.
 
     Args:
-      config: the JSON object.
-      **overrides: fields of T5Config to set otherwise, such as ``dtype``.
+      path: the folder, or a model's name on the hub where there is no such folder.
 
     Returns:
-      The network's configuration.
+      The model, each array read when it is asked for. An umT5, which has a relative
+      position bias in each layer, has its layers stacked; others have not.
 
     Raises:
-      ConfigError: the model is not a T5, or one that our network cannot compute.
+      CheckpointError: files or tensors are missing, damaged or do not fit; the hub
+        cannot be reached.
     """
-    if config.get("model_type") not in ("t5", "mt5"):
-        raise ConfigError(
-            f"config.json has model_type {config.get('model_type')!r}; only 't5' and "
-            "'mt5' models can be read."
-        )
-    for name, value in _FIXED.items():
-        if config.get(name, value) != value:
-            raise ConfigError(
-                f"config.json has {name} = {config[name]}; T5X's network, and ours, "
-                f"has {value}."
+    folder = pathlib.Path(path)
+    if not folder.is_dir():
+        if not is_hub_name(path):
+            raise CheckpointError(
+                f"there is no local folder {path} of a Hugging Face model: a model that "
+                "lies elsewhere must be copied here first."
             )
-    tied = config.get("tie_word_embeddings", True)
-    if config.get("scale_decoder_outputs", tied) != tied:
-        raise ConfigError(
-            "config.json has scale_decoder_outputs different from "
-            "tie_word_embeddings; T5X's network scales exactly when it ties."
+        folder = _from_hub(path)
+    settings = files.read_json(folder / CONFIG)
+    try:
+        config = config_from_hugging_face(settings)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    own_biases = settings["model_type"] == "umt5"
+    tensors = files.stored_tensors(folder)
+    policy, ignored = _policy(tensors, config, folder, own_biases)
+    value, value_config, ignored_value = value_files.read_value(folder, config)
+    return StoredModel(
+        format="hf",
+        path=str(folder),
+        config=config,
+        policy=policy,
+        value=value,
+        value_config=value_config,
+        ignored=ignored | ignored_value,
+        tokenizer_files=tokenizer_files.find(folder),
+    )
+
+
+def _from_hub(name: str) -> pathlib.Path:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise CheckpointError(
+            f"there is no folder {name}. If it is a model's name on the Hugging Face "
+            "hub, huggingface_hub is needed to fetch it: pip install 'dro-jax[hf]', or "
+            "download the model and name its folder."
+        ) from None
+    patterns = ["*.json", "*.safetensors", *tokenizer_files.NAMES]
+    try:
+        return pathlib.Path(
+            huggingface_hub.snapshot_download(name, allow_patterns=patterns)
         )
-    activation = config.get("feed_forward_proj", "relu")
-    if activation not in _ACTIVATIONS:
-        raise ConfigError(
-            f"config.json has feed_forward_proj {activation!r}; known are "
-            f"{', '.join(_ACTIVATIONS)}."
-        )
-    defaulted = {"num_decoder_layers": config.get("num_layers")} | dict(config)
-    missing = [name for name in _SIZES if defaulted.get(name) is None]
-    if missing:
-        raise ConfigError(f"config.json lacks {', '.join(missing)}.")
-    fields = {ours: defaulted[theirs] for theirs, ours in _SIZES.items()}
-    fields |= {
-        "mlp_activations": _ACTIVATIONS[activation],
-        "logits_via_embedding": tied,
-        "dropout_rate": config.get("dropout_rate", 0.1),
-    }
-    return T5Config(**(fields | overrides))
+    except Exception as error:  # of whichever HTTP library the hub's client uses
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise CheckpointError(
+            f"there is no folder {name}, and the Hugging Face hub gives no model of "
+            f"that name ({type(error).__name__}: {reason}). Check the name and the "
+            "connection, or download the model where there is one and name its folder."
+        ) from error
 
 
-def config_to_hugging_face(config: T5Config) -> dict[str, Any]:
-    """The ``config.json`` with which transformers computes the same function.
-
-    Raises:
-      ConfigError: transformers has no name for the activations.
-    """
-    names = {activations: name for name, activations in _ACTIVATIONS.items()}
-    if config.mlp_activations not in names:
-        raise ConfigError(
-            f"T5Config.mlp_activations is {config.mlp_activations}, which "
-            f"transformers has no T5 for; it has {tuple(names)}."
-        )
-    return {
-        "architectures": ["T5ForConditionalGeneration"],
-        "model_type": "t5",
-        "is_encoder_decoder": True,
-        "decoder_start_token_id": 0,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        "dropout_rate": config.dropout_rate,
-        "feed_forward_proj": names[config.mlp_activations],
-        "tie_word_embeddings": config.logits_via_embedding,
-        **_FIXED,
-        **{theirs: getattr(config, ours) for theirs, ours in _SIZES.items()},
-    }
+# ------------------------------------------------------------------------- reading
 
 
-def params_from_hugging_face(
-    state: Mapping[str, np.ndarray], config: T5Config
-) -> dict[str, Any]:
-    """Translates a state dict of ``T5ForConditionalGeneration``.
-
-    Args:
-      state: arrays by name.
-      config: the network they are for.
-
-    Returns:
-      The float32 parameters, stacked if ``config.scan_layers``.
-
-    Raises:
-      CheckpointError: a parameter is missing or has another shape, or a tied model
-        comes with an output layer of its own.
-    """
-    state = dict(state)
-    embedding = state.get("shared.weight", state.get("encoder.embed_tokens.weight"))
-    if embedding is not None:
-        state["shared.weight"] = embedding
+def _policy(
+    tensors: dict[str, files.StoredTensor],
+    config: T5Config,
+    folder: pathlib.Path,
+    own_biases: bool,
+) -> tuple[Leaves, dict[str, str]]:
+    given = dict(tensors)
+    copies = [name for name in (*_COPIES, OUTPUT_LAYER) if name in tensors]
+    tied = [name for name in copies if name in _COPIES or config.logits_via_embedding]
+    if tied:
+        given.setdefault(EMBEDDING, tensors[tied[0]])
+    if EMBEDDING in given:
         # A model whose output layer equals its embedding is saved without it, even
         # if it is a 1.1 model, which does not scale its decoder's output.
-        head = state.setdefault("lm_head.weight", embedding)
-        if config.logits_via_embedding and not np.array_equal(head, embedding):
-            raise CheckpointError(
-                "The Hugging Face model ties its embeddings (tie_word_embeddings) "
-                "but its lm_head.weight differs from shared.weight; if it is a "
-                "T5 1.1, set tie_word_embeddings to false in its config.json."
-            )
-    flat = {}
-    for path, name in parameter_names(config).items():
-        if name not in state:
-            raise CheckpointError(
-                f"The Hugging Face model has no parameter {name!r}; its weights and "
-                "its config.json do not describe the same T5."
-            )
-        array = np.asarray(state[name]).astype(np.float32)
-        array = array.T if is_transposed(path) else array
-        if array.shape != parameter_shape(path, config):
-            raise CheckpointError(
-                f"The Hugging Face parameter {name!r} becomes an array of shape "
-                f"{array.shape}, but the network has {parameter_shape(path, config)} "
-                f"at {path}."
-            )
-        flat[path] = np.ascontiguousarray(array)
-    params = unflatten_dict(flat, sep="/")
-    return stack_layers(params) if config.scan_layers else params
+        given.setdefault(OUTPUT_LAYER, given[EMBEDDING])
+    names = parameter_names(config, bias_in_each_layer=own_biases)
+    policy = translation.leaves_of(given, names, config, str(folder))
+    used = {given[part].name for parts in names.values() for part in parts}
+    ignored = {}
+    for name in tied:
+        if name not in used:
+            _check_copy(tensors[name], given[EMBEDDING])
+            ignored[name] = f"the same numbers as {given[EMBEDDING].name}"
+    for name, tensor in tensors.items():
+        if name not in used and name not in ignored:
+            ignored[name] = _why_unused(tensor, config)
+    return policy, ignored
 
 
-def params_to_hugging_face(params: Params, config: T5Config) -> dict[str, np.ndarray]:
-    """Translates a policy's parameters to a state dict; other subtrees are left out.
-
-    Raises:
-      CheckpointError: a parameter is missing, or stacked layers have different
-        relative position biases.
-    """
-    if config.scan_layers:
-        params = unstack_layers(params)
-    flat = flatten_dict(params, sep="/")
-    state = {}
-    for path, name in parameter_names(config).items():
-        if path not in flat:
-            raise CheckpointError(
-                f"The parameters have no {path}; they are not those of the T5Config."
-            )
-        array = np.asarray(flat[path]).astype(np.float32)
-        state[name] = np.ascontiguousarray(array.T if is_transposed(path) else array)
-    return state
-
-
-def _read_state(folder: Path) -> dict[str, np.ndarray]:
-    # Imported here: no other use of the network needs the package.
-    from safetensors.numpy import load_file
-
-    index = folder / "model.safetensors.index.json"
-    files = ["model.safetensors"]
-    if index.exists():
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        files = sorted(set(weight_map.values()))
-    state = {}
-    for name in files:
-        if not (folder / name).exists():
-            raise CheckpointError(
-                f"{folder} holds no {name}; save the model with save_pretrained, "
-                "which writes safetensors."
-            )
-        state |= load_file(folder / name)
-    return state
+def _check_copy(copy: files.StoredTensor, embedding: files.StoredTensor) -> None:
+    same = copy.form.shape == embedding.form.shape
+    if same:
+        rows, columns = embedding.form.shape
+        step = max(1, _COMPARED_AT_ONCE // columns)
+        for start in range(0, rows, step):
+            part = (slice(start, min(start + step, rows)), slice(None))
+            same = same and copy.read(part).tobytes() == embedding.read(part).tobytes()
+    if same:
+        return
+    if copy.name == OUTPUT_LAYER:
+        raise CheckpointError(
+            f"config.json ties the embeddings (tie_word_embeddings), but "
+            f"{OUTPUT_LAYER} of {copy.file} differs from {embedding.name}; if the model "
+            "is a T5 1.1 or one made from it, whose decoder's output is not scaled, set "
+            "tie_word_embeddings to false in its config.json."
+        )
+    raise CheckpointError(
+        f"{copy.name} of {copy.file} differs from {embedding.name}; a T5 has one "
+        "embedding for both sides."
+    )
 
 
-def load_hugging_face(
-    folder: str | Path, **overrides: Any
-) -> tuple[T5Config, dict[str, Any]]:
-    """Reads a folder written by ``save_pretrained``.
+def _why_unused(tensor: files.StoredTensor, config: T5Config) -> str:
+    if tensor.name.endswith(_UNUSED_BIAS):
+        return "left over in old T5 files; no T5 uses it"
+    sizes = {
+        "encoder": config.num_encoder_layers,
+        "decoder": config.num_decoder_layers,
+    }
+    block = _BLOCK.match(tensor.name)
+    if block and int(block[2]) >= sizes[block[1]]:
+        raise CheckpointError(
+            f"{tensor.file} holds {tensor.name}, but by config.json the {block[1]} has "
+            f"{sizes[block[1]]} layers: weights and config.json are of different models."
+        )
+    return "no parameter of such a T5"
+
+
+# ------------------------------------------------------------------------- writing
+
+
+def write_hugging_face(
+    stored: StoredModel,
+    destination: str,
+    *,
+    tokenizer: str | None = None,
+    shard_bytes: int = files.SHARD_BYTES,
+) -> None:
+    """Writes a folder that `AutoModelForSeq2SeqLM.from_pretrained` loads.
+
+    One parameter is in memory at a time.
 
     Args:
-      folder: holds ``config.json`` and ``model.safetensors`` (or its shards).
-      **overrides: fields of T5Config to set otherwise, such as ``dtype``.
-
-    Returns:
-      The network's configuration and its parameters.
+      stored: the model, in either layout; its frozen reference is not written.
+      destination: the folder: new, or empty.
+      tokenizer: a SentencePiece model, or `byte`; default the files beside the source.
+      shard_bytes: the most data in one file.
 
     Raises:
-      CheckpointError: files or parameters are missing or do not fit.
-      ConfigError: as :func:`config_from_hugging_face`.
+      CheckpointError: the folder is not empty, or a parameter has no place in such a
+        model.
+      ConfigError: transformers has no such T5, or the tokenizer does not fit.
     """
-    folder = Path(folder)
-    path = folder / "config.json"
-    if not path.exists():
-        raise CheckpointError(f"{folder} holds no config.json of a Hugging Face model.")
-    config = config_from_hugging_face(
-        json.loads(path.read_text(encoding="utf-8")), **overrides
-    )
-    return config, params_from_hugging_face(_read_state(folder), config)
+    model_type = written_model_type(stored)
+    names = _names(stored, model_type)
+    forms = translation.forms_of(stored.policy, names, stored.config)
+    dtypes = {form.dtype for form in forms.values()}
+    widest = max(dtypes, key=lambda dtype: dtype.itemsize)
+    config = _source_settings(stored, CONFIG, without=_NOT_CARRIED)
+    ids = {name: config[name] for name in _SPECIAL_IDS if name in config}
+    config |= config_to_hugging_face(stored.config, model_type=model_type)
+    config |= ids | {"dtype": widest.name}
+    generation = _source_settings(stored, _GENERATION)
+    generation = generation or {name: config[name] for name in _SPECIAL_IDS}
+    folder = pathlib.Path(destination)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise CheckpointError(
+            f"{folder} is there already, and not empty: give another destination, or "
+            "remove it"
+        )
+    tokenizer_files.write(stored, folder, tokenizer)
+    tensors = translation.tensors_of(stored.policy, names, stored.config)
+    files.write_tensors(folder, forms, tensors, shard_bytes)
+    value_files.write_value(stored, folder)
+    files.write_json(folder / _GENERATION, generation)
+    # Last: what lacks it is no model folder.
+    files.write_json(folder / CONFIG, config)
+
+
+def written_model_type(stored: StoredModel) -> str:
+    """The `model_type` with which transformers computes the same function."""
+    source = _source_settings(stored, CONFIG).get("model_type")
+    if translation.biases_differ(stored.policy, stored.config):
+        return "umt5"
+    if source == "umt5" and stored.config.scan_layers:
+        return "umt5"
+    # transformers 5 scales no mT5's decoder output, so a tied one must be a T5.
+    if source == "mt5" and not stored.config.logits_via_embedding:
+        return "mt5"
+    return "t5"
+
+
+def written_names(stored: StoredModel) -> Mapping[str, tuple[str, ...]]:
+    """The tensors that each parameter of the policy becomes, for a summary."""
+    return _names(stored, written_model_type(stored))
+
+
+def _names(stored: StoredModel, model_type: str) -> Mapping[str, tuple[str, ...]]:
+    return parameter_names(stored.config, bias_in_each_layer=model_type == "umt5")
+
+
+def _source_settings(
+    stored: StoredModel, name: str, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    path = pathlib.Path(stored.path) / name
+    if stored.format != "hf" or not path.exists():
+        return {}
+    return {k: v for k, v in files.read_json(path).items() if k not in without}

@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 from etils import epath
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 
 from dro_jax.errors import CheckpointError
 from dro_jax.interop import t5x_tree
@@ -42,9 +42,9 @@ def open_orbax(folder: str | os.PathLike, format: Format = "t5x") -> StoredModel
     """
     folder = normalised(folder)
     with _reading(folder):
-        tree = flatten_dict(_metadata(folder), sep="/")
-        # Anything else is an empty node, or text.
-        arrays = {name: x for name, x in tree.items() if hasattr(x, "dtype")}
+        tree = jax.tree_util.tree_flatten_with_path(_metadata(folder))[0]
+        # Anything else is text.
+        arrays = {_name(path): x for path, x in tree if hasattr(x, "dtype")}
         if not any(name.startswith("target/") for name in arrays):
             raise KeyError("it has no 'target'")
         is_ocdbt = read_key(folder, f"{ITEM}/manifest.ocdbt") is not None
@@ -113,6 +113,11 @@ class _LeafHandler(ocp.type_handlers.NumpyHandler):
             for future in written:
                 future.result()
         return []
+
+
+def _name(path: Any) -> str:
+    """A leaf's name; an optimiser's state has lists among the dictionaries."""
+    return "/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path)
 
 
 def _metadata(folder: str) -> dict[str, Any]:

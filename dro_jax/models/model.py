@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs, output_layer, t5
+from dro_jax.models.assembly import assemble
 from dro_jax.models.networks import (
     Batch,
     Networks,
@@ -142,7 +143,7 @@ class FeedbackModel(T5XContract):
         return RowOutputs(
             self._networks.token_logprobs(states, batch),
             values,
-            self._reference_logprobs(batch, reference_params),
+            *self._reference(batch, reference_params),
         )
 
     def trajectories(self, params: Params, batch: Batch, **options) -> Trajectories:
@@ -185,32 +186,26 @@ class FeedbackModel(T5XContract):
             )
         return scores
 
-    def _reference_logprobs(self, batch, reference_params):
-        if not self.objective.needs.reference:
-            return None
+    def _reference(self, batch, reference_params):
+        """The reference's log-probabilities ``[B, S]`` and, if needed, ``[B, T]``."""
+        needs = self.objective.needs
+        if not needs.reference:
+            return None, None
         if "reference_logprobs" in batch:
-            return batch["reference_logprobs"]
+            per_token = batch["reference_token_logprobs"] if needs.token_logprobs else None
+            return batch["reference_logprobs"], per_token
         if reference_params is None:
             raise ConfigError(
                 f"{type(self.objective).__name__} needs the reference policy: give "
                 "reference_params, or a batch with 'reference_logprobs'"
             )
-        return self.logprobs(jax.lax.stop_gradient(reference_params), batch)
+        per_token = self.token_logprobs(jax.lax.stop_gradient(reference_params), batch)
+        summed = logprobs.sum_over_tokens(per_token, trajectory_mask(batch))
+        return summed, per_token if needs.token_logprobs else None
 
     def _assemble(self, outputs: RowOutputs, batch: Batch) -> Trajectories:
-        mask, weights = trajectory_mask(batch), batch["trajectory_weights"]
-        values, reference = outputs.values, outputs.reference_logprobs
-        policy_logprobs = logprobs.sum_over_tokens(outputs.token_logprobs, mask)
-        value_fields = {}
-        if values is not None:
-            value_fields = self._networks.value.fields(values, mask, weights)
-        return Trajectories(
-            policy_logprobs=policy_logprobs.reshape(-1),
-            rewards=batch["rewards"].reshape(-1),
-            weights=weights.reshape(-1),
-            reference_logprobs=None if reference is None else reference.reshape(-1),
-            **value_fields,
-        )
+        tokens = self.objective.needs.token_logprobs
+        return assemble(outputs, batch, self._networks.value, tokens=tokens)
 
     # ------------------------------------------------------------------------ loss
 
@@ -247,12 +242,12 @@ class FeedbackModel(T5XContract):
             )
             return self.loss_of_outputs(outputs, batch, normalizer)
         states, values = self._networks.run(params, batch, dropout_rng)
-        reference = self._reference_logprobs(batch, reference_params)
+        reference = self._reference(batch, reference_params)
 
         def row_loss(per_token, rows):
             part, values, reference, normalizers = rows
             losses = self.objective(
-                self._assemble(RowOutputs(per_token, values, reference), part)
+                self._assemble(RowOutputs(per_token, values, *reference), part)
             )
             shares = part["trajectory_weights"] / normalizers
             return jnp.sum(losses.total * shares.reshape(-1))
@@ -267,7 +262,7 @@ class FeedbackModel(T5XContract):
             states, batch, row_loss, rows
         )
         loss, metrics = self.loss_of_outputs(
-            RowOutputs(per_token, values, reference), batch, normalizer
+            RowOutputs(per_token, values, *reference), batch, normalizer
         )
         return loss + gradient, metrics
 

@@ -23,11 +23,13 @@ class RowOutputs:
       token_logprobs: ``[B, T]`` float32 log π(y_t|x, y_<t).
       values: ``[B, S]``, or ``[B, T]`` with one value a token, or None.
       reference_logprobs: ``[B, S]`` or None.
+      reference_token_logprobs: ``[B, T]`` or None.
     """
 
     token_logprobs: jax.Array
     values: jax.Array | None = None
     reference_logprobs: jax.Array | None = None
+    reference_token_logprobs: jax.Array | None = None
 
 
 class Networks:

@@ -40,6 +40,9 @@ class Trajectories:
       value_owners: ``[M]`` index in [0, N) of the trajectory that each value belongs
         to, or None when M = N in order.
       value_weights: ``[M]`` weights that sum to 1 over a trajectory's values, or None.
+      token_logprobs: ``[N, T]`` log π_θ(y_t|x, y_<t), for objectives that need tokens.
+      token_weights: ``[N, T]`` 1 for the trajectory's own response tokens, else 0.
+      reference_token_logprobs: ``[N, T]``, for those that need the reference too.
     """
 
     policy_logprobs: jax.Array
@@ -49,6 +52,9 @@ class Trajectories:
     values: jax.Array | None = None
     value_owners: jax.Array | None = None
     value_weights: jax.Array | None = None
+    token_logprobs: jax.Array | None = None
+    token_weights: jax.Array | None = None
+    reference_token_logprobs: jax.Array | None = None
 
     def at_values(self, per_trajectory: jax.Array) -> jax.Array:
         """``[N] -> [M]``: each value's copy of its trajectory's number."""

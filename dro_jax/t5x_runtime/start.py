@@ -14,6 +14,7 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import policy_params
 from dro_jax.models.t5x_contract import REFERENCE
 from dro_jax.t5x_runtime.data import AT_START
+from dro_jax.training import initialization
 from dro_jax.training.mesh_steps import HostBatch, MeshSteps
 from dro_jax.training.reference import Mode
 from dro_jax.training.sharding import MeshConfig
@@ -60,6 +61,7 @@ def initial_checkpoint(
     target = folder / _FOLDER / "checkpoint_0"
     if target.exists() or any(folder.glob("checkpoint_*")):
         return str(target)  # a run that goes on: T5X reads its own checkpoint
+    initialization.check_tokenizer(path, model.input_vocabulary)
     example = _example()
     steps = MeshSteps(
         model, optax.identity(), MeshConfig().build(), example, key=jax.random.key(0)

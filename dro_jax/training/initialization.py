@@ -74,6 +74,24 @@ def pretrained_params(
     return traverse_util.unflatten_dict(fresh | taken, sep="/")
 
 
+def check_tokenizer(path: str | pathlib.Path, vocabulary: Any) -> None:
+    """Refuse a task's vocabulary that is not that of the checkpoint's own tokenizer.
+
+    Args:
+      path: as in :func:`pretrained_params`.
+      vocabulary: the task's, or None; Hugging Face's folders hold a tokenizer.
+
+    Raises:
+      DataError: they give other ids to the same text.
+    """
+    files = formats.open_model(path).tokenizer_files
+    if files and vocabulary is not None:
+        # Imports seqio, which whoever has a vocabulary has imported.
+        from dro_jax.data import vocabularies
+
+        vocabularies.check_tokenizer(vocabulary, files)
+
+
 def policy_params(
     network: T5Config, path: str | pathlib.Path, shapes: Params, shardings: Any
 ) -> Params:

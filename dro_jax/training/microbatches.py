@@ -1,5 +1,7 @@
 """Gradients of a whole batch from its parts, one part in memory at a time."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -63,7 +65,7 @@ def _coupled(model, params, batch, parts, rngs, normalizer, options):
     whole = jax.tree.map(_join, outputs)
 
     def head(token_logprobs, values):
-        seen = RowOutputs(token_logprobs, values, whole.reference_logprobs)
+        seen = dataclasses.replace(whole, token_logprobs=token_logprobs, values=values)
         return model.loss_of_outputs(seen, batch, normalizer)
 
     result, cotangents = jax.value_and_grad(head, argnums=(0, 1), has_aux=True)(

@@ -13,7 +13,7 @@ from dro_jax.errors import ConfigError, TrainingError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import check_vocabulary
-from dro_jax.training import checkpoints
+from dro_jax.training import checkpoints, initialization
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
@@ -145,6 +145,10 @@ def train(
             state, progress = checkpointer.restore(steps.state_layout)
             check_identity(progress.identity, identity)
         else:
+            if initial_checkpoint_path is not None:
+                initialization.check_tokenizer(
+                    initial_checkpoint_path, train_dataset_cfg.vocabulary
+                )
             state = steps.start(initial_checkpoint_path, init_key)
             progress = RunProgress(identity=identity)
         watchdog.reset()

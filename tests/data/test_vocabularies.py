@@ -1,16 +1,20 @@
 """Vocabularies are found, checked, and encode many texts as they encode one."""
 
+import json
+
 import pytest
 import seqio
 import tensorflow as tf
 
 from dro_jax.data.vocabularies import (
+    check_tokenizer,
     check_vocabulary,
     describe_vocabulary,
     encode_texts,
     resolve_vocabulary,
 )
 from dro_jax.errors import ConfigError, DataError
+from dro_jax.models import model
 
 TEXTS = ["the cat", "", "a dög — 犬 🐕", " x  y ", "late\nparcel\0end"]
 
@@ -53,6 +57,108 @@ def test_extra_ids(sentencepiece_model):
     assert more.vocab_size == plain.vocab_size + 4
     with pytest.raises(ConfigError, match="extra_ids has no effect"):
         resolve_vocabulary(seqio.ByteVocabulary(), extra_ids=4)
+
+
+def test_extra_ids_are_t5s(sentencepiece_model):
+    """T5's `<extra_id_0>` is its last id, 32,099; `<extra_id_99>` the first after 32,000."""
+    plain = resolve_vocabulary(sentencepiece_model)
+    vocabulary = resolve_vocabulary(sentencepiece_model, extra_ids=100)
+    assert vocabulary.encode("<extra_id_0>") == [vocabulary.vocab_size - 1]
+    assert vocabulary.encode("<extra_id_99>") == [plain.vocab_size]
+    text = "the cat <extra_id_0> on <extra_id_1>"
+    ids = vocabulary.encode(text)
+    values, _ = encode_texts(vocabulary, tf.constant([text]))
+    assert values.numpy().tolist() == list(ids)
+    assert vocabulary.decode(ids) == text
+    assert [i for i in ids if i >= plain.vocab_size] == [
+        vocabulary.vocab_size - 1,
+        vocabulary.vocab_size - 2,
+    ]
+    # Ordinary text has the same ids with and without them.
+    assert vocabulary.encode("the cat sat") == plain.encode("the cat sat")
+    # Rows that only fill up an embedding decode as unknown.
+    assert vocabulary.decode([vocabulary.vocab_size]) == vocabulary.decode([2])
+
+
+def test_extra_ids_that_are_there_already(sentencepiece_model, tmp_path):
+    """mT5's file holds its hundred itself."""
+    path = tmp_path / "mt5.model"
+    path.write_bytes(resolve_vocabulary(sentencepiece_model, extra_ids=100).sp_model)
+    vocabulary = resolve_vocabulary(path)
+    check_vocabulary(vocabulary)
+    assert vocabulary.encode("<extra_id_0>") == [vocabulary.vocab_size - 1]
+    with pytest.raises(DataError, match=r"mt5\.model holds its extra ids.*extra_ids=0"):
+        check_vocabulary(resolve_vocabulary(path, extra_ids=100))
+
+
+def test_extra_ids_below_zero():
+    with pytest.raises(ConfigError, match="extra_ids is -1"):
+        resolve_vocabulary("byte", extra_ids=-1)
+
+
+def test_extra_ids_count_against_the_embedding(sentencepiece_model):
+    vocabulary = resolve_vocabulary(sentencepiece_model, extra_ids=100)
+    model.check_vocabulary(vocabulary, vocabulary.vocab_size)
+    with pytest.raises(ConfigError, match=rf"{vocabulary.vocab_size} pieces but"):
+        model.check_vocabulary(vocabulary, vocabulary.vocab_size - 1)
+
+
+@pytest.fixture
+def other_sentencepiece_model(sentencepiece_model, tmp_path):
+    """As large as the other, with two pieces exchanged."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    with open(sentencepiece_model, "rb") as file:
+        proto = sentencepiece_model_pb2.ModelProto.FromString(file.read())
+    first, second = proto.pieces[5].piece, proto.pieces[6].piece
+    proto.pieces[5].piece, proto.pieces[6].piece = second, first
+    path = tmp_path / "other.model"
+    path.write_bytes(proto.SerializeToString())
+    return str(path)
+
+
+def test_tokenizer_of_a_checkpoint(
+    sentencepiece_model, other_sentencepiece_model, tmp_path
+):
+    spiece = tmp_path / "spiece.model"
+    with open(sentencepiece_model, "rb") as file:
+        spiece.write_bytes(file.read())
+    vocabulary = resolve_vocabulary(sentencepiece_model)
+    with_extra = resolve_vocabulary(sentencepiece_model, extra_ids=100)
+    other = resolve_vocabulary(other_sentencepiece_model, extra_ids=100)
+    check_tokenizer(vocabulary, [spiece])
+    check_tokenizer(with_extra, [spiece])
+    with pytest.raises(DataError, match=r"at id 5, but .*other\.model"):
+        check_tokenizer(other, [spiece])
+    with pytest.raises(DataError, match="is of SentencePiece, but .* of bytes"):
+        check_tokenizer(resolve_vocabulary("byte"), [spiece])
+    # Its pieces are in tokenizer.json too, its extra ids with them.
+    size = with_extra.vocab_size
+    pieces = [[with_extra.tokenizer.id_to_piece(i), 0.0] for i in range(size)]
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_text(json.dumps({"model": {"vocab": pieces[:-2]}}))
+    check_tokenizer(with_extra, [tokenizer])
+    with pytest.raises(DataError, match="at id 5"):
+        check_tokenizer(other, [tokenizer])
+    tokenizer.write_text(json.dumps({"model": {"vocab": pieces[:20]}}))
+    with pytest.raises(DataError, match="has 20 pieces, but"):
+        check_tokenizer(vocabulary, [tokenizer])
+    tokenizer.write_text("{}")
+    with pytest.raises(DataError, match=r"tokenizer\.json cannot be read"):
+        check_tokenizer(vocabulary, [tokenizer])
+
+
+def test_tokenizer_of_bytes(sentencepiece_model, tmp_path):
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+    check_tokenizer(resolve_vocabulary("byte"), [settings])
+    with pytest.raises(DataError, match="is of bytes, but .* of SentencePiece"):
+        check_tokenizer(resolve_vocabulary(sentencepiece_model), [settings])
+    # Nothing to compare.
+    settings.write_text("{}")
+    check_tokenizer(resolve_vocabulary(sentencepiece_model), [settings])
+    check_tokenizer(seqio.PassThroughVocabulary(10), [settings])
+    check_tokenizer(resolve_vocabulary("byte"), [])
 
 
 def test_missing_model_is_found_out_at_use(tmp_path):

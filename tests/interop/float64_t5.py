@@ -38,23 +38,30 @@ def mlp(params, x):
 
 
 def logits(config, params, prompts, inputs):
-    """Logits ``[B, T, V]``; padding at the end of responses is not masked."""
+    """Logits ``[B, T, V]``; padding at the end of responses is not masked.
+
+    A stack has one relative position bias, or each of its layers has one, as in umT5.
+    """
     heads, table = config.num_heads, params["token_embedder"]["embedding"]
     prompt_mask = (prompts > 0)[:, None, None]
     stack, length = params["encoder"], prompts.shape[1]
-    x, relative = table[prompts], bias(stack["relpos_bias"], length, True)
+    x = table[prompts]
     for i in range(config.num_encoder_layers):
         layer = stack[f"layers_{i}"]
+        owner = layer if "relpos_bias" in layer else stack
+        relative = bias(owner["relpos_bias"], length, True)
         y = norm(x, layer["pre_attention_layer_norm"])
         x = x + attention(layer["attention"], y, y, prompt_mask, relative, heads)
         x = x + mlp(layer["mlp"], norm(x, layer["pre_mlp_layer_norm"]))
     encoded = norm(x, stack["encoder_norm"])
 
     stack, length = params["decoder"], inputs.shape[1]
-    x, relative = table[inputs], bias(stack["relpos_bias"], length, False)
+    x = table[inputs]
     causal = np.tril(np.ones((1, 1, length, length), bool))
     for i in range(config.num_decoder_layers):
         layer = stack[f"layers_{i}"]
+        owner = layer if "relpos_bias" in layer else stack
+        relative = bias(owner["relpos_bias"], length, False)
         y = norm(x, layer["pre_self_attention_layer_norm"])
         x = x + attention(layer["self_attention"], y, y, causal, relative, heads)
         y = norm(x, layer["pre_cross_attention_layer_norm"])

@@ -7,22 +7,18 @@ import shutil
 import sys
 
 import jax
-import ml_dtypes
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 from safetensors.numpy import load_file, save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import float64_t5
 
-from dro_jax.errors import CheckpointError, ConfigError
-from dro_jax.interop.hugging_face import (
-    config_from_hugging_face,
-    config_to_hugging_face,
-    load_hugging_face,
-    params_from_hugging_face,
-    params_to_hugging_face,
-)
+from dro_jax.errors import ConfigError
+from dro_jax.interop.hugging_face import open_hugging_face, write_hugging_face
+from dro_jax.interop.hugging_face_names import config_from_hugging_face
+from dro_jax.interop.layouts import in_layout
 from dro_jax.models.decoding import beam_search, temperature_sample
 from dro_jax.models.t5 import T5, T5Config
 
@@ -46,6 +42,25 @@ class Golden:
         return load_file(self.folder / "model.safetensors")
 
 
+def params_of(stored):
+    flat = {path: leaf.read().astype(np.float32) for path, leaf in stored.policy.items()}
+    return unflatten_dict(flat, sep="/")
+
+
+def load(folder, **layout):
+    stored = open_hugging_face(str(folder))
+    stored = in_layout(stored, **layout) if layout else stored
+    return stored.config, params_of(stored)
+
+
+def tokens_of(golden):
+    prompts, targets = (
+        golden.io[name].astype(np.int32)
+        for name in ("encoder_input_tokens", "decoder_target_tokens")
+    )
+    return prompts, targets, np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+
+
 def load_golden(version):
     folder = FOLDER / version
     with np.load(folder / "io.npz") as io:
@@ -65,12 +80,8 @@ def golden_1_1():
 
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_logits_and_hidden_states(golden, scan_layers):
-    config, params = load_hugging_face(golden.folder, scan_layers=scan_layers)
-    prompts, targets = (
-        golden.io[name].astype(np.int32)
-        for name in ("encoder_input_tokens", "decoder_target_tokens")
-    )
-    inputs = np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+    config, params = load(golden.folder, scan_layers=scan_layers)
+    prompts, targets, inputs = tokens_of(golden)
 
     def forward(module):
         encoded = module.encode(prompts)
@@ -98,10 +109,8 @@ def test_logits_and_hidden_states(golden, scan_layers):
 
 def test_as_near_to_the_exact_logits(golden):
     """What is left of the difference is rounding, theirs as much as ours."""
-    config, params = load_hugging_face(golden.folder)
-    prompts = golden.io["encoder_input_tokens"].astype(np.int32)
-    targets = golden.io["decoder_target_tokens"].astype(np.int32)
-    inputs = np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+    config, params = load(golden.folder)
+    prompts, targets, inputs = tokens_of(golden)
     double = jax.tree.map(lambda x: x.astype(np.float64), params)
     exact = float64_t5.logits(config, double, prompts, inputs)[targets > 0]
     ours = jax.jit(T5(config).apply)({"params": params}, prompts, inputs, targets)
@@ -111,7 +120,7 @@ def test_as_near_to_the_exact_logits(golden):
 
 
 def test_decodes(golden):
-    config, params = load_hugging_face(golden.folder)
+    config, params = load(golden.folder)
     prompts = golden.io["encoder_input_tokens"].astype(np.int32)
     options = {"max_decode_length": 12}
     greedy = temperature_sample(
@@ -122,16 +131,95 @@ def test_decodes(golden):
     np.testing.assert_array_equal(beams.tokens[:, 0], golden.io["beam4"][:, 1:])
 
 
-def test_translation_there_and_back(golden):
-    config, params = load_hugging_face(golden.folder, scan_layers=True)
-    state = params_to_hugging_face(params | {"value": {"x": np.ones(2)}}, config)
+def test_written_folder_is_bitwise_the_same(golden, tmp_path):
+    stored = open_hugging_face(str(golden.folder))
+    write_hugging_face(stored, str(tmp_path / "written"))
+    state = load_file(tmp_path / "written" / "model.safetensors")
     assert state.keys() == golden.state.keys()
     for name, array in golden.state.items():
         np.testing.assert_array_equal(state[name], array, err_msg=name)
-    written = config_to_hugging_face(config)
-    described = {name: golden.json[name] for name in written}
-    assert written == described
-    assert config_from_hugging_face(written, scan_layers=True) == config
+    written = json.loads((tmp_path / "written" / "config.json").read_text())
+    # What transformers derives from other settings, or writes of itself.
+    derived = {"dense_act_fn", "is_gated_act", "scale_decoder_outputs"}
+    expected = {
+        name: value
+        for name, value in golden.json.items()
+        if name not in derived | {"transformers_version"}
+    }
+    assert written == expected
+    again = open_hugging_face(str(tmp_path / "written"))
+    assert again.config == stored.config and not again.ignored
+
+
+def test_stacked_layers_are_written_as_they_were_read(golden, tmp_path):
+    stored = in_layout(open_hugging_face(str(golden.folder)), scan_layers=True)
+    write_hugging_face(stored, str(tmp_path))
+    state = load_file(tmp_path / "model.safetensors")
+    assert state.keys() == golden.state.keys()
+    for name, array in golden.state.items():
+        np.testing.assert_array_equal(state[name], array, err_msg=name)
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "t5"
+
+
+def test_what_a_t5x_model_becomes(golden, tmp_path):
+    """Without a source's config.json, all settings are there for transformers."""
+    stored = open_hugging_face(str(golden.folder))
+    from_t5x = dataclasses.replace(stored, format="t5x", path="checkpoint_0")
+    write_hugging_face(from_t5x, str(tmp_path))
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written == {name: golden.json[name] for name in written}
+    assert config_from_hugging_face(written) == stored.config
+    generation = json.loads((tmp_path / "generation_config.json").read_text())
+    assert generation == {
+        "decoder_start_token_id": 0,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+    }
+
+
+def umt5_folder(golden, folder):
+    """A model of which each layer has its own bias, and its parameters by layer."""
+    rng = np.random.default_rng(0)
+    state = golden.state
+    params = params_of(open_hugging_face(str(golden.folder)))
+    for stack in ("encoder", "decoder"):
+        for i in range(2):
+            bias = rng.normal(size=(32, 4)).astype(np.float32)
+            state[
+                f"{stack}.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight"
+            ] = bias
+            params[stack][f"layers_{i}"]["relpos_bias"] = {"rel_embedding": bias.T}
+    folder.mkdir()
+    save_file(state, folder / "model.safetensors")
+    config = golden.json | {"model_type": "umt5"}
+    (folder / "config.json").write_text(json.dumps(config))
+    return params, state
+
+
+def test_umt5(golden, tmp_path):
+    params, state = umt5_folder(golden, tmp_path / "umt5")
+    stored = open_hugging_face(str(tmp_path / "umt5"))
+    assert stored.config.scan_layers
+    prompts, targets, inputs = tokens_of(golden)
+    double = jax.tree.map(lambda x: x.astype(np.float64), params)
+    exact = float64_t5.logits(stored.config, double, prompts, inputs)
+    ours = jax.jit(T5(stored.config).apply)(
+        {"params": params_of(stored)}, prompts, inputs, targets
+    )
+    real = targets > 0
+    np.testing.assert_allclose(np.asarray(ours)[real], exact[real], atol=1e-3)
+
+    write_hugging_face(stored, str(tmp_path / "written"))
+    written = load_file(tmp_path / "written" / "model.safetensors")
+    assert written.keys() == state.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(written[name], array, err_msg=name)
+    # From T5X's scalable_t5 too, whose layers have learnt different biases.
+    from_t5x = dataclasses.replace(stored, format="t5x", path="checkpoint_0")
+    write_hugging_face(from_t5x, str(tmp_path / "from_t5x"))
+    config = json.loads((tmp_path / "from_t5x" / "config.json").read_text())
+    assert config["model_type"] == "umt5"
+    assert config["architectures"] == ["UMT5ForConditionalGeneration"]
 
 
 def test_config_of_older_models():
@@ -168,13 +256,51 @@ def test_config_of_older_models():
 
 
 @pytest.mark.parametrize(
+    ("change", "scaled"),
+    [
+        # transformers 5 writes tie_word_embeddings = true for all that it saves.
+        ({"tie_word_embeddings": True, "scale_decoder_outputs": False}, False),
+        ({"tie_word_embeddings": True, "scale_decoder_outputs": True}, True),
+        ({"model_type": "mt5", "tie_word_embeddings": True}, False),
+        ({"model_type": "mt5", "transformers_version": "4.57.0"}, False),
+        (
+            {
+                "model_type": "mt5",
+                "transformers_version": "4.57.0",
+                "tie_word_embeddings": True,
+            },
+            True,
+        ),
+        ({"model_type": "umt5"}, False),
+    ],
+)
+def test_who_scales_the_decoder_output(golden_1_1, change, scaled):
+    config = {
+        name: value
+        for name, value in golden_1_1.json.items()
+        if name != "scale_decoder_outputs"
+    }
+    assert config_from_hugging_face(config | change).logits_via_embedding == scaled
+
+
+@pytest.mark.parametrize("model_type", ["mt5", "umt5"])
+def test_defaults_of_the_multilingual_models(golden_1_1, model_type):
+    absent = ("feed_forward_proj", "tie_word_embeddings", "scale_decoder_outputs")
+    config = {k: v for k, v in golden_1_1.json.items() if k not in absent}
+    read = config_from_hugging_face(config | {"model_type": model_type})
+    assert read.mlp_activations == ("gelu", "linear")
+    assert not read.logits_via_embedding
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "umt5"}, "model_type 'umt5'"),
+        ({"model_type": "bart"}, "model_type 'bart'"),
         ({"feed_forward_proj": "gated-tanh"}, "feed_forward_proj 'gated-tanh'"),
         ({"relative_attention_max_distance": 64}, "max_distance = 64"),
         ({"scale_decoder_outputs": True}, "scale_decoder_outputs"),
         ({"d_model": None}, "lacks d_model"),
+        ({"d_model": "32"}, "lacks d_model, or not as a number"),
     ],
 )
 def test_configs_we_cannot_compute(golden_1_1, change, message):
@@ -182,59 +308,13 @@ def test_configs_we_cannot_compute(golden_1_1, change, message):
         config_from_hugging_face(golden_1_1.json | change)
 
 
-def test_untied_model_saved_without_its_output_layer(golden_1_1):
+def test_untied_model_saved_without_its_output_layer(golden_1_1, tmp_path):
     """transformers leaves out a layer that equals the embedding, even if untied."""
     state = golden_1_1.state
     del state["lm_head.weight"]
-    config = config_from_hugging_face(golden_1_1.json)
-    params = params_from_hugging_face(state, config)
+    save_file(state, tmp_path / "model.safetensors")
+    shutil.copy(golden_1_1.folder / "config.json", tmp_path)
+    _, params = load(tmp_path)
     np.testing.assert_array_equal(
         params["decoder"]["logits_dense"]["kernel"], state["shared.weight"].T
     )
-
-
-def test_weights_that_do_not_fit(golden_1_1):
-    config = config_from_hugging_face(golden_1_1.json)
-    state = golden_1_1.state
-    missing = "decoder.block.1.layer.2.DenseReluDense.wi_1.weight"
-    with pytest.raises(CheckpointError, match=missing):
-        params_from_hugging_face(
-            {name: array for name, array in state.items() if name != missing}, config
-        )
-    wider = dataclasses.replace(config, vocab_size=512)
-    with pytest.raises(CheckpointError, match=r"\(384, 32\).*\(512, 32\)"):
-        params_from_hugging_face(state, wider)
-    tied = dataclasses.replace(config, logits_via_embedding=True)
-    with pytest.raises(CheckpointError, match="tie_word_embeddings"):
-        params_from_hugging_face(state, tied)
-
-
-def test_bfloat16_shards(golden_1_1, tmp_path):
-    """Large models come as several files with an index, often in bfloat16."""
-    shutil.copy(golden_1_1.folder / "config.json", tmp_path)
-    weight_map = {}
-    for i, name in enumerate(sorted(golden_1_1.state)):
-        weight_map[name] = f"model-{i % 2}.safetensors"
-    for file in set(weight_map.values()):
-        shard = {
-            name: array.astype(ml_dtypes.bfloat16)
-            for name, array in golden_1_1.state.items()
-            if weight_map[name] == file
-        }
-        save_file(shard, tmp_path / file)
-    index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": weight_map}))
-    _, params = load_hugging_face(tmp_path)
-    _, expected = load_hugging_face(golden_1_1.folder)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=4e-3), params, expected
-    )
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
-
-
-def test_missing_files(golden_1_1, tmp_path):
-    with pytest.raises(CheckpointError, match="config.json"):
-        load_hugging_face(tmp_path)
-    shutil.copy(golden_1_1.folder / "config.json", tmp_path)
-    with pytest.raises(CheckpointError, match="model.safetensors"):
-        load_hugging_face(tmp_path)

@@ -8,6 +8,7 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import stored
 from flax.traverse_util import unflatten_dict
@@ -35,6 +36,16 @@ def test_a_checkpoint_of_t5x_is_read_exactly(golden):
     assert (golden.value, golden.reference) == ({}, {})
     (ignored,) = golden.ignored.items()
     assert ignored[0].startswith("state/param_states/… (") and "optim" in ignored[1]
+
+
+def test_an_optimisers_lists_are_counted(tmp_path):
+    policy = unflatten_dict(stored.arrays_of("t5_1_1_params"), sep="/")
+    adam = [{"count": np.int32(3)}, {"mu": np.ones(2)}]
+    tree = {"target": policy, "state": {"step": np.int32(3), "param_states": adam}}
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "checkpoint_3" / "state", tree)
+    (ignored,) = open_orbax(tmp_path / "checkpoint_3").ignored
+    assert ignored == "state/param_states/… (2 tensors)"
 
 
 def test_each_device_reads_its_part(golden):

@@ -1,22 +1,29 @@
 import dataclasses
+import pathlib
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import seqio
 import small
 import stored
 from array_data import ArrayDataset
 from flax.traverse_util import flatten_dict
 
-from dro_jax.errors import CheckpointError
+from dro_jax.errors import CheckpointError, DataError
 from dro_jax.interop import formats
 from dro_jax.models.layer_stacking import stack_layers
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import DROV, NLL
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
-from dro_jax.training.initialization import pretrained_params, random_params
+from dro_jax.training.initialization import (
+    check_tokenizer,
+    pretrained_params,
+    random_params,
+)
 from dro_jax.training.mesh_steps import device_fields
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.sharding import MeshConfig, ParamLayout
@@ -24,6 +31,7 @@ from dro_jax.training.state import TrainState
 
 BATCH = device_fields(next(ArrayDataset().batches()))
 ONE = MeshConfig(data=1)
+ROOT = pathlib.Path(__file__).parents[2]
 MIXED = MeshConfig(data=4, model=2, fsdp=True)
 
 
@@ -195,3 +203,17 @@ def test_random_parameters_do_not_depend_on_the_mesh():
         return random_params(model, jax.random.key(3), BATCH, layout)
 
     assert_same(draw(MIXED), draw(ONE))
+
+
+def test_a_vocabulary_other_than_the_checkpoints_tokenizer_is_refused(
+    tmp_path, policy
+):
+    flat = flatten_dict(policy, sep="/")
+    formats.write_model(stored.stored_model(flat), tmp_path / "model", "hf")
+    check_tokenizer(tmp_path / "model", seqio.ByteVocabulary())  # none lies beside
+    task = "tasks/support_desk/support_desk.model"
+    shutil.copy(ROOT / task, tmp_path / "model" / "spiece.model")
+    vocabulary = seqio.SentencePieceVocabulary(str(ROOT / task), 0)
+    check_tokenizer(tmp_path / "model", vocabulary)
+    with pytest.raises(DataError, match="of SentencePiece, but .* of bytes"):
+        check_tokenizer(tmp_path / "model", seqio.ByteVocabulary())

@@ -1,0 +1,266 @@
+"""Folders of safetensors files: read and written one tensor at a time."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from dro_jax.errors import CheckpointError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARD_BYTES = 5_000_000_000
+_DTYPES = {
+    "F64": np.dtype("float64"),
+    "F32": np.dtype("float32"),
+    "F16": np.dtype("float16"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+}
+_OTHER_WEIGHTS = (
+    "pytorch_model*.bin",
+    "tf_model*.h5",
+    "flax_model*.msgpack",
+    "*.bin",
+    "*.pt",
+    "*.ckpt",
+)
+_HEADER_ALIGNMENT = 8
+
+
+class Form(NamedTuple):
+    """What an array is without its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a safetensors file.
+
+    Attributes:
+      name: its name.
+      file: where it is.
+      form: shape and type.
+    """
+
+    name: str
+    file: pathlib.Path
+    form: Form
+
+    @property
+    def origin(self) -> str:
+        """Where it is, for messages."""
+        return f"{self.file.name}: {self.name}"
+
+    def read(self, index: Any = ...) -> np.ndarray:
+        """The tensor, or the part of it that slices name.
+
+        Raises:
+          CheckpointError: the file has changed or cannot be read.
+        """
+        try:
+            with safe_open(self.file, framework="np") as file:
+                if index is ...:
+                    return file.get_tensor(self.name)
+                return file.get_slice(self.name)[index]
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{self.name} of {self.file} cannot be read ({error}): the file changed "
+                "while it was in use, or is damaged; copy or download it again."
+            ) from error
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+      CheckpointError: the file is missing, or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path.parent} holds no {path.name} of a Hugging Face model: name the "
+            "folder that save_pretrained wrote."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is no JSON that can be read ({error}): it is damaged or "
+            "incomplete; copy or download it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no JSON object, but {content!r:.50}.")
+    return content
+
+
+def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
+    """The tensors of `model.safetensors`, or of the shards that an index names.
+
+    Raises:
+      CheckpointError: a file is missing, damaged or in another format than safetensors,
+        or a tensor is not where the index says.
+    """
+    # transformers takes the one file where both are.
+    if (folder / WEIGHTS).exists():
+        return _tensors_of(folder / WEIGHTS)
+    if (folder / INDEX).exists():
+        return _indexed_tensors(folder)
+    raise CheckpointError(_no_weights(folder))
+
+
+def _no_weights(folder: pathlib.Path) -> str:
+    others = [path for pattern in _OTHER_WEIGHTS for path in folder.glob(pattern)]
+    if not others:
+        return (
+            f"{folder} holds no {WEIGHTS} and no {INDEX}; save the model with "
+            "save_pretrained, which writes safetensors."
+        )
+    return (
+        f"{folder} holds no {WEIGHTS}, but {others[0].name}. Such files are not read: "
+        "a pickle can run any code. Where transformers and torch are installed and the "
+        "file is from people you trust, convert it once: "
+        "AutoModelForSeq2SeqLM.from_pretrained('FOLDER').save_pretrained('NEW_FOLDER')"
+        ", and name the new folder."
+    )
+
+
+def _indexed_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
+    path = folder / INDEX
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(
+            f"{path} has no weight_map of tensor names to files: it is damaged, or no "
+            "index of a Hugging Face model."
+        )
+    found: dict[str, StoredTensor] = {}
+    for file in sorted(set(map(str, weight_map.values()))):
+        first = next(name for name in weight_map if str(weight_map[name]) == file)
+        if pathlib.PurePath(file).name != file:
+            raise CheckpointError(
+                f"{path} places {first} in {file!r}, which is not in its folder."
+            )
+        if not (folder / file).exists():
+            raise CheckpointError(
+                f"{folder} holds no {file}, in which its {INDEX} places {first} and "
+                "others: the download or copy is incomplete; fetch that file."
+            )
+        for name, tensor in _tensors_of(folder / file).items():
+            if name not in found or weight_map.get(name) == file:
+                found[name] = tensor
+    for name, file in weight_map.items():
+        if name not in found or found[name].file.name != file:
+            raise CheckpointError(
+                f"{path} places {name} in {file}, which holds no such tensor: index "
+                "and files are of different models."
+            )
+    return found
+
+
+def _tensors_of(path: pathlib.Path) -> dict[str, StoredTensor]:
+    tensors = {}
+    try:
+        with safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                part = file.get_slice(name)
+                dtype = part.get_dtype()
+                if dtype not in _DTYPES:
+                    raise CheckpointError(
+                        f"{name} of {path} is of type {dtype}; weights are read as "
+                        f"{', '.join(_DTYPES)}. A quantised model cannot be read: take "
+                        "the one that it was made from."
+                    )
+                form = Form(tuple(part.get_shape()), _DTYPES[dtype])
+                tensors[name] = StoredTensor(name, path, form)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} is no complete safetensors file ({error}): it is truncated or "
+            "damaged; copy or download it again."
+        ) from error
+    return tensors
+
+
+def write_tensors(
+    folder: pathlib.Path,
+    forms: Mapping[str, Form],
+    tensors: Iterable[tuple[str, np.ndarray]],
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Writes `model.safetensors`, or shards and their index, each tensor as it comes.
+
+    Args:
+      folder: exists.
+      forms: of every tensor, in the order in which shards are filled.
+      tensors: each of `forms`, once; in the same order, few files are opened.
+      shard_bytes: the most data in one file, unless a tensor alone is larger.
+    """
+    shards = _shards(forms, shard_bytes)
+    places = {}
+    for number, shard in enumerate(shards, 1):
+        name = WEIGHTS
+        if len(shards) > 1:
+            name = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        for tensor, offset in _start_file(folder / name, shard).items():
+            places[tensor] = (folder / name, offset)
+    for tensor, array in tensors:
+        path, offset = places[tensor]
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    if len(shards) > 1:
+        total = sum(form.nbytes for form in forms.values())
+        weight_map = {tensor: path.name for tensor, (path, _) in places.items()}
+        write_json(
+            folder / INDEX,
+            {"metadata": {"total_size": total}, "weight_map": weight_map},
+        )
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON object as people read it."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _shards(forms: Mapping[str, Form], limit: int) -> list[dict[str, Form]]:
+    shards: list[dict[str, Form]] = [{}]
+    size = 0
+    for name, form in forms.items():
+        if shards[-1] and size + form.nbytes > limit:
+            shards.append({})
+            size = 0
+        shards[-1][name] = form
+        size += form.nbytes
+    return shards
+
+
+def _start_file(path: pathlib.Path, forms: Mapping[str, Form]) -> dict[str, int]:
+    """Writes the header of a file of its full size; returns where each tensor goes."""
+    # Wide types first, so that each tensor is aligned, as readers expect.
+    widest_first = sorted(forms.items(), key=lambda item: -item[1].dtype.itemsize)
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offsets, end = {}, 0
+    for name, form in widest_first:
+        offsets[name], end = end, end + form.nbytes
+        header[name] = {
+            "dtype": names[form.dtype],
+            "shape": list(form.shape),
+            "data_offsets": [offsets[name], end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _HEADER_ALIGNMENT)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        start = file.tell()
+        file.truncate(start + end)
+    return {name: start + offset for name, offset in offsets.items()}
