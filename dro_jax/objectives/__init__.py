@@ -14,11 +14,27 @@ import importlib
 
 _MODULES = {
     "_dro": ("dro", "dro_v", "dro_p", "DRO", "DROV", "DROP"),
-    "_behaviour_cloning": ("nll", "weighted_bc", "r_gold", "awr", "NLL"),
-    "_a_lol": ("r_lol", "a_lol", "a_lol_ref_free", "a_lol_seq", "a_lol_kl"),
+    "_behaviour_cloning": (
+        "nll",
+        "weighted_bc",
+        "r_gold",
+        "awr",
+        "NLL",
+        "WeightedBC",
+        "RGold",
+    ),
+    "_a_lol": ("r_lol", "a_lol", "a_lol_ref_free", "a_lol_seq", "a_lol_kl", "RLoL"),
     "_kto": ("kto", "mismatched_kl", "kto_weights"),
-    "_unpaired": ("bco", "bco_shift", "una", "apo_zero", "desirable_labels"),
-    "_policy_gradient": ("topr", "pmpo"),
+    "_unpaired": (
+        "bco",
+        "bco_shift",
+        "una",
+        "apo_zero",
+        "desirable_labels",
+        "UNA",
+        "APOZero",
+    ),
+    "_policy_gradient": ("topr", "pmpo", "TOPR", "PMPO"),
     "_regression": (
         "rpo",
         "rpo_prompt_values",

@@ -6,6 +6,9 @@ leftover, are learnt from. ``w = π_θ(y|x) / π_ref(y|x)`` corrects for the log
 policy; it enters under the stop-gradient, clamped to [1 − clip, 1 + clip].
 """
 
+import dataclasses
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
@@ -17,6 +20,7 @@ from dro_jax.objectives.checks import (
     check_per_trajectory,
     check_positive,
 )
+from dro_jax.objectives.interface import Losses, Needs, Trajectories
 
 
 def _positive_part(advantages):
@@ -204,3 +208,28 @@ def a_lol_kl(
     check_positive(beta=beta)
     penalties = beta * arithmetic.log_ratios(policy_logprobs, reference_logprobs)
     return a_lol_ref_free(policy_logprobs, advantages) + penalties
+
+
+@dataclasses.dataclass(frozen=True)
+class RLoL:
+    """:func:`r_lol` as an objective.
+
+    Attributes:
+      clip: importance weights are clamped to [1 − clip, 1 + clip].
+    """
+
+    clip: float = 0.9
+    needs: ClassVar[Needs] = Needs(reference=True)
+
+    def __post_init__(self):
+        check_non_negative(clip=self.clip)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = r_lol(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            trajectories.rewards,
+            clip=self.clip,
+        )
+        weights = arithmetic.importance_weights(trajectories.log_ratios, self.clip)
+        return Losses(policy=losses, terms={"importance_weight": weights})

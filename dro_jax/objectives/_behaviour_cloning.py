@@ -140,3 +140,40 @@ class NLL:
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         return Losses(policy=nll(trajectories.policy_logprobs))
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedBC:
+    """:func:`weighted_bc` as an objective: no reference, no value."""
+
+    needs: ClassVar[Needs] = Needs()
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        return Losses(
+            policy=weighted_bc(trajectories.policy_logprobs, trajectories.rewards)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RGold:
+    """:func:`r_gold` as an objective; reads tokens.
+
+    Attributes:
+      floor: least weight of a token, in [0, 1].
+    """
+
+    floor: float = 0.1
+    needs: ClassVar[Needs] = Needs(token_logprobs=True)
+
+    def __post_init__(self):
+        check_fraction(floor=self.floor)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        return Losses(
+            policy=r_gold(
+                trajectories.token_logprobs,
+                trajectories.token_weights,
+                trajectories.rewards,
+                floor=self.floor,
+            )
+        )

@@ -1,9 +1,13 @@
 """Off-policy policy gradients that learn from good and bad responses apart."""
 
+import dataclasses
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives._unpaired import Labelled, label_terms
 from dro_jax.objectives.checks import (
     check_fraction,
     check_labels,
@@ -11,6 +15,7 @@ from dro_jax.objectives.checks import (
     check_one_length,
     check_per_trajectory,
 )
+from dro_jax.objectives.interface import Losses, Needs, Trajectories
 
 
 def topr(
@@ -105,3 +110,53 @@ def pmpo(
     slopes = jax.lax.stop_gradient(slopes)
     log_ratios = arithmetic.log_ratios(policy_logprobs, reference_logprobs)
     return slopes * policy_logprobs - beta * log_ratios
+
+
+@dataclasses.dataclass(frozen=True)
+class TOPR:
+    """:func:`topr` as an objective; rewards are signed, bad ones below 0."""
+
+    needs: ClassVar[Needs] = Needs(reference=True)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = topr(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            trajectories.rewards,
+        )
+        return Losses(policy=losses)
+
+
+@dataclasses.dataclass(frozen=True)
+class PMPO(Labelled):
+    """:func:`pmpo` as an objective.
+
+    Attributes:
+      alpha: share of the desirable, in [0, 1].
+      beta: strength of the KL term.
+    """
+
+    alpha: float = 0.75
+    beta: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_fraction(alpha=self.alpha)
+        check_non_negative(beta=self.beta)
+
+    @property
+    def needs(self) -> Needs:
+        """The reference, and the whole batch, for the sizes of the classes."""
+        return Needs(reference=True, whole_batch=True)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        desirable = self.labels(trajectories)
+        losses = pmpo(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            desirable,
+            alpha=self.alpha,
+            beta=self.beta,
+            weights=trajectories.weights,
+        )
+        return Losses(policy=losses, terms=label_terms(desirable))

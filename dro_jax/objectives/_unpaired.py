@@ -1,5 +1,8 @@
 """Losses of one response and one label or reward, through the log-ratio alone."""
 
+import dataclasses
+from typing import ClassVar, Literal
+
 import jax
 import jax.numpy as jnp
 
@@ -10,8 +13,9 @@ from dro_jax.objectives.checks import (
     check_per_trajectory,
     check_positive,
     check_scalars,
+    check_threshold,
 )
-from dro_jax.objectives.interface import weighted_mean
+from dro_jax.objectives.interface import Losses, Needs, Trajectories, weighted_mean
 
 
 def bco(
@@ -175,16 +179,13 @@ def desirable_labels(
       TypeError, ValueError: wrong type, rank or shape, or another threshold.
     """
     check_per_trajectory(rewards=rewards, weights=weights)
+    check_threshold(threshold)
     present = weights > 0
     if threshold == "batch_mean":
         # About the least reward, so that the mean of equal rewards is exactly theirs.
         least = jnp.min(jnp.where(present, rewards, jnp.inf))
         above = jnp.where(present, rewards - least, 0.0)
         return above > weighted_mean(above, weights)
-    if isinstance(threshold, str) or not abs(threshold) < float("inf"):
-        raise ValueError(
-            f"threshold must be a number or 'batch_mean', got {threshold!r}"
-        )
     return present & (rewards > threshold)
 
 
@@ -196,3 +197,84 @@ def _implicit_rewards(policy_logprobs, reference_logprobs, desirable, beta):
     check_one_length(policy_logprobs=policy_logprobs, desirable=desirable)
     check_positive(beta=beta)
     return beta * arithmetic.log_ratios(policy_logprobs, reference_logprobs)
+
+
+@dataclasses.dataclass(frozen=True)
+class UNA:
+    """:func:`una` as an objective.
+
+    Attributes:
+      beta: reward per nat.
+    """
+
+    beta: float = 1.0
+    needs: ClassVar[Needs] = Needs(reference=True)
+
+    def __post_init__(self):
+        check_positive(beta=self.beta)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = una(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            trajectories.rewards,
+            beta=self.beta,
+        )
+        residuals = trajectories.rewards - self.beta * trajectories.log_ratios
+        return Losses(policy=losses, terms={"residual": residuals})
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """What the objectives of thumbs share: rewards become labels by a threshold.
+
+    Attributes:
+      threshold: rewards above it are desirable; a number, in units of the transformed
+        reward, or `batch_mean`, as in the DRO paper, which couples trajectories.
+    """
+
+    threshold: float | Literal["batch_mean"] = 0.0
+
+    def __post_init__(self):
+        check_threshold(self.threshold)
+
+    @property
+    def needs(self) -> Needs:
+        """The reference; the whole batch, where the threshold is its mean."""
+        return Needs(reference=True, whole_batch=self.threshold == "batch_mean")
+
+    def labels(self, trajectories: Trajectories) -> jax.Array:
+        """``[N]`` boolean: which trajectories are desirable."""
+        return desirable_labels(
+            trajectories.rewards, trajectories.weights, self.threshold
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class APOZero(Labelled):
+    """:func:`apo_zero` as an objective.
+
+    Attributes:
+      beta: inverse temperature, per nat.
+    """
+
+    beta: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(beta=self.beta)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        desirable = self.labels(trajectories)
+        losses = apo_zero(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            desirable,
+            beta=self.beta,
+        )
+        return Losses(policy=losses, terms=label_terms(desirable))
+
+
+def label_terms(desirable: jax.Array) -> dict[str, jax.Array]:
+    """What objectives of labels log of them."""
+    return {"desirable_rate": desirable.astype(jnp.float32)}

@@ -124,6 +124,20 @@ def check_fraction(**hyperparameters) -> None:
             raise ValueError(f"{name} must be between 0 and 1, got {value}")
 
 
+def check_threshold(threshold: float | str) -> None:
+    """Require a finite number or 'batch_mean'.
+
+    Raises:
+      ValueError: anything else.
+    """
+    if threshold == "batch_mean":
+        return
+    if isinstance(threshold, str) or not abs(threshold) < float("inf"):
+        raise ValueError(
+            f"threshold must be a number or 'batch_mean', got {threshold!r}"
+        )
+
+
 def _check_floats(arrays, rank, meaning):
     for name, array in arrays.items():
         dtype = jnp.result_type(array)

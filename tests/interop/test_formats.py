@@ -153,3 +153,15 @@ def test_a_place_that_cannot_be_reached_is_named():
 def test_a_missing_folder_is_named():
     with pytest.raises(CheckpointError, match="at /no/such: there is no such folder"):
         formats.recognise("/no/such")
+
+
+@pytest.mark.parametrize("version", stored.VERSIONS)
+def test_t5xs_logits_survive_every_format(tmp_path, version):
+    model = formats.open_model(stored.legacy_path(version))
+    for number, format in enumerate(("dro-jax", "hf", "dro-jax", "t5x")):
+        folder = tmp_path / f"{number}_{format}"
+        formats.write_model(model, folder, format)
+        model = formats.open_model(folder)
+        assert model.format == format
+    io = stored.arrays_of(f"{version}_io")
+    np.testing.assert_allclose(stored.logits(model, io), io["logits"], atol=1e-5)

@@ -1,5 +1,7 @@
 """What every objective keeps, whatever its formula: one suite for all."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,25 @@ import pytest
 from dro_jax import objectives
 from dro_jax.objectives import Trajectories
 
-N = 6
-ALL = [objectives.NLL(), objectives.DRO(0.7), objectives.DROV(0.7), objectives.DROP(0.7)]
-# The batch mean couples DRO-P's trajectories, so one trajectory's loss is not its own.
-SEPARABLE = [o for o in ALL if not isinstance(o, objectives.DROP)]
+N, T = 6, 5
+ALL = [
+    objectives.NLL(),
+    objectives.WeightedBC(),
+    objectives.RGold(),
+    objectives.DRO(0.7),
+    objectives.DROV(0.7),
+    objectives.DROP(0.7),
+    objectives.RLoL(),
+    objectives.UNA(0.7),
+    objectives.APOZero(),
+    objectives.APOZero("batch_mean"),
+    objectives.TOPR(),
+    objectives.PMPO(),
+]
+# A statistic of the batch couples the others' trajectories: a loss is not their own.
+SEPARABLE = [objective for objective in ALL if not objective.needs.whole_batch]
+# What a model computes, and so what gradients flow into.
+COMPUTED = ("policy_logprobs", "token_logprobs", "values")
 
 
 def make_trajectories(seed=0, n=N, **changes):
@@ -22,6 +39,8 @@ def make_trajectories(seed=0, n=N, **changes):
         "rewards": rng.normal(size=n),
         "values": rng.normal(size=n),
         "weights": np.ones(n),
+        "token_logprobs": -2 * rng.random((n, T)),
+        "token_weights": np.arange(T) < rng.integers(1, T + 1, (n, 1)),
     }
     fields = {name: jnp.asarray(x, jnp.float32) for name, x in fields.items()}
     return Trajectories(**(fields | changes))
@@ -35,22 +54,10 @@ def batch_loss(objective, trajectories, normalizer=None):
 
 
 def gradient(objective, trajectories):
-    return jax.grad(
-        lambda policy, values: batch_loss(
-            objective, _replace(trajectories, policy, values)
-        ),
-        argnums=(0, 1),
-    )(trajectories.policy_logprobs, trajectories.values)
+    def loss(computed):
+        return batch_loss(objective, dataclasses.replace(trajectories, **computed))
 
-
-def _replace(trajectories, policy_logprobs, values):
-    return Trajectories(
-        policy_logprobs=policy_logprobs,
-        rewards=trajectories.rewards,
-        weights=trajectories.weights,
-        reference_logprobs=trajectories.reference_logprobs,
-        values=values,
-    )
+    return jax.grad(loss)({name: getattr(trajectories, name) for name in COMPUTED})
 
 
 named = pytest.mark.parametrize("objective", ALL, ids=lambda o: type(o).__name__)
@@ -71,24 +78,26 @@ def test_one_float32_loss_per_trajectory(objective):
 @named
 def test_padding_changes_neither_loss_nor_gradient(objective):
     plain = make_trajectories()
-    padded = jax.tree.map(lambda x: jnp.concatenate([x, 50 * jnp.ones(3)]), plain)
-    padded = Trajectories(**(vars(padded) | {"weights": jnp.pad(plain.weights, (0, 3))}))
+    padded = jax.tree.map(
+        lambda x: jnp.concatenate([x, jnp.full((3, *x.shape[1:]), 50.0)]), plain
+    )
+    padded = dataclasses.replace(padded, weights=jnp.pad(plain.weights, (0, 3)))
     np.testing.assert_allclose(
         batch_loss(objective, padded), batch_loss(objective, plain), rtol=1e-6
     )
-    for with_padding, without in zip(
-        gradient(objective, padded), gradient(objective, plain), strict=True
-    ):
-        np.testing.assert_allclose(with_padding[:N], without, rtol=1e-5, atol=1e-7)
-        np.testing.assert_array_equal(with_padding[N:], 0)
+    with_padding, without = gradient(objective, padded), gradient(objective, plain)
+    for name in COMPUTED:
+        np.testing.assert_allclose(
+            with_padding[name][:N], without[name], rtol=1e-5, atol=1e-7
+        )
+        np.testing.assert_array_equal(with_padding[name][N:], 0)
+    assert any(np.abs(part).max() > 0 for part in without.values())
 
 
 @separable
 def test_a_neighbour_changes_no_other_loss(objective):
     ours = make_trajectories()
-    changed = Trajectories(
-        **(vars(ours) | {"rewards": ours.rewards.at[0].set(9.0)})
-    )
+    changed = dataclasses.replace(ours, rewards=ours.rewards.at[0].set(9.0))
     np.testing.assert_array_equal(
         objective(changed).policy[1:], objective(ours).policy[1:]
     )
@@ -131,7 +140,7 @@ def test_the_reference_gets_no_gradient(objective):
     batch = make_trajectories()
     grads = jax.grad(
         lambda reference: batch_loss(
-            objective, Trajectories(**(vars(batch) | {"reference_logprobs": reference}))
+            objective, dataclasses.replace(batch, reference_logprobs=reference)
         )
     )(batch.reference_logprobs)
     np.testing.assert_array_equal(grads, 0)
@@ -139,11 +148,30 @@ def test_the_reference_gets_no_gradient(objective):
 
 @named
 def test_low_precision_sums_are_refused(objective):
-    low = make_trajectories(policy_logprobs=jnp.zeros(N, jnp.bfloat16))
+    low = make_trajectories(
+        policy_logprobs=jnp.zeros(N, jnp.bfloat16),
+        token_logprobs=jnp.zeros((N, T), jnp.bfloat16),
+    )
     if objective.needs.reference:
-        low = Trajectories(**(vars(low) | {"reference_logprobs": jnp.zeros(N)}))
-    with pytest.raises(TypeError, match="policy_logprobs must be float32"):
+        low = dataclasses.replace(low, reference_logprobs=jnp.zeros(N))
+    with pytest.raises(TypeError, match="_logprobs must be float32"):
         objective(low)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: objectives.RGold(1.5), "floor must be between 0 and 1"),
+        (lambda: objectives.RLoL(-1.0), "clip must be a number of 0 or more"),
+        (lambda: objectives.UNA(0.0), "beta must be a positive number"),
+        (lambda: objectives.APOZero("median"), "threshold must be a number or"),
+        (lambda: objectives.PMPO(alpha=2.0), "alpha must be between 0 and 1"),
+        (lambda: objectives.PMPO(float("nan")), "threshold must be a number or"),
+    ],
+)
+def test_hyperparameters_out_of_range_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_every_exported_name_resolves():

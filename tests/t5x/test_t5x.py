@@ -208,6 +208,6 @@ def test_eval_and_infer_read_the_built_in_trainers_checkpoint(tmp_path, referenc
         )
     (scored,) = (tmp_path / "score").glob("support_desk-score.jsonl*-of-*1")
     (predicted,) = (tmp_path / "predict").glob("support_desk-predict.jsonl*-of-*1")
-    scores = [json.loads(line)["score"] for line in scored.open()]
-    assert len(scores) == sum(1 for _ in predicted.open()) > 100
+    scores = [json.loads(line)["score"] for line in scored.read_text().splitlines()]
+    assert len(scores) == len(predicted.read_text().splitlines()) > 100
     np.testing.assert_allclose(np.mean(scores), values["logps/policy"], rtol=1e-5)

@@ -12,7 +12,19 @@ from jax.sharding import PartitionSpec
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
-from dro_jax.objectives import DRO, DROP, DROV, NLL
+from dro_jax.objectives import (
+    DRO,
+    DROP,
+    DROV,
+    NLL,
+    PMPO,
+    TOPR,
+    UNA,
+    APOZero,
+    RGold,
+    RLoL,
+    WeightedBC,
+)
 from dro_jax.training import optimizers, schedules
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.sharding import MeshConfig
@@ -30,6 +42,16 @@ MODELS = {
     "dro_v": (DROV(0.5), None),
     "dro_v_batch": (DROV(0.5), ValueConfig(granularity="batch")),
     "dro_p": (DROP(0.5), None),
+    "r_gold": (RGold(), None),
+}
+# Of their log-probabilities alone, as those above: the mesh that has everything does.
+OTHERS = {
+    "weighted_bc": (WeightedBC(), None),
+    "r_lol": (RLoL(), None),
+    "una": (UNA(0.5), None),
+    "apo_zero": (APOZero("batch_mean"), None),
+    "topr": (TOPR(), None),
+    "pmpo": (PMPO(), None),
 }
 LOGITS_OF_A_ROW = 4 * 40 * 12  # so that log-probs are made in several chunks
 
@@ -50,7 +72,7 @@ def packed_batch():
 
 
 def steps_of(kind, mesh, num_microbatches=1, optimizer=None):
-    objective, value = MODELS[kind]
+    objective, value = (MODELS | OTHERS)[kind]
     return MeshSteps(
         FeedbackModel(
             network=small.NETWORK,
@@ -105,6 +127,12 @@ def assert_same(actual, wanted):
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_mesh_gives_the_numbers_of_one_device(kind, mesh, num_microbatches):
     assert_same(one_step(kind, MESHES[mesh], num_microbatches), expected(kind))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_mesh_of_everything_gives_the_numbers_of_one_device(kind):
+    assert_same(one_step(kind, MESHES["mixed"], 2), expected(kind))
 
 
 @pytest.mark.parametrize("kind", MODELS)

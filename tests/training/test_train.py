@@ -11,7 +11,18 @@ from training_runs import HELD_OUT, optimizer, run
 
 from dro_jax.errors import CheckpointError, ConfigError, TrainingError
 from dro_jax.models.value import ValueConfig
-from dro_jax.objectives import DRO, DROP, DROV
+from dro_jax.objectives import (
+    DRO,
+    DROP,
+    DROV,
+    PMPO,
+    TOPR,
+    UNA,
+    APOZero,
+    RGold,
+    RLoL,
+    WeightedBC,
+)
 from dro_jax.training import optimizers
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
@@ -77,6 +88,34 @@ def test_every_objective_raises_the_good_responses(
     first, last = read_metrics(tmp_path)[0], read_metrics(tmp_path)[-1]
     assert last["residual"] < 0.8 * first["residual"]
     assert last["reward_logratio_correlation"] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "objective",
+    [UNA(0.3), APOZero(0.5), TOPR(), PMPO(), RLoL()],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_objectives_without_a_value_prefer_the_good_responses(
+    tmp_path, reference_dir, objective
+):
+    run(
+        tmp_path,
+        objective,
+        steps=40,
+        initial_checkpoint_path=str(reference_dir),
+    )
+    # A loss of signed rewards may rise while the policy gets better.
+    last = read_metrics(tmp_path)[-1]
+    assert last["reward_logratio_correlation"] > 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [WeightedBC(), RGold()])
+def test_weighted_cloning_learns(tmp_path, objective):
+    run(tmp_path, objective, steps=30)
+    records = read_metrics(tmp_path)
+    assert records[-1]["loss"] < records[0]["loss"]
 
 
 @pytest.mark.slow
