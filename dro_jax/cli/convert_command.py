@@ -93,7 +93,8 @@ class _Told:
         folder = pathlib.Path(stored.path)
         found = [
             path
-            for path in (folder / "config.gin", folder.parent / "config.gin")
+            for place in (folder, folder.parent)
+            for path in (place / "config.gin", place / formats.MODEL_FILE)
             if path.is_file()
         ]
         if not found:

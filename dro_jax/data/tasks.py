@@ -144,9 +144,8 @@ def register_feedback_task(
         knows it. It is given the texts as the model reads and writes them.
       best_response_fn: prompt to a response that no other beats under `reward_fn`.
       metric_fns: seqio metric functions, for `seqio.Evaluator` and `t5x.eval`; default
-        those of `dro_jax.data.task_metrics`.
-      postprocess_fn: seqio's postprocessing of decoded responses; default that of the
-        default metrics.
+        those of `dro_jax.data.task_metrics`, where `postprocess_fn` is not given either.
+      postprocess_fn: seqio's postprocessing of decoded responses.
 
     Returns:
       The task, which also lies in seqio's registry.
@@ -173,9 +172,9 @@ def register_feedback_task(
         transform_chain(reward_transform),
         on_bad_record,
     )
-    if metric_fns is None:
+    if metric_fns is None and postprocess_fn is None:
         metric_fns = task_metrics.default_metrics(reward_fn)
-        postprocess_fn = postprocess_fn or task_metrics.postprocess
+        postprocess_fn = task_metrics.postprocess
     try:
         return seqio.TaskRegistry.add(
             name,
@@ -189,7 +188,7 @@ def register_feedback_task(
                 )
             ],
             postprocess_fn=postprocess_fn,
-            metric_fns=list(metric_fns),
+            metric_fns=list(metric_fns or ()),
             task_cls=FeedbackTask,
             shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
             reward_fn=reward_fn,

@@ -13,7 +13,7 @@ from dro_jax.interop.stored_model import Format, StoredModel
 
 # Each format's own module is imported where it is used.
 _ORBAX_FILES = ("state/_METADATA", "state/manifest.ocdbt")
-_MODEL_FILE = "model.gin"
+MODEL_FILE = "model.gin"
 _CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -128,7 +128,7 @@ def _write(stored, folder: pathlib.Path, format: Format, tokenizer) -> None:
         write_orbax(stored, folder)
         if format == "dro-jax":
             text = gin_model_file(stored)
-            (folder / _MODEL_FILE).write_text(text, encoding="utf-8")
+            (folder / MODEL_FILE).write_text(text, encoding="utf-8")
 
 
 def _locate(path: str | os.PathLike) -> tuple[Format, str]:
@@ -161,7 +161,7 @@ def _format_of(folder: str) -> Format | None:
     if _has(folder, "checkpoint"):
         return "t5x-legacy"
     if not locations.is_url(folder):
-        ours = os.path.join(folder, "run"), os.path.join(folder, os.pardir, _MODEL_FILE)
+        ours = os.path.join(folder, "run"), os.path.join(folder, os.pardir, MODEL_FILE)
         if not os.path.isdir(os.path.join(folder, "state")):
             return None
         return "dro-jax" if any(map(os.path.exists, ours)) else "t5x"

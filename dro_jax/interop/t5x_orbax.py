@@ -41,6 +41,11 @@ def open_orbax(folder: str | os.PathLike, format: Format = "t5x") -> StoredModel
       CheckpointError: it cannot be read, or holds no T5.
     """
     folder = normalised(folder)
+    if folder.startswith(("http://", "https://")):
+        raise CheckpointError(
+            f"{folder}: Orbax checkpoints cannot be read over http. Copy it to a local "
+            "folder or a bucket (gs://, s3://)"
+        )
     with _reading(folder):
         tree = jax.tree_util.tree_flatten_with_path(_metadata(folder))[0]
         # Anything else is text.

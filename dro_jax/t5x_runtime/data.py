@@ -9,7 +9,6 @@ where `save_dataset = True`, and goes on from it exactly.
 import dataclasses
 import itertools
 import json
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -40,7 +39,12 @@ class ReferenceData:
         Default `cached` where the objective has a reference.
       path: the reference's checkpoint, in any format.
       model_dir: T5X's.
-      cache_dir: where they are kept; default `MODEL_DIR/reference_cache`.
+      cache_dir: where they are kept, a local folder; default
+        `MODEL_DIR/reference_cache`.
+      mesh: the devices that compute them; default all, parameters replicated.
+
+    Raises:
+      ConfigError: an unknown mode.
     """
 
     model: FeedbackModel
@@ -48,6 +52,10 @@ class ReferenceData:
     path: str | None = None
     model_dir: str | None = None
     cache_dir: str | None = None
+    mesh: MeshConfig | None = None
+
+    def __post_init__(self):
+        check_mode(self.mode)
 
     def attached_to(self, config: DatasetConfig) -> PreparedData:
         """A data set's batches, completed where that is asked for.
@@ -63,14 +71,22 @@ class ReferenceData:
                 f"{type(self.model.objective).__name__} is anchored to a reference "
                 "policy: set INITIAL_CHECKPOINT_PATH to its checkpoint"
             )
+        folder = self.cache_dir or f"{self.model_dir}/reference_cache"
+        if "://" in str(folder):
+            raise ConfigError(
+                f"the reference's log-probabilities cannot be kept at {folder}: set "
+                "REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "
+                "'frozen_copy'"
+            )
+        partitioner = (self.mesh or MeshConfig()).build()
+        partitioner.check_batch_size(config.batch_size)
         steps = MeshSteps(
             self.model,
             optax.identity(),
-            MeshConfig().build(),
+            partitioner,
             next(config.batches()),
             key=jax.random.key(0),
         )
-        folder = self.cache_dir or pathlib.Path(self.model_dir) / "reference_cache"
         reference = Reference(self.model, self.path, steps, cache_dir=folder)
         return reference.prepare(config)
 
@@ -234,6 +250,18 @@ class HeldOut:
     def __iter__(self) -> Iterator[HostBatch]:
         self._iterator.reset()
         return itertools.islice(self._iterator, self._num_batches)
+
+
+def check_mode(mode: str | None) -> None:
+    """Refuse a mode of the reference that does not exist.
+
+    Raises:
+      ConfigError: it is neither None, `cached` nor `frozen_copy`.
+    """
+    if mode not in (None, "cached", "frozen_copy"):
+        raise ConfigError(
+            f"REFERENCE = {mode!r} is unknown: use 'cached' or 'frozen_copy'"
+        )
 
 
 def _config(cfg: Any, num_epochs: int | None) -> DatasetConfig:

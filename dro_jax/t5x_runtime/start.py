@@ -1,19 +1,21 @@
 """Where a run under T5X starts: from a checkpoint in any format, as T5X restores it."""
 
-import pathlib
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
+from etils import epath
+from jax.experimental import multihost_utils
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import ConfigError
+from dro_jax.interop.locations import normalised
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import policy_params
 from dro_jax.models.t5x_contract import REFERENCE
-from dro_jax.t5x_runtime.data import AT_START
+from dro_jax.t5x_runtime.data import AT_START, check_mode
 from dro_jax.training import initialization
 from dro_jax.training.mesh_steps import HostBatch, MeshSteps
 from dro_jax.training.reference import Mode
@@ -29,6 +31,7 @@ def initial_checkpoint(
     model_dir: str,
     reference: Mode | None = None,
     random_seed: int = 0,
+    mesh: MeshConfig | None = None,
 ) -> str | list[str]:
     """A T5X checkpoint of the first parameters, made from one in any format.
 
@@ -42,6 +45,7 @@ def initial_checkpoint(
       model_dir: T5X's.
       reference: as for `get_dataset`.
       random_seed: for parameters that the checkpoint does not hold.
+      mesh: how the parameters are spread over devices; default replicated.
 
     Returns:
       What `utils.RestoreCheckpointConfig.path` takes.
@@ -50,6 +54,7 @@ def initial_checkpoint(
       CheckpointError: the checkpoint cannot be read or does not fit the model.
       ConfigError: the objective needs a reference, and there is no path.
     """
+    check_mode(reference)
     if path is None:
         if model.objective.needs.reference:
             raise ConfigError(
@@ -57,14 +62,20 @@ def initial_checkpoint(
                 "set INITIAL_CHECKPOINT_PATH to its checkpoint"
             )
         return []
-    folder = pathlib.Path(model_dir).absolute()
+    folder = epath.Path(normalised(model_dir))
     target = folder / _FOLDER / "checkpoint_0"
-    if target.exists() or any(folder.glob("checkpoint_*")):
+    if any(folder.glob("checkpoint_*")):
         return str(target)  # a run that goes on: T5X reads its own checkpoint
+    # What a run left that was stopped before its first save may be of other settings.
+    if jax.process_index() == 0:
+        target.parent.rmtree(missing_ok=True)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("initial_checkpoint")
     initialization.check_tokenizer(path, model.input_vocabulary)
     example = _example()
+    partitioner = (mesh or MeshConfig()).build()
     steps = MeshSteps(
-        model, optax.identity(), MeshConfig().build(), example, key=jax.random.key(0)
+        model, optax.identity(), partitioner, example, key=jax.random.key(0)
     )
     init_key, _ = jax.random.split(jax.random.key(random_seed))
     state = steps.start(path, init_key)

@@ -61,7 +61,7 @@ def pretrained_params(
     expected = traverse_util.flatten_dict(layout.shapes, sep="/")
     shardings = traverse_util.flatten_dict(layout.shardings, sep="/")
     stored = formats.open_model(path, scan_layers=model.network_config.scan_layers)
-    _check_policy(_without_value(expected), stored, path)
+    _check_policy(_without_value(expected), stored, path, model.network_config)
     origins = {**stored.policy, **_value(expected, stored)}
 
     def missing(key):
@@ -108,7 +108,7 @@ def policy_params(
     """
     expected = traverse_util.flatten_dict(shapes, sep="/")
     stored = formats.open_model(path, scan_layers=network.scan_layers)
-    _check_policy(expected, stored, path)
+    _check_policy(expected, stored, path, network)
     flat = _placed(
         stored.policy, expected, traverse_util.flatten_dict(shardings, sep="/")
     )
@@ -134,7 +134,10 @@ def _placed(origins: Leaves, expected: Flat, shardings: Flat) -> dict[str, jax.A
 
 
 def _check_policy(
-    expected: Flat, stored: StoredModel, path: str | pathlib.Path
+    expected: Flat,
+    stored: StoredModel,
+    path: str | pathlib.Path,
+    network: T5Config,
 ) -> None:
     wanted = _shapes(expected)
     found = _shapes(stored.policy)
@@ -149,6 +152,13 @@ def _check_policy(
         raise CheckpointError(
             f"the checkpoint at {path} does not fit the model: {problems}. "
             "Use the gin model file that the checkpoint was made with"
+        )
+    # T5X's formats do not record what shapes do not show.
+    known = stored.config.mlp_activations
+    if stored.format == "hf" and known != network.mlp_activations:
+        raise CheckpointError(
+            f"the checkpoint at {path} has the activations {known} (config.json), the "
+            f"model {network.mlp_activations}: set T5Config.mlp_activations = {known}"
         )
 
 

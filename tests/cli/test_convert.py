@@ -127,8 +127,11 @@ def test_what_a_run_s_configuration_tells(convert, tmp_path):
     run = tmp_path / "run"
     assert convert(HF, run, "--to", "dro-jax")[0] == 0
     status, shown = convert(run, tmp_path / "a", "--to", "hf")
-    assert "('gelu', 'linear'): from the shapes" in shown
+    assert f"('gelu', 'linear'): from {run / 'model.gin'}" in shown
     assert "none is known" in shown
+    (run / "model.gin").unlink()
+    status, shown = convert(run, tmp_path / "without", "--to", "hf")
+    assert "('gelu', 'linear'): from the shapes" in shown
     (run / "config.gin").write_text(CONFIG_GIN)
     status, shown = convert(run, tmp_path / "b", "--to", "hf")
     assert status == 0

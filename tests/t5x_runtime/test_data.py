@@ -157,3 +157,16 @@ def test_a_reference_that_is_nowhere_is_refused():
     model = FeedbackModel(network=BIG, objective=DROP())
     with pytest.raises(ConfigError, match="INITIAL_CHECKPOINT_PATH"):
         get_dataset(t5x_config(), 0, 1, None, reference=ReferenceData(model))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "frozen"}, "REFERENCE = 'frozen' is unknown"),
+        ({"path": "/x", "model_dir": "gs://bucket/run"}, "set REFERENCE_CACHE_DIR"),
+    ],
+)
+def test_references_that_cannot_be_had_are_refused(settings, message):
+    model = FeedbackModel(network=BIG, objective=DROP())
+    with pytest.raises(ConfigError, match=message):
+        get_dataset(t5x_config(), 0, 1, None, reference=ReferenceData(model, **settings))

@@ -43,6 +43,18 @@ def test_policy_value_and_reference_are_in_place(tmp_path, reference_of, referen
         assert "flax_mutables" not in found
 
 
+def test_what_a_run_left_before_its_first_save_is_made_anew(tmp_path, reference_of):
+    model = FeedbackModel(network=small.NETWORK, objective=DROP())
+    settings = {"model": model, "model_dir": str(tmp_path)}
+    source = reference_of(small.NETWORK)
+    path = initial_checkpoint(source, **settings)
+    assert "flax_mutables" not in restored(path)
+    path = initial_checkpoint(source, **settings, reference="frozen_copy")
+    assert_equal(restored(path)["flax_mutables"]["reference"], load_params(source))
+    with pytest.raises(ConfigError, match="REFERENCE = 'frozen' is unknown"):
+        initial_checkpoint(source, **settings, reference="frozen")
+
+
 def test_a_run_that_goes_on_is_left_alone(tmp_path, reference_of):
     source = reference_of(small.NETWORK)
     model = FeedbackModel(network=small.NETWORK, objective=DROP())

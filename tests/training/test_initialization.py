@@ -217,3 +217,13 @@ def test_a_vocabulary_other_than_the_checkpoints_tokenizer_is_refused(
     check_tokenizer(tmp_path / "model", vocabulary)
     with pytest.raises(DataError, match="of SentencePiece, but .* of bytes"):
         check_tokenizer(tmp_path / "model", seqio.ByteVocabulary())
+
+
+def test_another_activation_is_refused(tmp_path, policy):
+    flat = flatten_dict(policy, sep="/")
+    model = stored.stored_model(flat)
+    config = dataclasses.replace(model.config, mlp_activations=("silu", "linear"))
+    model = dataclasses.replace(model, config=config)
+    formats.write_model(model, tmp_path / "model", "hf")
+    with pytest.raises(CheckpointError, match="set T5Config.mlp_activations"):
+        start(tmp_path / "model")
