@@ -286,7 +286,8 @@ def test_commands_take_the_flag(command, tmp_path, marker, capsys):
 
 def test_every_file_that_ships_is_allowed():
     files = sorted(pathlib.Path("gin_configs").rglob("*.gin"))
-    shipped = [str(path) for path in files]
+    # Those of t5x/ are read by T5X, and import its script.
+    shipped = [str(path) for path in files if path.parent.name != "t5x"]
     with pytest.raises(ConfigError, match="required settings are missing"):
         gin_setup.parse(shipped, [])
 
