@@ -6,10 +6,10 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import sentencepiece
 import seqio
 import tensorflow as tf
 
+from dro_jax.data.sentencepiece_files import holds_extra_ids, processor_of
 from dro_jax.errors import ConfigError, DataError
 
 BYTE = "byte"
@@ -125,9 +125,7 @@ def _pieces_of_files(files) -> tuple[pathlib.Path | None, list[str] | None]:
     """The file that tells a tokenizer's pieces, and these; None for bytes."""
     try:
         if path := files.get("spiece.model"):
-            processor = sentencepiece.SentencePieceProcessor()
-            processor.load_from_serialized_proto(path.read_bytes())
-            return path, _pieces(processor)
+            return path, _pieces(processor_of(path.read_bytes()))
         if path := files.get("tokenizer.json"):
             vocabulary = json.loads(path.read_text("utf-8"))["model"]["vocab"]
             return path, [piece for piece, _ in vocabulary]
@@ -220,11 +218,9 @@ def _load_sentencepiece(vocabulary: seqio.Vocabulary, path: str) -> None:
 def _holds_extra_ids(path: str) -> bool:
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
-            processor = sentencepiece.SentencePieceProcessor()
-            processor.load_from_serialized_proto(file.read())
+            return holds_extra_ids(processor_of(file.read()))
     except (RuntimeError, tf.errors.OpError):
         return False
-    return processor.piece_to_id("▁<extra_id_0>") != processor.unk_id()
 
 
 def _pad_id(vocabulary: seqio.Vocabulary) -> int:

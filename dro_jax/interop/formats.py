@@ -93,11 +93,7 @@ def write_model(
             "it out"
         )
     target = pathlib.Path(locations.normalised(text))
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise CheckpointError(
-            f"{target} is there already, and not empty: give another destination, or "
-            "remove it"
-        )
+    locations.check_free(target)
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)

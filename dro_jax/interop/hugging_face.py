@@ -21,6 +21,7 @@ from dro_jax.interop.hugging_face_names import (
     config_to_hugging_face,
     parameter_names,
 )
+from dro_jax.interop.locations import check_free
 from dro_jax.interop.stored_model import Leaves, StoredModel
 from dro_jax.models.t5_config import T5Config
 
@@ -224,12 +225,8 @@ def write_hugging_face(
     generation = _source_settings(stored, _GENERATION)
     generation = generation or {name: config[name] for name in _SPECIAL_IDS}
     folder = pathlib.Path(destination)
+    check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise CheckpointError(
-            f"{folder} is there already, and not empty: give another destination, or "
-            "remove it"
-        )
     tokenizer_files.write(stored, folder, tokenizer)
     tensors = translation.tensors_of(stored.policy, names, stored.config)
     files.write_tensors(folder, forms, tensors, shard_bytes)

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from dro_jax.errors import CheckpointError
+from dro_jax.errors import CheckpointError, ConfigError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -40,6 +40,7 @@ class Form(NamedTuple):
 
     @property
     def nbytes(self) -> int:
+        """Bytes of its numbers."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
@@ -248,6 +249,12 @@ def _start_file(path: pathlib.Path, forms: Mapping[str, Form]) -> dict[str, int]
     # Wide types first, so that each tensor is aligned, as readers expect.
     widest_first = sorted(forms.items(), key=lambda item: -item[1].dtype.itemsize)
     names = {dtype: name for name, dtype in _DTYPES.items()}
+    for name, form in widest_first:
+        if form.dtype not in names:
+            raise ConfigError(
+                f"{name} is {form.dtype}, which is no type of a model's weights: "
+                f"safetensors are written of {', '.join(map(str, names))}"
+            )
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offsets, end = {}, 0
     for name, form in widest_first:

@@ -1,6 +1,7 @@
 """Folders that are local or behind a URL which TensorStore understands."""
 
 import os
+import pathlib
 import re
 from typing import Any
 
@@ -31,6 +32,21 @@ def normalised(path: str | os.PathLike) -> str:
     if is_url(text):
         return text.rstrip("/")
     return os.path.abspath(os.path.expanduser(text))
+
+
+def check_free(destination: pathlib.Path) -> None:
+    """Refuses to write where there is something already.
+
+    Raises:
+      CheckpointError: the destination is a file, or a folder that is not empty.
+    """
+    if destination.exists() and not (
+        destination.is_dir() and not any(destination.iterdir())
+    ):
+        raise CheckpointError(
+            f"{destination} is there already, and not empty: give another destination, "
+            "or remove it"
+        )
 
 
 def key_value_store(folder: str, name: str = "") -> dict[str, Any]:

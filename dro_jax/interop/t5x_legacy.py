@@ -21,14 +21,13 @@ from dro_jax.interop import t5x_tree
 from dro_jax.interop.locations import key_value_store, normalised, read_key
 from dro_jax.interop.stored_model import Leaf, StoredModel
 from dro_jax.interop.t5x_tree import first_line
-from dro_jax.interop.zarr_arrays import zarr_leaf
+from dro_jax.interop.zarr_arrays import ADVICE, zarr_leaf, zarr_spec
 
 INDEX = "checkpoint"
 _VERSION = 3
 _VERSIONS = (2, 3)
 _CHUNK_BYTES = 64 * 2**20
 _TENSORFLOW = b"model_checkpoint_path"
-_ADVICE = "Copy the checkpoint again, or take another step's folder"
 
 
 def open_legacy(folder: str | os.PathLike) -> StoredModel:
@@ -89,7 +88,7 @@ def _read_index(folder: str) -> Mapping[str, Any]:
     except Exception as error:  # msgpack has a type of error for each kind of damage
         raise CheckpointError(
             f"{path} is no index of a T5X checkpoint, or is damaged "
-            f"({first_line(error)}). {_ADVICE}"
+            f"({first_line(error)}). {ADVICE}"
         ) from error
     if version not in _VERSIONS or not isinstance(state, dict):
         raise CheckpointError(
@@ -114,7 +113,7 @@ def _leaf(folder: str, name: str, entry: Any) -> Leaf:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{name} in {folder}/{INDEX} is no description of an array that can be "
-            f"read ({first_line(error)}). {_ADVICE}"
+            f"read ({first_line(error)}). {ADVICE}"
         ) from error
 
     if dtype == np.uint16:
@@ -125,7 +124,7 @@ def _leaf(folder: str, name: str, entry: Any) -> Leaf:
 
     return zarr_leaf(
         f"{name} in {folder} (its folder {zarr})",
-        key_value_store(folder, f"{zarr}/"),
+        zarr_spec(key_value_store(folder, f"{zarr}/")),
         shape,
         dtype,
         origin=zarr,
@@ -137,7 +136,7 @@ def _inline_leaf(folder: str, name: str, entry: Any) -> Leaf:
     if array.dtype.kind in "OSUM":
         raise CheckpointError(
             f"{name} in {folder}/{INDEX} is no array but {type(entry).__name__}. "
-            f"{_ADVICE}"
+            f"{ADVICE}"
         )
     return Leaf(array.shape, array.dtype, lambda: array, origin=name)
 

@@ -7,7 +7,7 @@ under `value`), `state/step`, `state/param_states` (the optimiser) and `flax_mut
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -22,10 +22,11 @@ from dro_jax.interop import t5x_tree
 from dro_jax.interop.locations import key_value_store, normalised, read_key
 from dro_jax.interop.stored_model import Format, Leaf, StoredModel
 from dro_jax.interop.t5x_tree import first_line
-from dro_jax.interop.zarr_arrays import zarr_leaf
+from dro_jax.interop.zarr_arrays import zarr_leaf, zarr_spec
 
 ITEM = "state"
 _PREFIX = "checkpoint"
+_ARRAYS = ("jax.Array", "np.ndarray", "scalar")  # as the index calls them
 _CHUNK_BYTES = 64 * 2**20  # as T5X's own; hosts read the chunks that they need
 _CACHE = {"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}}  # of the index
 
@@ -46,26 +47,21 @@ def open_orbax(folder: str | os.PathLike, format: Format = "t5x") -> StoredModel
             f"{folder}: Orbax checkpoints cannot be read over http. Copy it to a local "
             "folder or a bucket (gs://, s3://)"
         )
+    context = ts.Context(_CACHE)
     with _reading(folder):
-        tree = jax.tree_util.tree_flatten_with_path(_metadata(folder))[0]
-        # Anything else is text.
-        arrays = {_name(path): x for path, x in tree if hasattr(x, "dtype")}
+        arrays = _open_arrays(folder, context)
         if not any(name.startswith("target/") for name in arrays):
             raise KeyError("it has no 'target'")
-        is_ocdbt = read_key(folder, f"{ITEM}/manifest.ocdbt") is not None
-        index = json.loads(read_key(folder, f"{ITEM}/_METADATA") or b"{}")
-    context = ts.Context(_CACHE)
     leaves = {
         name: zarr_leaf(
             f"{name} in {folder}",
-            _key_value_store(folder, name.replace("/", "."), is_ocdbt),
-            tuple(getattr(x, "shape", ())),  # numbers have none
-            np.dtype(x.dtype),
+            spec,
+            array.shape,
+            array.dtype.numpy_dtype,
             origin=name,
-            driver="zarr3" if index.get("use_zarr3") else "zarr",
             context=context,
         )
-        for name, x in arrays.items()
+        for name, (spec, array) in arrays.items()
     }
     return t5x_tree.stored_model(leaves, folder, format)
 
@@ -80,13 +76,13 @@ def write_orbax(stored: StoredModel, destination: str | os.PathLike) -> None:
     Raises:
       CheckpointError: an array cannot be read.
     """
+    leaves = t5x_tree.leaves(stored)
     registry = ocp.type_handlers.create_type_handler_registry(
-        (Leaf, _LeafHandler()),
+        (Leaf, _LeafHandler(leaves.values())),
         (np.ndarray, ocp.type_handlers.NumpyHandler()),
         # None is written, but Orbax warns where their handler is missing.
         (jax.Array, ocp.type_handlers.ArrayHandler()),
     )
-    leaves = t5x_tree.leaves(stored)
     save_args = dict.fromkeys(leaves, ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES))
     tree: dict[str, Any] = leaves | {"state/step": np.int32(stored.step)[...]}
     save_args["state/step"] = ocp.SaveArgs()
@@ -107,34 +103,80 @@ def write_orbax(stored: StoredModel, destination: str | os.PathLike) -> None:
 
 
 class _LeafHandler(ocp.type_handlers.NumpyHandler):
-    """Writes arrays that are on disk, reading each when its turn has come."""
+    """Writes arrays that are on disk, reading each when its turn has come.
 
-    def __init__(self):
+    Args:
+      leaves: in the order to write them in: those of one stacked array together, as
+        reading it anew for each layer would cost.
+    """
+
+    def __init__(self, leaves: Iterable[Leaf]):
         super().__init__(deepcopy_host_arrays=False)
+        self._turns = {id(leaf): turn for turn, leaf in enumerate(leaves)}
 
     async def serialize(self, values, infos, args=None):
-        for leaf, info, arg in zip(values, infos, args, strict=True):
+        jobs = zip(values, infos, args, strict=True)
+        for leaf, info, arg in sorted(jobs, key=lambda job: self._turns[id(job[0])]):
             written = await super().serialize([leaf.read()], [info], [arg])
             for future in written:
                 future.result()
         return []
 
 
-def _name(path: Any) -> str:
-    """A leaf's name; an optimiser's state has lists among the dictionaries."""
-    return "/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path)
+def saved_shapes(folder: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes in a `checkpoint_N` folder by name; no array is read.
+
+    Raises:
+      CheckpointError: the checkpoint cannot be read.
+    """
+    folder = normalised(folder)
+    with _reading(folder):
+        arrays = _open_arrays(folder, ts.Context(_CACHE))
+        return {name: array.shape for name, (_, array) in arrays.items()}
 
 
-def _metadata(folder: str) -> dict[str, Any]:
-    handler = ocp.PyTreeCheckpointHandler()
-    try:
-        return handler.metadata(epath.Path(folder) / ITEM).tree
-    finally:
-        handler.close()
+def tree_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of a tree's arrays by the names that they have in a checkpoint.
+
+    Args:
+      tree: dictionaries, lists and named tuples of arrays, or of what describes them.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {"/".join(map(_key, path)): leaf.shape for path, leaf in leaves}
+
+
+def _key(entry: Any) -> str:
+    for attribute in ("key", "idx", "name"):  # of dictionaries, lists, named tuples
+        if hasattr(entry, attribute):
+            return str(getattr(entry, attribute))
+    return str(entry)
+
+
+def _open_arrays(
+    folder: str, context: ts.Context
+) -> dict[str, tuple[dict[str, Any], ts.TensorStore]]:
+    """Each array's specification and the array, open.
+
+    Orbax's own function for this ends its event loop at the first array that is
+    damaged, under those that it still waits for.
+    """
+    content = read_key(folder, f"{ITEM}/_METADATA")
+    if content is None:
+        raise FileNotFoundError(f"it has no file {ITEM}/_METADATA")
+    index = json.loads(content)
+    is_ocdbt = read_key(folder, f"{ITEM}/manifest.ocdbt") is not None
+    driver = "zarr3" if index.get("use_zarr3") else "zarr"
+    opening = {}
+    for entry in index["tree_metadata"].values():
+        if entry["value_metadata"]["value_type"] in _ARRAYS:
+            path = [str(key["key"]) for key in entry["key_metadata"]]
+            store = _key_value_store(folder, ".".join(path), is_ocdbt)
+            spec = zarr_spec(store, driver)
+            opening["/".join(path)] = spec, ts.open(spec, open=True, context=context)
+    return {name: (spec, array.result()) for name, (spec, array) in opening.items()}
 
 
 def _key_value_store(folder: str, name: str, is_ocdbt: bool) -> dict[str, Any]:
-    """Where an array's zarr files are: Orbax itself reads its index anew for each."""
     if not is_ocdbt:
         return key_value_store(folder, f"{ITEM}/{name}/")
     return {
@@ -151,7 +193,7 @@ def _reading(folder: str) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except Exception as error:  # Orbax and what it reads URLs with raise many types
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise CheckpointError(
             f"the checkpoint {folder} cannot be read ({first_line(error)}): it is "
             "incomplete or damaged, or no checkpoint of dro_jax or T5X (Orbax). Take "

@@ -4,8 +4,7 @@ import pathlib
 import shutil
 from typing import Any
 
-import sentencepiece
-
+from dro_jax.data.sentencepiece_files import holds_extra_ids, processor_of
 from dro_jax.errors import ConfigError
 from dro_jax.interop.hugging_face_files import write_json
 from dro_jax.interop.stored_model import StoredModel
@@ -68,9 +67,8 @@ def _byte_settings(vocab_size: int) -> dict[str, Any]:
 
 
 def _sentencepiece_settings(path: pathlib.Path, vocab_size: int) -> dict[str, Any]:
-    processor = sentencepiece.SentencePieceProcessor()
     try:
-        processor.load_from_serialized_proto(path.read_bytes())
+        processor = processor_of(path.read_bytes())
     except (OSError, RuntimeError) as error:
         raise ConfigError(
             f"the tokenizer {path} is not a SentencePiece model that can be read "
@@ -91,7 +89,7 @@ def _sentencepiece_settings(path: pathlib.Path, vocab_size: int) -> dict[str, An
         )
     special = {name: processor.id_to_piece(i) for name, i in _SPECIAL.items()}
     # mT5's file holds its own; a small vocabulary may have no room for any.
-    own = processor.piece_to_id("▁<extra_id_0>") != processor.unk_id()
+    own = holds_extra_ids(processor)
     extra_ids = 0 if own or pieces + EXTRA_IDS > vocab_size else EXTRA_IDS
     return (
         {"tokenizer_class": "T5Tokenizer", "legacy": False}

@@ -11,43 +11,50 @@ from dro_jax.errors import CheckpointError
 from dro_jax.interop.stored_model import Leaf
 from dro_jax.interop.t5x_tree import first_line
 
-_ADVICE = "Copy the checkpoint again, or take another step's folder"
+ADVICE = "Copy the checkpoint again, or take another step's folder"
+
+
+def zarr_spec(kvstore: Mapping[str, Any], driver: str = "zarr") -> dict[str, Any]:
+    """TensorStore's specification of the array in a folder.
+
+    Args:
+      kvstore: that of the folder.
+      driver: `zarr` or `zarr3`.
+    """
+    # Without the last a chunk that is lost reads as zeros.
+    return {
+        "driver": driver,
+        "kvstore": dict(kvstore),
+        "fill_missing_data_reads": False,
+    }
 
 
 def zarr_leaf(
     where: str,
-    kvstore: Mapping[str, Any],
+    spec: Mapping[str, Any],
     shape: tuple[int, ...],
     dtype: np.dtype,
     *,
     origin: str,
-    driver: str = "zarr",
     context: ts.Context | None = None,
 ) -> Leaf:
     """An array in a zarr folder; nothing is read yet.
 
     Args:
       where: the array's name and place, for messages.
-      kvstore: TensorStore's specification of the folder.
+      spec: what :func:`zarr_spec` made.
       shape, dtype: what the checkpoint says of it, checked when it is read.
       origin: its name in the checkpoint.
-      driver: `zarr` or `zarr3`.
       context: shares caches among the arrays of a checkpoint.
     """
-    spec = {
-        "driver": driver,
-        "kvstore": dict(kvstore),
-        # Without it a chunk that is lost reads as zeros.
-        "fill_missing_data_reads": False,
-    }
 
     def read(index: Any = ...) -> np.ndarray:
         try:
-            array = ts.open(spec, open=True, context=context).result()
+            array = ts.open(dict(spec), open=True, context=context).result()
             if array.shape != shape or array.dtype.numpy_dtype != dtype:
                 raise CheckpointError(
                     f"{where} has shape {array.shape} and type {array.dtype.name}, but "
-                    f"the index says {shape} and {dtype}. {_ADVICE}"
+                    f"the index says {shape} and {dtype}. {ADVICE}"
                 )
             return np.asarray(array[index].read().result())
         except CheckpointError:
@@ -55,7 +62,7 @@ def zarr_leaf(
         except (ValueError, KeyError, OSError, OverflowError) as error:
             raise CheckpointError(
                 f"{where} cannot be read ({first_line(error)}): it is missing, "
-                f"incomplete or damaged. {_ADVICE}"
+                f"incomplete or damaged. {ADVICE}"
             ) from error
 
     def read_sharded(sharding: jax.sharding.Sharding) -> jax.Array:

@@ -13,13 +13,13 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from dro_jax.objectives._arithmetic import log_ratios
 from dro_jax.objectives.checks import check_per_trajectory, check_positive
 from dro_jax.objectives.interface import Losses, Needs, Trajectories, weighted_mean
 
 
 def _residuals(policy_logprobs, reference_logprobs, rewards, values, tau):
-    log_ratios = policy_logprobs - jax.lax.stop_gradient(reference_logprobs)
-    return rewards - values - tau * log_ratios
+    return rewards - values - tau * log_ratios(policy_logprobs, reference_logprobs)
 
 
 def dro(

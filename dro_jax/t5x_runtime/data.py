@@ -12,16 +12,21 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jax
-import optax
 from clu.data import dataset_iterator
 from etils import epath
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.models.model import FeedbackModel
-from dro_jax.training.mesh_steps import HostBatch, MeshSteps, device_fields
-from dro_jax.training.reference import Mode, PreparedData, Reference
+from dro_jax.t5x_runtime.forward_steps import forward_steps
+from dro_jax.training.mesh_steps import HostBatch, device_fields
+from dro_jax.training.reference import (
+    Mode,
+    PreparedData,
+    Reference,
+    check_mode,
+    check_path,
+)
 from dro_jax.training.run_progress import START, Position, position_after
 from dro_jax.training.sharding import MeshConfig
 
@@ -55,7 +60,8 @@ class ReferenceData:
     mesh: MeshConfig | None = None
 
     def __post_init__(self):
-        check_mode(self.mode)
+        if self.mode is not None:
+            check_mode(self.mode, "REFERENCE")
 
     def attached_to(self, config: DatasetConfig) -> PreparedData:
         """A data set's batches, completed where that is asked for.
@@ -66,10 +72,11 @@ class ReferenceData:
         """
         if not self.model.objective.needs.reference or self.mode == "frozen_copy":
             return PreparedData(config, None)
-        if self.path is None or not (self.cache_dir or self.model_dir):
+        check_path(self.model, self.path)
+        if not (self.cache_dir or self.model_dir):
             raise ConfigError(
-                f"{type(self.model.objective).__name__} is anchored to a reference "
-                "policy: set INITIAL_CHECKPOINT_PATH to its checkpoint"
+                "there is no place to keep the reference's log-probabilities: set "
+                "MODEL_DIR or REFERENCE_CACHE_DIR"
             )
         folder = self.cache_dir or f"{self.model_dir}/reference_cache"
         if "://" in str(folder):
@@ -78,15 +85,8 @@ class ReferenceData:
                 "REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "
                 "'frozen_copy'"
             )
-        partitioner = (self.mesh or MeshConfig()).build()
-        partitioner.check_batch_size(config.batch_size)
-        steps = MeshSteps(
-            self.model,
-            optax.identity(),
-            partitioner,
-            next(config.batches()),
-            key=jax.random.key(0),
-        )
+        steps = forward_steps(self.model, self.mesh)
+        steps.partitioner.check_batch_size(config.batch_size)
         reference = Reference(self.model, self.path, steps, cache_dir=folder)
         return reference.prepare(config)
 
@@ -250,18 +250,6 @@ class HeldOut:
     def __iter__(self) -> Iterator[HostBatch]:
         self._iterator.reset()
         return itertools.islice(self._iterator, self._num_batches)
-
-
-def check_mode(mode: str | None) -> None:
-    """Refuse a mode of the reference that does not exist.
-
-    Raises:
-      ConfigError: it is neither None, `cached` nor `frozen_copy`.
-    """
-    if mode not in (None, "cached", "frozen_copy"):
-        raise ConfigError(
-            f"REFERENCE = {mode!r} is unknown: use 'cached' or 'frozen_copy'"
-        )
 
 
 def _config(cfg: Any, num_epochs: int | None) -> DatasetConfig:

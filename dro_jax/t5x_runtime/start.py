@@ -3,22 +3,19 @@
 from typing import Any
 
 import jax
-import numpy as np
-import optax
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.errors import ConfigError
 from dro_jax.interop.locations import normalised
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import policy_params
 from dro_jax.models.t5x_contract import REFERENCE
-from dro_jax.t5x_runtime.data import AT_START, check_mode
+from dro_jax.t5x_runtime.data import AT_START
+from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training import initialization
-from dro_jax.training.mesh_steps import HostBatch, MeshSteps
-from dro_jax.training.reference import Mode
+from dro_jax.training.reference import Mode, check_mode, check_path
 from dro_jax.training.sharding import MeshConfig
 
 _FOLDER = "initial_checkpoint"
@@ -54,13 +51,10 @@ def initial_checkpoint(
       CheckpointError: the checkpoint cannot be read or does not fit the model.
       ConfigError: the objective needs a reference, and there is no path.
     """
-    check_mode(reference)
+    if reference is not None:
+        check_mode(reference, "REFERENCE")
+    check_path(model, path)
     if path is None:
-        if model.objective.needs.reference:
-            raise ConfigError(
-                f"{type(model.objective).__name__} is anchored to a reference policy: "
-                "set INITIAL_CHECKPOINT_PATH to its checkpoint"
-            )
         return []
     folder = epath.Path(normalised(model_dir))
     target = folder / _FOLDER / "checkpoint_0"
@@ -72,11 +66,7 @@ def initial_checkpoint(
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("initial_checkpoint")
     initialization.check_tokenizer(path, model.input_vocabulary)
-    example = _example()
-    partitioner = (mesh or MeshConfig()).build()
-    steps = MeshSteps(
-        model, optax.identity(), partitioner, example, key=jax.random.key(0)
-    )
+    steps = forward_steps(model, mesh)
     init_key, _ = jax.random.split(jax.random.key(random_seed))
     state = steps.start(path, init_key)
     tree: dict[str, Any] = {
@@ -103,17 +93,3 @@ def task_vocabulary(mixture_or_task_name: str, module: str | None = None):
     """
     lengths = {"inputs": 1, "targets": 1}
     return DatasetConfig(mixture_or_task_name, lengths, module=module).vocabulary
-
-
-def _example() -> HostBatch:
-    """The smallest batch that parameters can be made for: their shapes need no data."""
-    rows = jax.device_count()
-    tokens = np.ones((rows, 1), np.int32)
-    return {
-        "encoder_input_tokens": tokens,
-        "decoder_input_tokens": tokens,
-        "decoder_target_tokens": tokens,
-        "decoder_loss_weights": tokens,
-        "rewards": np.zeros((rows, 1), np.float32),
-        "trajectory_weights": np.ones((rows, 1), np.float32),
-    }

@@ -16,7 +16,7 @@ from flax import traverse_util
 from orbax.checkpoint import checkpoint_managers
 
 from dro_jax.errors import CheckpointError, ConfigError
-from dro_jax.interop import formats
+from dro_jax.interop import formats, t5x_orbax
 from dro_jax.interop.t5x_tree import first_line
 from dro_jax.models.networks import VALUE, Params
 from dro_jax.training.run_progress import RunProgress
@@ -123,6 +123,7 @@ class Checkpointer:
         step = self.latest_step
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _to_tree(like))
         try:
+            self._check_fits(step, target)
             restored = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
@@ -146,6 +147,25 @@ class Checkpointer:
             opt_state=tree["state"]["param_states"],
         )
         return state, RunProgress.from_json(restored[_RUN])
+
+    def _check_fits(self, step: int | None, target: Any) -> None:
+        """Raises ValueError naming what differs, before any array is read.
+
+        Orbax reads all arrays at once: where one does not fit, it leaves the others'
+        reads to end in an event loop that is closed.
+        """
+        saved = t5x_orbax.saved_shapes(self._manager.directory / f"{_PREFIX}_{step}")
+        wanted = t5x_orbax.tree_shapes(target)
+        if strange := sorted(saved.keys() ^ wanted.keys()):
+            where = "the checkpoint" if strange[0] in saved else "this run"
+            raise ValueError(
+                f"{strange[0]} is in {where} alone, as are {len(strange) - 1} others"
+            )
+        for name, shape in wanted.items():
+            if saved[name] != shape:
+                raise ValueError(
+                    f"{name} has shape {saved[name]}, this run needs {shape}"
+                )
 
     def wait(self) -> None:
         """Block until every started save is on disk."""

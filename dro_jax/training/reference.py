@@ -5,7 +5,7 @@ import hashlib
 import pathlib
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
@@ -32,6 +32,37 @@ Mode = Literal["cached", "frozen_copy"]
 _PART_SECONDS = 15.0
 # What changes how a network is trained or stored, and none of its numbers.
 _FREE = ("dropout_rate", "remat_policy", "scan_layers")
+
+
+def check_mode(mode: str, setting: str) -> None:
+    """Refuses a mode that does not exist.
+
+    Args:
+      mode: as in :class:`Reference`.
+      setting: what a user calls it.
+
+    Raises:
+      ConfigError: the mode is unknown.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(
+            f"{setting} = {mode!r} is unknown: use 'cached' or 'frozen_copy'"
+        )
+
+
+def check_path(model: FeedbackModel, path: str | None) -> None:
+    """Refuses an objective with a reference where no checkpoint is given.
+
+    Raises:
+      ConfigError: the path is None, and the objective needs a reference.
+    """
+    if model.objective.needs.reference and path is None:
+        raise ConfigError(
+            f"{type(model.objective).__name__} is anchored to a reference policy, and "
+            "INITIAL_CHECKPOINT_PATH (initial_checkpoint_path) is not set: name the "
+            "checkpoint of the reference, for example one trained with the nll "
+            "objective"
+        )
 
 
 class Reference:
@@ -64,10 +95,7 @@ class Reference:
         watchdog: Watchdog | None = None,
         part_seconds: float = _PART_SECONDS,
     ):
-        if mode not in ("cached", "frozen_copy"):
-            raise ConfigError(
-                f"reference = {mode!r} is unknown: use 'cached' or 'frozen_copy'"
-            )
+        check_mode(mode, "reference")
         self._model = model
         self._path = path
         self._steps = steps

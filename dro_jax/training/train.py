@@ -20,7 +20,7 @@ from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
-from dro_jax.training.reference import Mode, Reference
+from dro_jax.training.reference import Mode, Reference, check_path
 from dro_jax.training.run_progress import RunProgress, check_identity
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
@@ -196,12 +196,7 @@ def _check_settings(on_non_finite: str, at_least_1: dict[str, int]) -> None:
 
 def _check_reference_settings(model, reference, cache_dir, path) -> None:
     objective = type(model.objective).__name__
-    if model.objective.needs.reference and path is None:
-        raise ConfigError(
-            f"{objective} is anchored to a reference policy, and INITIAL_CHECKPOINT_PATH "
-            "(train.initial_checkpoint_path) is not set: name the checkpoint of the "
-            "reference, for example one trained with the nll objective"
-        )
+    check_path(model, path)
     if not model.objective.needs.reference and reference is not None:
         raise ConfigError(
             f"{objective} uses no reference, so train.reference = {reference!r} has no "

@@ -61,7 +61,9 @@ def test_swapping_or_removing_a_neighbour_changes_nothing(kind):
         return numbers, jax.value_and_grad(loss)(params)
 
     wanted = look(params, batches[0])
-    assert max(np.abs(leaf).max() for leaf in small.leaves(wanted[1][1])) > 0.01
+    # A loss of probabilities has small gradients where the model is all but uniform.
+    least = 0.01 if kind == "r_gold" else 0.1
+    assert max(np.abs(leaf).max() for leaf in small.leaves(wanted[1][1])) > least
     for batch in batches[1:]:
         for a, b in zip(
             small.leaves(look(params, batch)), small.leaves(wanted), strict=True

@@ -104,7 +104,7 @@ def expected(kind):
     return one_step(kind, ONE)
 
 
-def assert_same(actual, wanted):
+def assert_same(actual, wanted, *, least=0.1):
     (metrics, gradient, params), (wanted_metrics, *wanted_trees) = actual, wanted
     for name, metric in wanted_metrics.items():
         np.testing.assert_allclose(
@@ -118,7 +118,7 @@ def assert_same(actual, wanted):
         for a, b in zip(small.leaves(tree), small.leaves(wanted_tree), strict=True):
             scale = max(1.0, float(np.abs(b).max()))
             np.testing.assert_allclose(a, b, atol=2e-5 * scale)
-    assert max(np.abs(leaf).max() for leaf in small.leaves(gradient)) > 0.01
+    assert max(np.abs(leaf).max() for leaf in small.leaves(gradient)) > least
 
 
 @pytest.mark.slow
@@ -132,7 +132,9 @@ def test_a_mesh_gives_the_numbers_of_one_device(kind, mesh, num_microbatches):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_mesh_of_everything_gives_the_numbers_of_one_device(kind):
-    assert_same(one_step(kind, MESHES["mixed"], 2), expected(kind))
+    # A loss of probabilities has small gradients where the model is all but uniform.
+    least = 0.01 if kind == "r_gold" else 0.1
+    assert_same(one_step(kind, MESHES["mixed"], 2), expected(kind), least=least)
 
 
 @pytest.mark.parametrize("kind", MODELS)
