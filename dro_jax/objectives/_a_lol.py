@@ -233,3 +233,97 @@ class RLoL:
         )
         weights = arithmetic.importance_weights(trajectories.log_ratios, self.clip)
         return Losses(policy=losses, terms={"importance_weight": weights})
+
+
+@dataclasses.dataclass(frozen=True)
+class ALoL:
+    """:func:`a_lol` as an objective.
+
+    Attributes:
+      clip: importance weights are clamped to [1 − clip, 1 + clip].
+    """
+
+    clip: float = 0.9
+    needs: ClassVar[Needs] = Needs(reference=True, advantages=True)
+
+    def __post_init__(self):
+        check_non_negative(clip=self.clip)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = a_lol(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            trajectories.advantages,
+            clip=self.clip,
+        )
+        weights = arithmetic.importance_weights(trajectories.log_ratios, self.clip)
+        terms = {"importance_weight": weights, **_leftover_terms(trajectories)}
+        return Losses(policy=losses, terms=terms)
+
+
+@dataclasses.dataclass(frozen=True)
+class ALoLRefFree:
+    """:func:`a_lol_ref_free` as an objective: the reference gives the value alone."""
+
+    needs: ClassVar[Needs] = Needs(advantages=True)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = a_lol_ref_free(trajectories.policy_logprobs, trajectories.advantages)
+        return Losses(policy=losses, terms=_leftover_terms(trajectories))
+
+
+@dataclasses.dataclass(frozen=True)
+class ALoLSeq:
+    """:func:`a_lol_seq` as an objective; reads tokens.
+
+    Attributes:
+      clip: a token's importance weight is clamped to [1 − clip, 1 + clip].
+    """
+
+    clip: float = 0.9
+    needs: ClassVar[Needs] = Needs(reference=True, token_logprobs=True, advantages=True)
+
+    def __post_init__(self):
+        check_non_negative(clip=self.clip)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = a_lol_seq(
+            trajectories.token_logprobs,
+            trajectories.reference_token_logprobs,
+            trajectories.token_weights,
+            trajectories.advantages,
+            clip=self.clip,
+        )
+        return Losses(policy=losses, terms=_leftover_terms(trajectories))
+
+
+@dataclasses.dataclass(frozen=True)
+class ALoLKL:
+    """:func:`a_lol_kl` as an objective: the penalty falls on the leftover alone.
+
+    Attributes:
+      beta: strength of the penalty, reward per nat.
+    """
+
+    beta: float = 0.1
+    needs: ClassVar[Needs] = Needs(reference=True, advantages=True)
+
+    def __post_init__(self):
+        check_positive(beta=self.beta)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = a_lol_kl(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            trajectories.advantages,
+            beta=self.beta,
+        )
+        # The paper leaves the others out of the data.
+        losses = arithmetic.keep_present(losses, trajectories.advantages)
+        return Losses(policy=losses, terms=_leftover_terms(trajectories))
+
+
+def _leftover_terms(trajectories: Trajectories) -> dict[str, jax.Array]:
+    """What the family logs: the advantage, and which trajectories beat the reference."""
+    leftover = (trajectories.advantages > 0).astype(jnp.float32)
+    return {"advantage": trajectories.advantages, "leftover_rate": leftover}

@@ -133,6 +133,32 @@ def awr(
 
 
 @dataclasses.dataclass(frozen=True)
+class AWR:
+    """:func:`awr` as an objective.
+
+    Attributes:
+      beta: temperature, in units of reward.
+      max_weight: the cap on exp(A/β).
+    """
+
+    beta: float = 1.0
+    max_weight: float = 20.0
+    needs: ClassVar[Needs] = Needs(advantages=True)
+
+    def __post_init__(self):
+        check_positive(beta=self.beta, max_weight=self.max_weight)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = awr(
+            trajectories.policy_logprobs,
+            trajectories.advantages,
+            beta=self.beta,
+            max_weight=self.max_weight,
+        )
+        return Losses(policy=losses, terms={"advantage": trajectories.advantages})
+
+
+@dataclasses.dataclass(frozen=True)
 class NLL:
     """:func:`nll` as an objective: no reference, no value, rewards unused."""
 

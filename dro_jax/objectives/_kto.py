@@ -1,9 +1,14 @@
 """Kahneman-Tversky Optimisation (Ethayarajh et al. 2024, arXiv 2402.01306)."""
 
+import dataclasses
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives._unpaired import Labelled, label_terms
 from dro_jax.objectives.checks import (
     check_labels,
     check_non_negative,
@@ -12,7 +17,7 @@ from dro_jax.objectives.checks import (
     check_positive,
     check_scalars,
 )
-from dro_jax.objectives.interface import weighted_mean
+from dro_jax.objectives.interface import Losses, Needs, Trajectories, weighted_mean
 
 
 def kto(
@@ -127,3 +132,66 @@ def kto_weights(
     if ratio > max_ratio:
         return 1.0, ratio / max_ratio
     return 1.0, 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class KTO(Labelled):
+    """:func:`kto` as an objective, its reference point from mismatched pairs.
+
+    Attributes:
+      beta: inverse temperature, per nat.
+      class_weights: (λ_D, λ_U), or `balanced`: :func:`kto_weights` of the classes' sizes
+        in the training data.
+    """
+
+    beta: float = 0.1
+    class_weights: tuple[float, float] | Literal["balanced"] = "balanced"
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(beta=self.beta)
+        if self.class_weights != "balanced":
+            desirable, undesirable = self.class_weights
+            check_non_negative(
+                desirable_weight=desirable, undesirable_weight=undesirable
+            )
+
+    @property
+    def needs(self) -> Needs:
+        """The reference, and mismatched pairs of the whole batch."""
+        return Needs(reference=True, whole_batch=True, mismatched=True)
+
+    def fitted_to(self, rewards: np.ndarray) -> "KTO":
+        """With the weights of classes as large as in `rewards`, ``[R]``.
+
+        Raises:
+          ValueError: a class is empty.
+        """
+        super().fitted_to(rewards)
+        if self.class_weights != "balanced":
+            return self
+        desirable = int(np.sum(rewards > self.threshold_of(rewards)))
+        weights = kto_weights(desirable, len(rewards) - desirable)
+        return dataclasses.replace(self, class_weights=weights)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        if self.class_weights == "balanced":
+            raise ValueError(
+                "KTO.class_weights = 'balanced' must be fitted to the data first "
+                "(KTO.fitted_to, as dro-jax train does): else give two numbers"
+            )
+        desirable = self.labels(trajectories)
+        kl = mismatched_kl(
+            trajectories.mismatched_log_ratios, trajectories.mismatched_weights
+        )
+        losses = kto(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            desirable,
+            kl,
+            beta=self.beta,
+            desirable_weight=self.class_weights[0],
+            undesirable_weight=self.class_weights[1],
+        )
+        terms = {"kl/mismatched": jnp.broadcast_to(kl, losses.shape)}
+        return Losses(policy=losses, terms=label_terms(desirable) | terms)

@@ -1,10 +1,17 @@
 """Losses of two responses to one prompt, one preferred to the other."""
 
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dro_jax.objectives import _arithmetic as arithmetic
 from dro_jax.objectives.checks import check_per_trajectory, check_positive
+from dro_jax.objectives.interface import Losses, Needs, Trajectories
 
 
 def dpo(
@@ -92,3 +99,101 @@ def _margins(chosen_policy, rejected_policy, chosen_reference, rejected_referenc
     )
     chosen = arithmetic.log_ratios(chosen_policy, chosen_reference)
     return chosen - arithmetic.log_ratios(rejected_policy, rejected_reference)
+
+
+@dataclasses.dataclass(frozen=True)
+class DPO:
+    """:func:`dpo` as an objective: the mean over all pairs of a group of one prompt.
+
+    A pair is any two responses of different rewards. A group's loss stands at each of
+    its responses; a group without a pair has loss 0.
+
+    Attributes:
+      beta: inverse temperature, per nat.
+    """
+
+    beta: float = 0.1
+    needs: ClassVar[Needs] = Needs(reference=True, groups=True)
+
+    def __post_init__(self):
+        check_positive(beta=self.beta)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        loss = functools.partial(dpo, beta=self.beta)
+        return _over_pairs(
+            loss,
+            trajectories,
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            scale=self.beta,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class IPO:
+    """:func:`ipo` as an objective, over pairs as :class:`DPO`.
+
+    Attributes:
+      tau: strength of the KL term, per nat.
+      length_averaged: log-probabilities are means over tokens, as in some published
+        code; the paper sums them.
+    """
+
+    tau: float = 0.1
+    length_averaged: bool = False
+    needs: ClassVar[Needs] = Needs(reference=True, groups=True)
+
+    def __post_init__(self):
+        check_positive(tau=self.tau)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        policy = trajectories.policy_logprobs
+        reference = trajectories.reference_logprobs
+        if self.length_averaged:
+            lengths = jnp.maximum(trajectories.lengths, 1.0)
+            policy, reference = policy / lengths, reference / lengths
+        loss = functools.partial(ipo, tau=self.tau)
+        return _over_pairs(loss, trajectories, policy, reference, scale=self.tau)
+
+
+def _over_pairs(
+    loss: Callable[..., jax.Array],
+    trajectories: Trajectories,
+    policy_logprobs: jax.Array,
+    reference_logprobs: jax.Array,
+    *,
+    scale: float,
+) -> Losses:
+    """The mean of a pair's loss over the pairs of each group, best response first."""
+    better, worse = np.triu_indices(trajectories.group_size, k=1)
+    # Of empty places whatever stands there must not reach a gradient.
+    policy, reference, rewards = (
+        trajectories.by_group(arithmetic.keep_present(x, trajectories.weights))
+        for x in (policy_logprobs, reference_logprobs, trajectories.rewards)
+    )
+    weights = trajectories.by_group(trajectories.weights)
+    decided = (weights[:, better] > 0) & (weights[:, worse] > 0)
+    decided &= rewards[:, better] > rewards[:, worse]
+    losses = loss(
+        *(
+            side[:, which].reshape(-1)
+            for side in (policy, reference)
+            for which in (better, worse)
+        )
+    ).reshape(decided.shape)
+    log_ratios = jax.lax.stop_gradient(arithmetic.log_ratios(policy, reference))
+    margins = scale * (log_ratios[:, better] - log_ratios[:, worse])
+
+    def group_mean(per_pair):
+        count = jnp.maximum(jnp.sum(decided, axis=1), 1)
+        mean = jnp.sum(jnp.where(decided, per_pair, 0.0), axis=1) / count
+        return jnp.repeat(mean, trajectories.group_size)
+
+    terms = {
+        "rewards/chosen": group_mean(scale * log_ratios[:, better]),
+        "rewards/rejected": group_mean(scale * log_ratios[:, worse]),
+        "rewards/margins": group_mean(margins),
+        "rewards/accuracies": group_mean((margins > 0).astype(jnp.float32)),
+        "pair_rate": group_mean(jnp.ones_like(margins)),
+    }
+    return Losses(policy=group_mean(losses), terms=terms)

@@ -1,5 +1,8 @@
 """Losses of several responses to one prompt, in order of preference."""
 
+import dataclasses
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,7 @@ from dro_jax.objectives.checks import (
     check_per_response,
     check_per_trajectory,
 )
+from dro_jax.objectives.interface import Losses, Needs, Trajectories
 
 
 def pro(
@@ -71,3 +75,37 @@ def pro(
     contests = jnp.maximum(jnp.sum(present, axis=-1, dtype=jnp.float32) - 1, 0.0)
     likelihood = jnp.where(contests > 0, best_nll, 0.0)
     return ranking + sft_weight * jnp.square(contests) * likelihood
+
+
+@dataclasses.dataclass(frozen=True)
+class PRO:
+    """:func:`pro` as an objective: a list's loss stands at each of its responses.
+
+    Attributes:
+      sft_weight: weight of the likelihood of the best response.
+    """
+
+    sft_weight: float = 0.05
+    needs: ClassVar[Needs] = Needs(groups=True)
+
+    def __post_init__(self):
+        check_non_negative(sft_weight=self.sft_weight)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        logprobs, rewards, weights, lengths = map(
+            trajectories.by_group,
+            (
+                trajectories.policy_logprobs,
+                trajectories.rewards,
+                trajectories.weights,
+                trajectories.lengths,
+            ),
+        )
+        losses = pro(
+            logprobs / jnp.maximum(lengths, 1.0),
+            rewards,
+            -logprobs[:, 0],
+            sft_weight=self.sft_weight,
+            weights=weights,
+        )
+        return Losses(policy=jnp.repeat(losses, trajectories.group_size))

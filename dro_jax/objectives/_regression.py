@@ -4,6 +4,9 @@ Both know ``log Z(x)`` of ``π* = π_ref exp(r/τ) / Z`` without a value network
 the responses logged for the prompt, QRPO exactly, by a reward that is a quantile.
 """
 
+import dataclasses
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +18,7 @@ from dro_jax.objectives.checks import (
     check_per_trajectory,
     check_positive,
 )
+from dro_jax.objectives.interface import Losses, Needs, Trajectories
 
 
 def rpo(
@@ -233,3 +237,62 @@ def quantiles(
     counts[order] = np.cumsum(from_reference[order])
     at_most = counts[len(reference_groups) :] - start
     return (at_most / (end - start)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class RPO:
+    """:func:`rpo` as an objective.
+
+    Attributes:
+      tau: strength of the KL term, reward per nat.
+    """
+
+    tau: float = 1.0
+    needs: ClassVar[Needs] = Needs(reference=True, prompt_values=True)
+
+    def __post_init__(self):
+        check_positive(tau=self.tau)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = rpo(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            trajectories.rewards,
+            trajectories.prompt_values,
+            tau=self.tau,
+        )
+        residuals = (
+            trajectories.rewards
+            - trajectories.prompt_values
+            - self.tau * trajectories.log_ratios
+        )
+        return Losses(policy=losses, terms={"residual": residuals})
+
+
+@dataclasses.dataclass(frozen=True)
+class QRPO:
+    """:func:`qrpo` as an objective.
+
+    Attributes:
+      beta: quantile per nat.
+    """
+
+    beta: float = 0.1
+    needs: ClassVar[Needs] = Needs(reference=True, quantiles=True)
+
+    def __post_init__(self):
+        check_positive(beta=self.beta)
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        losses = qrpo(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            trajectories.quantiles,
+            beta=self.beta,
+        )
+        residuals = (
+            trajectories.quantiles
+            - self.beta * qrpo_log_partition(self.beta)
+            - self.beta * trajectories.log_ratios
+        )
+        return Losses(policy=losses, terms={"residual": residuals})

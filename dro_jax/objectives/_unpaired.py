@@ -1,10 +1,11 @@
 """Losses of one response and one label or reward, through the log-ratio alone."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dro_jax.objectives import _arithmetic as arithmetic
 from dro_jax.objectives.checks import (
@@ -243,6 +244,28 @@ class Labelled:
         """The reference; the whole batch, where the threshold is its mean."""
         return Needs(reference=True, whole_batch=self.threshold == "batch_mean")
 
+    def fitted_to(self, rewards: np.ndarray) -> Self:
+        """This objective, checked against the rewards ``[R]`` of a training split.
+
+        Raises:
+          ValueError: all of them lie on one side of the threshold.
+        """
+        desirable = int(np.sum(rewards > self.threshold_of(rewards)))
+        if desirable in (0, len(rewards)):
+            side = "above" if desirable else "at or below"
+            raise ValueError(
+                f"all {len(rewards)} rewards lie {side} the threshold {self.threshold}, "
+                f"between {np.min(rewards):g} and {np.max(rewards):g}: a comparison of "
+                "good with bad responses needs both. Choose another threshold"
+            )
+        return self
+
+    def threshold_of(self, rewards: np.ndarray) -> float:
+        """The threshold as a number; for `batch_mean`, the mean of `rewards`."""
+        if self.threshold == "batch_mean":
+            return float(np.mean(rewards))
+        return float(self.threshold)
+
     def labels(self, trajectories: Trajectories) -> jax.Array:
         """``[N]`` boolean: which trajectories are desirable."""
         return desirable_labels(
@@ -273,6 +296,51 @@ class APOZero(Labelled):
             beta=self.beta,
         )
         return Losses(policy=losses, terms=label_terms(desirable))
+
+
+@dataclasses.dataclass(frozen=True)
+class BCO(Labelled):
+    """:func:`bco` as an objective; its shift is the mean of all batches' so far.
+
+    Without a run that carries it, the shift is the batch's own.
+
+    Attributes:
+      beta: inverse temperature, per nat.
+    """
+
+    beta: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_positive(beta=self.beta)
+
+    @property
+    def needs(self) -> Needs:
+        """The reference, the whole batch, and the shift that the run carries."""
+        return Needs(reference=True, whole_batch=True, running=("shift", "batches"))
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        desirable = self.labels(trajectories)
+        shift = bco_shift(
+            trajectories.log_ratios, desirable, trajectories.weights, beta=self.beta
+        )
+        running = {}
+        if trajectories.running is not None:
+            batches = trajectories.running["batches"] + 1
+            before = trajectories.running["shift"]
+            shift = before + (shift - before) / batches
+            running = {"shift": shift, "batches": batches}
+        losses = bco(
+            trajectories.policy_logprobs,
+            trajectories.reference_logprobs,
+            desirable,
+            shift,
+            beta=self.beta,
+        )
+        terms = {"shift": jnp.broadcast_to(shift, losses.shape)}
+        return Losses(
+            policy=losses, terms=label_terms(desirable) | terms, running=running
+        )
 
 
 def label_terms(desirable: jax.Array) -> dict[str, jax.Array]:

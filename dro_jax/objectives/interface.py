@@ -18,12 +18,24 @@ class Needs:
         on others. The other objectives' gradients need one pass over microbatches,
         these two.
       token_logprobs: log-probabilities of each token beside their sums.
+      advantages: r − V_ref(x), V_ref an estimate of the frozen reference's value.
+      prompt_values: RPO's value of each prompt, from all that is logged for it.
+      quantiles: where a reward lies among those of its prompt.
+      groups: all responses to a prompt beside each other, best first.
+      mismatched: log-ratios of responses under prompts that they do not answer.
+      running: names of numbers that a run carries from step to step, 0 at its start.
     """
 
     reference: bool = False
     value: bool = False
     whole_batch: bool = False
     token_logprobs: bool = False
+    advantages: bool = False
+    prompt_values: bool = False
+    quantiles: bool = False
+    groups: bool = False
+    mismatched: bool = False
+    running: tuple[str, ...] = ()
 
 
 @jax.tree_util.register_dataclass
@@ -43,6 +55,16 @@ class Trajectories:
       token_logprobs: ``[N, T]`` log π_θ(y_t|x, y_<t), for objectives that need tokens.
       token_weights: ``[N, T]`` 1 for the trajectory's own response tokens, else 0.
       reference_token_logprobs: ``[N, T]``, for those that need the reference too.
+      lengths: ``[N]`` float32 response tokens.
+      advantages: ``[N]`` r − V_ref(x), in units of reward.
+      prompt_values: ``[N]`` V̂(x) of `rpo_prompt_values`.
+      quantiles: ``[N]`` in [0, 1].
+      mismatched_log_ratios: ``[N]`` ℓ of each response under another's prompt, without
+        gradient.
+      mismatched_weights: ``[N]`` 1 where there is such a pair.
+      running: scalars that the run carries, by name; None outside of a run.
+      group_size: K: trajectories iK to iK + K − 1 answer one prompt, best first; empty
+        places have weight 0. 1 where nothing is grouped.
     """
 
     policy_logprobs: jax.Array
@@ -55,6 +77,14 @@ class Trajectories:
     token_logprobs: jax.Array | None = None
     token_weights: jax.Array | None = None
     reference_token_logprobs: jax.Array | None = None
+    lengths: jax.Array | None = None
+    advantages: jax.Array | None = None
+    prompt_values: jax.Array | None = None
+    quantiles: jax.Array | None = None
+    mismatched_log_ratios: jax.Array | None = None
+    mismatched_weights: jax.Array | None = None
+    running: dict[str, jax.Array] | None = None
+    group_size: int = dataclasses.field(default=1, metadata={"static": True})
 
     def at_values(self, per_trajectory: jax.Array) -> jax.Array:
         """``[N] -> [M]``: each value's copy of its trajectory's number."""
@@ -71,6 +101,10 @@ class Trajectories:
             self.value_owners,
             num_segments=self.rewards.shape[0],
         )
+
+    def by_group(self, per_trajectory: jax.Array) -> jax.Array:
+        """``[N] -> [N/K, K]``: a row for each group."""
+        return per_trajectory.reshape(-1, self.group_size)
 
     @property
     def log_ratios(self) -> jax.Array:
@@ -92,11 +126,13 @@ class Losses:
       policy: ``[N]`` loss per trajectory, differentiated for the policy.
       value: ``[N]`` loss per trajectory for the value estimate, or None.
       terms: further ``[N]`` quantities to log, by metric name.
+      running: the new scalars that the run carries, by name.
     """
 
     policy: jax.Array
     value: jax.Array | None = None
     terms: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
+    running: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
 
     @property
     def total(self) -> jax.Array:
