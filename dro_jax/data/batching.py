@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dro_jax.data.converter import model_features
 from dro_jax.data.packing import Packing
-from dro_jax.data.row_merging import pack_window
+from dro_jax.data.row_merging import pack_groups, pack_window
 from dro_jax.errors import ConfigError
 
 Batch = dict[str, np.ndarray]
@@ -15,6 +15,10 @@ Position = tuple[int, int]
 NEXT_POSITION = "next_position"
 # Positions of records to (features, lengths), as `encode_batch` gives them.
 Read = Callable[[tf.Tensor], tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]]
+# Numbers of groups to the same of their records, and which record is in which group.
+ReadGroups = Callable[
+    [tf.Tensor], tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor], tf.Tensor]
+]
 
 
 def batches_of_records(
@@ -39,9 +43,37 @@ def batches_of_records(
     return numbered.map(rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
+def batches_of_groups(
+    order: tf.data.Dataset,
+    read_groups: ReadGroups,
+    batch_size: int,
+    first: int,
+    row: Packing,
+) -> tf.data.Dataset:
+    """A row a group.
+
+    Args:
+      order: numbers of groups, from group number `first` on.
+      read_groups: reads and encodes them.
+      batch_size: rows of a batch.
+      first: how many groups came before.
+      row: a row of one group.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def rows(consumed: tf.Tensor, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        features, lengths, members = read_groups(numbers)
+        packed = pack_groups(model_features(features), lengths, members, row)
+        following = tf.stack([consumed, tf.zeros_like(consumed)], axis=1)
+        return {**packed, NEXT_POSITION: following}
+
+    numbered = order.enumerate(first + 1).batch(batch_size)
+    return numbered.map(rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
 def batches_of_packed_rows(
     order: tf.data.Dataset,
-    read: Read,
+    read: Read | ReadGroups,
     batch_size: int,
     start: Position,
     packing: Packing,
@@ -49,7 +81,7 @@ def batches_of_packed_rows(
     """Rows of each window of consecutive records, in the order of their first records.
 
     Args:
-      order: positions of records, from record number `start[0]` on.
+      order: positions of records, or numbers of groups, from number `start[0]` on.
       read: reads and encodes them.
       batch_size: rows of a batch.
       start: the first record of a window, and how many of its rows to leave out.
@@ -68,8 +100,9 @@ def batches_of_packed_rows(
 
     @tf.autograph.experimental.do_not_convert
     def rows(number: tf.Tensor, positions: tf.Tensor) -> dict[str, tf.Tensor]:
-        features, lengths = read(positions)
-        packed = pack_window(model_features(features), lengths, packing)
+        features, lengths, *members = read(positions)
+        pack = pack_groups if members else pack_window
+        packed = pack(model_features(features), lengths, *members, packing)
         following = _positions_after(
             number, tf.shape(packed["rewards"], tf.int64)[0], packing.window
         )

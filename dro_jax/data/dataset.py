@@ -4,23 +4,28 @@ import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import seqio
-import tensorflow as tf
 
 from dro_jax.data.batching import (
     Batch,
     Position,
-    Read,
+    batches_of_groups,
     batches_of_packed_rows,
     batches_of_records,
     finished,
 )
-from dro_jax.data.feedback_source import fingerprint, joined, take
+from dro_jax.data.draws import Draws, weighted_order
+from dro_jax.data.feedback_source import fingerprint
+from dro_jax.data.grouping import Groups, Singles, group_by_prompt
 from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.ordering import Component, record_order
 from dro_jax.data.packing import Packing
-from dro_jax.data.preprocessing import encode_batch
+from dro_jax.data.prompt_records import prompt_records
+from dro_jax.data.record_ids import PromptRecords
+from dro_jax.data.record_stream import of_drawn, of_groups, reader
 from dro_jax.data.settings import (
+    check_grouping,
     check_lengths,
     check_packing,
     check_positive,
@@ -57,6 +62,12 @@ class DatasetConfig:
       max_trajectories_per_row: the most of a packed row, S; default 16.
       packing_window: consecutive records that are packed among themselves, from one
         epoch into the next; default 2,048.
+      group_size: the most responses to one prompt that come side by side, best first,
+        the prompt encoded once; None, every trajectory by itself. A row then holds
+        `group_size` times the targets.
+      single_responses: `keep` or `drop` groups of one response.
+      draws: which records are drawn and how often, made by :meth:`drawn`; None, all
+        alike.
       use_cached: seqio's offline cache; not supported, since records are in memory.
       module: modules to import first, which register the tasks: a name, several
         separated by commas, or a sequence.
@@ -75,6 +86,9 @@ class DatasetConfig:
     pack: bool = False
     max_trajectories_per_row: int | None = None
     packing_window: int | None = None
+    group_size: int | None = None
+    single_responses: Singles = "keep"
+    draws: Draws | None = None
     use_cached: bool = False
     module: str | Sequence[str] | None = None
 
@@ -89,6 +103,7 @@ class DatasetConfig:
             self.max_trajectories_per_row,
             self.packing_window,
         )
+        check_grouping("DatasetConfig", self.group_size, self.single_responses)
         if self.use_cached:
             raise ConfigError(
                 "DatasetConfig.use_cached has no effect on feedback tasks, whose "
@@ -103,8 +118,9 @@ class DatasetConfig:
         """The same records once each, in the order of their sources.
 
         Args:
-          pack: None keeps the packing. True packs by default settings whatever this
-            configuration says, so that positions mean the same to every run.
+          pack: None keeps packing and groups. True packs by default settings whatever
+            this configuration says, without groups, so that positions mean the same to
+            every run.
         """
         changes = {}
         if pack is not None:
@@ -112,8 +128,30 @@ class DatasetConfig:
                 "pack": pack,
                 "max_trajectories_per_row": None,
                 "packing_window": None,
+                "group_size": None,
+                "single_responses": "keep",
+                "draws": None,
             }
         return dataclasses.replace(self, shuffle=False, num_epochs=1, **changes)
+
+    def drawn(self, weights: np.ndarray, *, with_replacement: bool) -> "DatasetConfig":
+        """The same records, drawn by weights.
+
+        Args:
+          weights: ``[R]`` 0 or more, in the order of :meth:`prompt_records`.
+          with_replacement: draw each by itself, in proportion to its weight, which ends
+            epochs and mixing rates; else leave those of weight 0 out.
+
+        Raises:
+          ConfigError: the records are grouped, or epochs are counted that do not exist.
+          DataError: no weight is positive.
+        """
+        if self.group_size is not None or (with_replacement and self.num_epochs):
+            raise ConfigError(
+                "records that are drawn by weight cannot be grouped (group_size) or "
+                "counted in epochs (num_epochs): leave these settings out"
+            )
+        return dataclasses.replace(self, draws=Draws(weights, with_replacement))
 
     @property
     def name(self) -> str:
@@ -129,6 +167,7 @@ class DatasetConfig:
             self.task_feature_lengths,
             self.max_trajectories_per_row,
             self.packing_window,
+            self.group_size,
         )
 
     def tasks(self) -> tuple[FeedbackTask, ...]:
@@ -154,17 +193,23 @@ class DatasetConfig:
         """Valid records of the split, over all tasks."""
         return sum(task.num_input_examples(self.split) for task, _ in self._shares())
 
+    def prompt_records(self) -> PromptRecords:
+        """The split's records by prompt."""
+        return prompt_records([task for task, _ in self._shares()], self.split)
+
     def facts(self) -> dict[str, dict]:
         """What a run should keep of its data, by task, as values that JSON holds.
 
         Returns:
           For each task `rewards` (figures of this split before and after the
-          transform) and `records` (how many were read, which were dropped and why).
+          transform) and `records` (how many were read, which were dropped and why);
+          grouped, `groups` too.
         """
         return {
             task.name: {
                 "rewards": task.statistics(self.split).to_json(),
                 "records": task.record_report(self.split).to_json(),
+                **self._group_facts(task),
             }
             for task, _ in self._shares()
         }
@@ -214,7 +259,8 @@ class DatasetConfig:
           `truncated` ``[B, S]`` (int32); `next_position` ``[2]`` (int64). Packed, also
           `encoder_segment_ids`, `encoder_positions` ``[B, L]``, `decoder_segment_ids`,
           `decoder_positions` ``[B, T]`` (int32): trajectory s of a row is its segment
-          s + 1, with positions from 0; its padding is 0 in both.
+          s + 1, with positions from 0; its padding is 0 in both. Grouped, these fields
+          too and `group_weights` ``[B, G]``: see `pack_groups`.
 
         Raises:
           ConfigError: the task is unknown or a setting or the position cannot be used.
@@ -223,42 +269,48 @@ class DatasetConfig:
         shares = self._shares()
         tasks = [task for task, _ in shares]
         record, row = start
-        order = record_order(
-            [
-                Component(task.name, task.num_input_examples(self.split), rate)
-                for task, rate in shares
-            ],
-            shuffle=self.shuffle,
-            seed=self.seed,
-            num_epochs=self.num_epochs,
-            start=record if self.pack else record + row,
-        )
-        read = self._reader(tasks)
+        read = reader(tasks, self.split, self.task_feature_lengths)
+        sizes = [task.num_input_examples(self.split) for task in tasks]
+        if self.group_size is not None:
+            members = [self._groups(task).members for task in tasks]
+            read, sizes = of_groups(read, members, sizes)
+        first = record if self.pack else record + row
+        if self.draws is not None and self.draws.with_replacement:
+            order = weighted_order(self.draws.weights, seed=self.seed, start=first)
+        else:
+            if self.draws is not None:
+                read, sizes = of_drawn(read, self.draws, sizes)
+            order = record_order(
+                [
+                    Component(task.name, size, rate)
+                    for (task, rate), size in zip(shares, sizes, strict=True)
+                ],
+                shuffle=self.shuffle,
+                seed=self.seed,
+                num_epochs=self.num_epochs,
+                start=first,
+            )
         if self.pack:
             batches = batches_of_packed_rows(
                 order, read, self.batch_size, start, self.packing
             )
+        elif self.group_size is not None:
+            row_of_one = make_packing(self.task_feature_lengths, 1, None, self.group_size)
+            batches = batches_of_groups(
+                order, read, self.batch_size, first, row_of_one
+            )
         else:
-            batches = batches_of_records(order, read, self.batch_size, record + row)
+            batches = batches_of_records(order, read, self.batch_size, first)
         return finished(batches, self.batch_size)
 
-    def _reader(self, tasks: Sequence[FeedbackTask]) -> Read:
-        vocabulary = tasks[0].vocabulary
-        check_vocabulary(vocabulary)
-        prompt_truncation, response_truncation = tasks[0].truncation
-        tensors = joined([task.source.tensors(self.split) for task in tasks])
+    def _groups(self, task: FeedbackTask) -> Groups:
+        records = prompt_records([task], self.split)
+        return group_by_prompt(records, self.group_size, self.single_responses)
 
-        @tf.autograph.experimental.do_not_convert
-        def read(positions: tf.Tensor) -> tuple[dict, dict]:
-            return encode_batch(
-                take(tensors, positions),
-                vocabulary,
-                self.task_feature_lengths,
-                prompt_truncation=prompt_truncation,
-                response_truncation=response_truncation,
-            )
-
-        return read
+    def _group_facts(self, task: FeedbackTask) -> dict[str, dict]:
+        if self.group_size is None:
+            return {}
+        return {"groups": self._groups(task).to_json()}
 
     def _shares(self) -> list[tuple[FeedbackTask, float]]:
         """The tasks that have the split, with their mixing rates."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 # Far beyond any run, and far from int64's end.
-_FOREVER = 1 << 40
+FOREVER = 1 << 40
 _CHOICES_AT_ONCE = 1 << 12
 
 
@@ -51,16 +51,16 @@ def record_order(
     sizes = [component.size for component in components]
     if num_epochs is not None or len(components) == 1:
         name = "/".join(component.name for component in components)
-        key = _key(seed, name) if shuffle else None
+        key = order_key(seed, name) if shuffle else None
         return _epochs(sum(sizes), key, num_epochs, start)
     rates = np.array([component.rate for component in components], np.float64)
-    choices = _Choices(rates / rates.sum(), _key(seed, "mixing"))
+    choices = _Choices(rates / rates.sum(), order_key(seed, "mixing"))
     block, within = divmod(start, _CHOICES_AT_ONCE)
     streams = []
     for component, begin, used in zip(
         components, np.cumsum([0, *sizes[:-1]]), choices.counts(block), strict=True
     ):
-        key = _key(seed, component.name) if shuffle else None
+        key = order_key(seed, component.name) if shuffle else None
         stream = _epochs(component.size, key, None, int(used))
         streams.append(stream.map(lambda place, begin=begin: place + begin))
     return tf.data.Dataset.choose_from_datasets(streams, choices.since(block)).skip(
@@ -72,7 +72,7 @@ def _epochs(
     size: int, key: int | None, num_epochs: int | None, start: int
 ) -> tf.data.Dataset:
     first, offset = divmod(start, size)
-    last = _FOREVER if num_epochs is None else num_epochs
+    last = FOREVER if num_epochs is None else num_epochs
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         places = tf.range(size, dtype=tf.int64)
@@ -95,7 +95,7 @@ class _Choices:
 
     def since(self, block: int) -> tf.data.Dataset:
         """The choices of a block and of all that follow it."""
-        blocks = tf.data.Dataset.range(block, _FOREVER)
+        blocks = tf.data.Dataset.range(block, FOREVER)
         return blocks.map(self._draw).unbatch()
 
     def counts(self, blocks: int) -> np.ndarray:
@@ -120,6 +120,6 @@ class _Choices:
         return tf.searchsorted(self._bounds, drawn, side="right", out_type=tf.int64)
 
 
-def _key(seed: int, purpose: str) -> int:
+def order_key(seed: int, purpose: str) -> int:
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

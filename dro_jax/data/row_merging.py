@@ -33,22 +33,80 @@ def pack_window(
     Raises:
       DataError: an example is longer than a row (inside tf.data, as its error).
     """
+    plan = _plan(lengths["inputs"], lengths["targets"], packing)
+    return _merge(batch, lengths, plan, plan, packing)
+
+
+def pack_groups(
+    batch: Mapping[str, tf.Tensor],
+    lengths: Mapping[str, tf.Tensor],
+    members: tf.Tensor,
+    packing: Packing,
+) -> dict[str, tf.Tensor]:
+    """The groups of one window in rows: each prompt once, its responses side by side.
+
+    Group g of a row is segment g + 1 of the encoder; its response k is trajectory
+    s = gK + k, segment s + 1 of the decoder.
+
+    Args:
+      batch, lengths: as for :func:`pack_window`.
+      members: int32 ``[M, K]``: the examples of each group, then -1.
+      packing: the rows; its most trajectories are the most groups, G.
+
+    Returns:
+      As :func:`pack_window`, S = GK, and `group_weights` ``[R, G]``, 1 where there is
+      a group.
+
+    Raises:
+      DataError: a group is longer than a row (inside tf.data, as its error).
+    """
+    inputs = tf.gather(lengths["inputs"], members[:, 0])
+    targets = tf.reduce_sum(_by_trajectory(lengths["targets"], members), axis=1)
+    groups = _plan(inputs, targets, packing)
+    size = members.shape[1]
+    prompts = _places(members[:, 0], groups)
+    responses = tf.reshape(
+        _places(members, groups), [-1, packing.max_trajectories * size]
+    )
+    rows = _merge(batch, lengths, prompts, responses, packing)
+    return {**rows, "group_weights": tf.cast(groups != EMPTY, tf.float32)}
+
+
+def _plan(inputs: tf.Tensor, targets: tf.Tensor, packing: Packing) -> tf.Tensor:
     plan = tf.numpy_function(
         functools.partial(plan_rows, packing=packing),
-        [tf.stack([lengths["inputs"], lengths["targets"]], axis=1)],
+        [tf.stack([inputs, targets], axis=1)],
         tf.int32,
         stateful=False,  # so that iterators over it can be checkpointed
     )
-    plan = tf.ensure_shape(plan, [None, packing.max_trajectories])
+    return tf.ensure_shape(plan, [None, packing.max_trajectories])
+
+
+def _merge(
+    batch: Mapping[str, tf.Tensor],
+    lengths: Mapping[str, tf.Tensor],
+    prompts: tf.Tensor,
+    responses: tf.Tensor,
+    packing: Packing,
+) -> dict[str, tf.Tensor]:
+    """The rows of two plans, of which example's prompt and response comes where."""
     sides = (
-        ("encoder", _ENCODER, lengths["inputs"], packing.inputs),
-        ("decoder", _DECODER, lengths["targets"], packing.targets),
+        ("encoder", _ENCODER, lengths["inputs"], prompts, packing.inputs),
+        ("decoder", _DECODER, lengths["targets"], responses, packing.targets),
     )
-    rows = {name: _by_trajectory(batch[name][:, 0], plan) for name in _PER_TRAJECTORY}
-    for side, names, counts, width in sides:
+    rows = {
+        name: _by_trajectory(batch[name][:, 0], responses) for name in _PER_TRAJECTORY
+    }
+    for side, names, counts, plan, width in sides:
         tokens = {name: batch[name] for name in names}
         rows |= _end_to_end(side, tokens, counts, plan, width)
     return rows
+
+
+def _places(examples: tf.Tensor, plan: tf.Tensor) -> tf.Tensor:
+    """``[R, S, …]`` the examples at each place, -1 in empty ones."""
+    with_empty = tf.concat([examples, tf.fill(tf.shape(examples[:1]), EMPTY)], axis=0)
+    return tf.gather(with_empty, tf.where(plan == EMPTY, tf.shape(examples)[0], plan))
 
 
 def _by_trajectory(values: tf.Tensor, plan: tf.Tensor) -> tf.Tensor:

@@ -65,15 +65,48 @@ def check_packing(
         check_positive(f"{owner}.{name}", value)
 
 
+def check_grouping(owner: str, group_size: int | None, single_responses: str) -> None:
+    """Refuses settings of groups that cannot be used.
+
+    Raises:
+      ConfigError: the size is no count of at least 2, or `single_responses` is unknown
+        or set though nothing is grouped.
+    """
+    if single_responses not in ("keep", "drop"):
+        raise ConfigError(
+            f"{owner}.single_responses = {single_responses!r} is unknown: use 'keep' or "
+            "'drop'"
+        )
+    if group_size is None:
+        if single_responses != "keep":
+            raise ConfigError(
+                f"{owner}.single_responses = {single_responses!r} has no effect without "
+                "groups: set group_size, or leave it out"
+            )
+        return
+    check_positive(f"{owner}.group_size", group_size)
+    if group_size < 2:
+        raise ConfigError(
+            f"{owner}.group_size = {group_size} makes no groups: give 2 or more, or "
+            "leave it out"
+        )
+
+
 def make_packing(
     lengths: Mapping[str, int],
     max_trajectories_per_row: int | None = None,
     packing_window: int | None = None,
+    group_size: int | None = None,
 ) -> Packing:
-    """Rows of the task feature lengths; None stands for the defaults."""
+    """Rows of the task feature lengths; None stands for the defaults.
+
+    With groups, a row has room for the targets of a whole one, and counts groups.
+    """
+    size = group_size or 1
+    default = max(1, MAX_TRAJECTORIES_PER_ROW // size)
     return Packing(
         lengths["inputs"],
-        lengths["targets"],
-        max_trajectories_per_row or MAX_TRAJECTORIES_PER_ROW,
+        lengths["targets"] * size,
+        max_trajectories_per_row or default,
         packing_window or WINDOW,
     )

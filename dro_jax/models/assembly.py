@@ -3,14 +3,30 @@
 import jax
 import jax.numpy as jnp
 
+from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs
-from dro_jax.models.networks import Batch, RowOutputs, trajectory_mask
+from dro_jax.models.networks import Batch, RowOutputs, group_size, trajectory_mask
 from dro_jax.models.value_estimate import ValueEstimate
-from dro_jax.objectives.interface import Trajectories
+from dro_jax.objectives.interface import Objective, Trajectories
+
+RUNNING = "running/"  # before the names of what a run carries, in batches and metrics
+_BY_TRAINER = "dro-jax train adds it; other loops compute it from the data first"
+# What a need is called in a batch, and where it comes from.
+_SOURCES = {
+    "advantages": ("advantages", _BY_TRAINER),
+    "prompt_values": ("prompt_values", _BY_TRAINER),
+    "quantiles": ("quantiles", _BY_TRAINER),
+    "mismatched": ("mismatched_weights", _BY_TRAINER),
+    "groups": ("group_weights", "set DatasetConfig.group_size (GROUP_SIZE)"),
+}
+_OF_RECORDS = ("advantages", "prompt_values", "quantiles", "mismatched_weights")
 
 
 def assemble(
-    outputs: RowOutputs, batch: Batch, value: ValueEstimate | None, *, tokens: bool
+    outputs: RowOutputs,
+    batch: Batch,
+    value: ValueEstimate | None,
+    objective: Objective,
 ) -> Trajectories:
     """The N = B·S trajectories of a batch.
 
@@ -18,21 +34,31 @@ def assemble(
       outputs: what the networks made of its B rows.
       batch: as in the design's batch contract.
       value: what the outputs' values are, where there are any.
-      tokens: whether log-probabilities of each token are wanted beside their sums.
+      objective: says which fields it needs.
+
+    Raises:
+      ConfigError: the batch lacks one of them.
     """
+    _check_fields(objective, batch)
     mask, weights = trajectory_mask(batch), batch["trajectory_weights"]
     reference = outputs.reference_logprobs
     fields = {}
     if outputs.values is not None:
         fields |= value.fields(outputs.values, mask, weights)
-    if tokens:
+    if objective.needs.token_logprobs:
         fields |= _tokens(outputs, mask)
+    if outputs.mismatched_log_ratios is not None:
+        fields["mismatched_log_ratios"] = outputs.mismatched_log_ratios.reshape(-1)
+    fields |= {name: batch[name].reshape(-1) for name in _OF_RECORDS if name in batch}
     policy_logprobs = logprobs.sum_over_tokens(outputs.token_logprobs, mask)
     return Trajectories(
         policy_logprobs=policy_logprobs.reshape(-1),
         rewards=batch["rewards"].reshape(-1),
         weights=weights.reshape(-1),
         reference_logprobs=None if reference is None else reference.reshape(-1),
+        lengths=jnp.sum(mask, axis=1).reshape(-1),
+        running=_running(batch),
+        group_size=group_size(batch),
         **fields,
     )
 
@@ -53,3 +79,32 @@ def _tokens(outputs: RowOutputs, mask: jax.Array) -> dict[str, jax.Array]:
         reference = of_each(outputs.reference_token_logprobs)
         fields["reference_token_logprobs"] = reference
     return fields
+
+
+def _check_fields(objective: Objective, batch: Batch) -> None:
+    wanted = {
+        name: how for name, how in _SOURCES.items() if getattr(objective.needs, name)
+    }
+    for name, (field, how) in wanted.items():
+        if field not in batch:
+            raise ConfigError(
+                f"{type(objective).__name__} needs '{field}' ({name}), which the batch "
+                f"does not have: {how}"
+            )
+
+
+def with_running(batch: Batch, running: dict[str, jax.Array]) -> Batch:
+    """The batch with what the run carries, once for each trajectory, as all fields."""
+    shape = batch["rewards"].shape
+    return batch | {
+        f"{RUNNING}{name}": jnp.broadcast_to(x, shape) for name, x in running.items()
+    }
+
+
+def _running(batch: Batch) -> dict[str, jax.Array] | None:
+    fields = {
+        name.removeprefix(RUNNING): x[0, 0]
+        for name, x in batch.items()
+        if name.startswith(RUNNING)
+    }
+    return fields or None

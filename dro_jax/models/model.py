@@ -1,12 +1,14 @@
 """The model that both trainers use: a T5 policy, its value estimate, an objective."""
 
+import copy
+
 import jax
 import jax.numpy as jnp
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs, output_layer, t5
-from dro_jax.models.assembly import assemble
+from dro_jax.models.assembly import RUNNING, assemble
 from dro_jax.models.networks import (
     Batch,
     Networks,
@@ -14,6 +16,11 @@ from dro_jax.models.networks import (
     RowOutputs,
     policy_params,
     trajectory_mask,
+)
+from dro_jax.models.reference_outputs import (
+    policy_logprobs,
+    policy_token_logprobs,
+    reference_outputs,
 )
 from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.models.t5x_contract import T5XContract, T5XSettings
@@ -26,6 +33,10 @@ _LOSS_FIELDS = (
     "decoder_segment_ids",
     "rewards",
     "trajectory_weights",
+    "group_weights",
+    "advantages",
+    "prompt_values",
+    "quantiles",
 )
 
 
@@ -85,6 +96,12 @@ class FeedbackModel(T5XContract):
         self._networks = Networks(network, value, logits_bytes)
         self.network = self._networks.policy
 
+    def with_objective(self, objective: Objective) -> "FeedbackModel":
+        """The same model with another objective of the same needs."""
+        model = copy.copy(self)
+        model.objective = objective
+        return model
+
     @property
     def uses_dropout(self) -> bool:
         """Whether a train step draws dropout masks in the policy or the value."""
@@ -143,7 +160,7 @@ class FeedbackModel(T5XContract):
         return RowOutputs(
             self._networks.token_logprobs(states, batch),
             values,
-            *self._reference(batch, reference_params),
+            **self._reference(params, batch, reference_params),
         )
 
     def trajectories(self, params: Params, batch: Batch, **options) -> Trajectories:
@@ -161,15 +178,11 @@ class FeedbackModel(T5XContract):
 
     def token_logprobs(self, params: Params, batch: Batch) -> jax.Array:
         """``[B, T]`` float32 log π(y_t|x, y_<t), 0 at padding, no dropout."""
-        states = self._networks.policy_states(params, batch)
-        per_token = self._networks.token_logprobs(states, batch)
-        return jnp.where(jnp.any(trajectory_mask(batch) > 0, axis=-1), per_token, 0.0)
+        return policy_token_logprobs(self._networks, params, batch)
 
     def logprobs(self, params: Params, batch: Batch) -> jax.Array:
         """``[B, S]`` float32 log π(y|x), summed over response tokens, no dropout."""
-        return logprobs.sum_over_tokens(
-            self.token_logprobs(params, batch), trajectory_mask(batch)
-        )
+        return policy_logprobs(self._networks, params, batch)
 
     def score(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
         """Log-probabilities and, where there is a value estimate, values: ``[B, S]``.
@@ -186,26 +199,13 @@ class FeedbackModel(T5XContract):
             )
         return scores
 
-    def _reference(self, batch, reference_params):
-        """The reference's log-probabilities ``[B, S]`` and, if needed, ``[B, T]``."""
-        needs = self.objective.needs
-        if not needs.reference:
-            return None, None
-        if "reference_logprobs" in batch:
-            per_token = batch["reference_token_logprobs"] if needs.token_logprobs else None
-            return batch["reference_logprobs"], per_token
-        if reference_params is None:
-            raise ConfigError(
-                f"{type(self.objective).__name__} needs the reference policy: give "
-                "reference_params, or a batch with 'reference_logprobs'"
-            )
-        per_token = self.token_logprobs(jax.lax.stop_gradient(reference_params), batch)
-        summed = logprobs.sum_over_tokens(per_token, trajectory_mask(batch))
-        return summed, per_token if needs.token_logprobs else None
+    def _reference(self, params, batch, reference_params):
+        return reference_outputs(
+            self._networks, self.objective, params, batch, reference_params
+        )
 
     def _assemble(self, outputs: RowOutputs, batch: Batch) -> Trajectories:
-        tokens = self.objective.needs.token_logprobs
-        return assemble(outputs, batch, self._networks.value, tokens=tokens)
+        return assemble(outputs, batch, self._networks.value, self.objective)
 
     # ------------------------------------------------------------------------ loss
 
@@ -242,12 +242,12 @@ class FeedbackModel(T5XContract):
             )
             return self.loss_of_outputs(outputs, batch, normalizer)
         states, values = self._networks.run(params, batch, dropout_rng)
-        reference = self._reference(batch, reference_params)
+        reference = self._reference(params, batch, reference_params)
 
         def row_loss(per_token, rows):
             part, values, reference, normalizers = rows
             losses = self.objective(
-                self._assemble(RowOutputs(per_token, values, *reference), part)
+                self._assemble(RowOutputs(per_token, values, **reference), part)
             )
             shares = part["trajectory_weights"] / normalizers
             return jnp.sum(losses.total * shares.reshape(-1))
@@ -262,7 +262,7 @@ class FeedbackModel(T5XContract):
             states, batch, row_loss, rows
         )
         loss, metrics = self.loss_of_outputs(
-            RowOutputs(per_token, values, *reference), batch, normalizer
+            RowOutputs(per_token, values, **reference), batch, normalizer
         )
         return loss + gradient, metrics
 
@@ -275,7 +275,10 @@ class FeedbackModel(T5XContract):
         loss = jnp.sum(losses.total * trajectories.weights) / jnp.maximum(
             normalizer, 1.0
         )
-        return loss, training_metrics(trajectories, losses, batch)
+        metrics = training_metrics(trajectories, losses, batch)
+        for name, value in losses.running.items():
+            metrics[f"{RUNNING}{name}"] = metrics_lib.Mean(value, jnp.float32(1.0))
+        return loss, metrics
 
     def pullback(
         self,

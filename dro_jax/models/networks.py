@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from dro_jax.models import logprobs, output_layer, t5
 from dro_jax.models.value import ValueConfig
@@ -24,12 +25,14 @@ class RowOutputs:
       values: ``[B, S]``, or ``[B, T]`` with one value a token, or None.
       reference_logprobs: ``[B, S]`` or None.
       reference_token_logprobs: ``[B, T]`` or None.
+      mismatched_log_ratios: ``[B, S]`` or None.
     """
 
     token_logprobs: jax.Array
     values: jax.Array | None = None
     reference_logprobs: jax.Array | None = None
     reference_token_logprobs: jax.Array | None = None
+    mismatched_log_ratios: jax.Array | None = None
 
 
 class Networks:
@@ -84,7 +87,10 @@ class Networks:
         def forward(network):
             inputs = _policy_inputs(batch)
             encoded = network.encode(inputs[0], inputs[3], **dropout)
-            return encoded, network.decode_hidden(encoded, *inputs, **dropout)
+            hidden = network.decode_hidden(
+                encoded, *inputs, decoder_prompt_ids=_prompt_ids(batch), **dropout
+            )
+            return encoded, hidden
 
         encoded, hidden = self.policy.apply(
             {"params": policy}, method=forward, rngs=rngs
@@ -131,6 +137,21 @@ def trajectory_mask(batch: Batch) -> jax.Array:
         batch.get("decoder_segment_ids"),
         batch["trajectory_weights"].shape[1],
     )
+
+
+def group_size(batch: Batch) -> int:
+    """How many places each prompt of a row has for its responses."""
+    if "group_weights" not in batch:
+        return 1
+    return batch["trajectory_weights"].shape[1] // batch["group_weights"].shape[1]
+
+
+def _prompt_ids(batch: Batch) -> jax.Array | None:
+    """``[B, T]``: the encoder segment that each target token answers."""
+    if "group_weights" not in batch:
+        return None  # its own
+    segments = batch["decoder_segment_ids"]
+    return jnp.where(segments > 0, (segments - 1) // group_size(batch) + 1, 0)
 
 
 def _policy_inputs(batch):

@@ -80,6 +80,7 @@ class T5(nn.Module):
         encoder_segment_ids: jax.Array | None = None,
         decoder_segment_ids: jax.Array | None = None,
         *,
+        decoder_prompt_ids: jax.Array | None = None,
         enable_dropout: bool = False,
         decode: bool = False,
         max_decode_length: int | None = None,
@@ -99,6 +100,8 @@ class T5(nn.Module):
           decoder_target_tokens: int32 ``[B, T]``, for the mask; unused by ``decode``.
           encoder_segment_ids: int32 ``[B, L]`` of a packed batch.
           decoder_segment_ids: int32 ``[B, T]`` of a packed batch.
+          decoder_prompt_ids: int32 ``[B, T]``, the encoder's segment that each token
+            attends to; default ``decoder_segment_ids``.
           enable_dropout: uses the ``dropout`` random stream.
           decode: step-by-step decoding.
           max_decode_length: number of steps the cache holds; required by ``decode``.
@@ -124,8 +127,9 @@ class T5(nn.Module):
             valid, segments = decoder_target_tokens > 0, decoder_segment_ids
             self_mask = attention_mask(valid, valid, segments, segments)
             self_mask &= causal_mask(valid.shape[1])
+            prompts = segments if decoder_prompt_ids is None else decoder_prompt_ids
             cross_mask = attention_mask(
-                valid, encoder_valid, segments, encoder_segment_ids
+                valid, encoder_valid, prompts, encoder_segment_ids
             )
         return self.decoder(
             self.token_embedder(decoder_input_tokens),

@@ -17,7 +17,15 @@ from dro_jax.models.networks import Batch, Params, policy_params
 REFERENCE = "reference"  # T5X's mutable collection of the frozen policy
 _CACHED = "reference_logprobs"
 _GREEDY = DecodingConfig(temperature=0.0)
-_FLOAT_FIELDS = ("rewards", "trajectory_weights", _CACHED)
+_FLOAT_FIELDS = (
+    "rewards",
+    "trajectory_weights",
+    "group_weights",
+    "mismatched_weights",
+    "prompt_values",
+    "quantiles",
+    _CACHED,
+)
 
 
 @dataclasses.dataclass(frozen=True)

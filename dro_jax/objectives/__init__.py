@@ -46,6 +46,7 @@ _MODULES = {
         "UNA",
         "APOZero",
         "BCO",
+        "Labelled",
     ),
     "_policy_gradient": ("topr", "pmpo", "TOPR", "PMPO"),
     "_regression": (

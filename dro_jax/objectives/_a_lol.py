@@ -244,7 +244,7 @@ class ALoL:
     """
 
     clip: float = 0.9
-    needs: ClassVar[Needs] = Needs(reference=True, advantages=True)
+    needs: ClassVar[Needs] = Needs(reference=True, advantages=True, leftover=True)
 
     def __post_init__(self):
         check_non_negative(clip=self.clip)
@@ -265,7 +265,7 @@ class ALoL:
 class ALoLRefFree:
     """:func:`a_lol_ref_free` as an objective: the reference gives the value alone."""
 
-    needs: ClassVar[Needs] = Needs(advantages=True)
+    needs: ClassVar[Needs] = Needs(advantages=True, leftover=True)
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = a_lol_ref_free(trajectories.policy_logprobs, trajectories.advantages)
@@ -281,7 +281,9 @@ class ALoLSeq:
     """
 
     clip: float = 0.9
-    needs: ClassVar[Needs] = Needs(reference=True, token_logprobs=True, advantages=True)
+    needs: ClassVar[Needs] = Needs(
+        reference=True, token_logprobs=True, advantages=True, leftover=True
+    )
 
     def __post_init__(self):
         check_non_negative(clip=self.clip)
@@ -306,7 +308,7 @@ class ALoLKL:
     """
 
     beta: float = 0.1
-    needs: ClassVar[Needs] = Needs(reference=True, advantages=True)
+    needs: ClassVar[Needs] = Needs(reference=True, advantages=True, leftover=True)
 
     def __post_init__(self):
         check_positive(beta=self.beta)

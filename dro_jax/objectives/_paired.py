@@ -149,6 +149,7 @@ class IPO:
     def __call__(self, trajectories: Trajectories) -> Losses:
         policy = trajectories.policy_logprobs
         reference = trajectories.reference_logprobs
+        check_per_trajectory(policy_logprobs=policy, reference_logprobs=reference)
         if self.length_averaged:
             lengths = jnp.maximum(trajectories.lengths, 1.0)
             policy, reference = policy / lengths, reference / lengths
@@ -185,7 +186,7 @@ def _over_pairs(
     margins = scale * (log_ratios[:, better] - log_ratios[:, worse])
 
     def group_mean(per_pair):
-        count = jnp.maximum(jnp.sum(decided, axis=1), 1)
+        count = jnp.maximum(jnp.sum(decided, axis=1, dtype=jnp.float32), 1.0)
         mean = jnp.sum(jnp.where(decided, per_pair, 0.0), axis=1) / count
         return jnp.repeat(mean, trajectories.group_size)
 

@@ -92,6 +92,7 @@ class PRO:
         check_non_negative(sft_weight=self.sft_weight)
 
     def __call__(self, trajectories: Trajectories) -> Losses:
+        check_per_trajectory(policy_logprobs=trajectories.policy_logprobs)
         logprobs, rewards, weights, lengths = map(
             trajectories.by_group,
             (

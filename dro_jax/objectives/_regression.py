@@ -253,6 +253,12 @@ class RPO:
     def __post_init__(self):
         check_positive(tau=self.tau)
 
+    def values_of_prompts(
+        self, reference_logprobs: jax.Array, rewards: jax.Array, groups: jax.Array
+    ) -> jax.Array:
+        """:func:`rpo_prompt_values` of a whole split, ``[R]`` each."""
+        return rpo_prompt_values(reference_logprobs, rewards, groups, tau=self.tau)
+
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = rpo(
             trajectories.policy_logprobs,

@@ -320,6 +320,7 @@ class BCO(Labelled):
         return Needs(reference=True, whole_batch=True, running=("shift", "batches"))
 
     def __call__(self, trajectories: Trajectories) -> Losses:
+        check_per_trajectory(policy_logprobs=trajectories.policy_logprobs)
         desirable = self.labels(trajectories)
         shift = bco_shift(
             trajectories.log_ratios, desirable, trajectories.weights, beta=self.beta

@@ -19,6 +19,7 @@ class Needs:
         these two.
       token_logprobs: log-probabilities of each token beside their sums.
       advantages: r − V_ref(x), V_ref an estimate of the frozen reference's value.
+      leftover: trajectories of positive advantage, and no others.
       prompt_values: RPO's value of each prompt, from all that is logged for it.
       quantiles: where a reward lies among those of its prompt.
       groups: all responses to a prompt beside each other, best first.
@@ -31,6 +32,7 @@ class Needs:
     whole_batch: bool = False
     token_logprobs: bool = False
     advantages: bool = False
+    leftover: bool = False
     prompt_values: bool = False
     quantiles: bool = False
     groups: bool = False

@@ -16,16 +16,18 @@ from clu.data import dataset_iterator
 from etils import epath
 
 from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.grouping import Singles
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training.mesh_steps import HostBatch, device_fields
+from dro_jax.training.prepared_data import Preparation, PreparedData
 from dro_jax.training.reference import (
     Mode,
-    PreparedData,
     Reference,
     check_mode,
     check_path,
+    mode_for,
 )
 from dro_jax.training.run_progress import START, Position, position_after
 from dro_jax.training.sharding import MeshConfig
@@ -47,6 +49,7 @@ class ReferenceData:
       cache_dir: where they are kept, a local folder; default
         `MODEL_DIR/reference_cache`.
       mesh: the devices that compute them; default all, parameters replicated.
+      group_size, single_responses: as `DatasetConfig`'s.
 
     Raises:
       ConfigError: an unknown mode.
@@ -58,6 +61,8 @@ class ReferenceData:
     model_dir: str | None = None
     cache_dir: str | None = None
     mesh: MeshConfig | None = None
+    group_size: int | None = None
+    single_responses: Singles = "keep"
 
     def __post_init__(self):
         if self.mode is not None:
@@ -70,8 +75,19 @@ class ReferenceData:
           ConfigError: the objective has a reference, and there is no path.
           CheckpointError: it cannot be read, or a cache was computed from another.
         """
-        if not self.model.objective.needs.reference or self.mode == "frozen_copy":
-            return PreparedData(config, None)
+        objective = self.model.objective
+        if objective.needs.advantages:
+            raise ConfigError(
+                f"{type(objective).__name__} reads advantages over a value that is "
+                "fitted before training starts, which T5X's trainer has no place for: "
+                "train it with dro-jax train"
+            )
+        config = dataclasses.replace(
+            config, group_size=self.group_size, single_responses=self.single_responses
+        )
+        mode = mode_for(self.model, self.mode)
+        if not objective.needs.reference or mode == "frozen_copy":
+            return Preparation(objective, None, None).prepare(config)
         check_path(self.model, self.path)
         if not (self.cache_dir or self.model_dir):
             raise ConfigError(
@@ -88,7 +104,7 @@ class ReferenceData:
         steps = forward_steps(self.model, self.mesh)
         steps.partitioner.check_batch_size(config.batch_size)
         reference = Reference(self.model, self.path, steps, cache_dir=folder)
-        return reference.prepare(config)
+        return Preparation(objective, reference, None).prepare(config)
 
 
 def get_dataset(

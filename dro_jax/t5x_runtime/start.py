@@ -15,7 +15,7 @@ from dro_jax.models.t5x_contract import REFERENCE
 from dro_jax.t5x_runtime.data import AT_START
 from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training import initialization
-from dro_jax.training.reference import Mode, check_mode, check_path
+from dro_jax.training.reference import Mode, check_mode, check_path, mode_for
 from dro_jax.training.sharding import MeshConfig
 
 _FOLDER = "initial_checkpoint"
@@ -73,7 +73,8 @@ def initial_checkpoint(
         "target": state.params,
         "state": {"step": state.step},
     }
-    if model.objective.needs.reference and reference == "frozen_copy":
+    mode = mode_for(model, reference)
+    if model.objective.needs.reference and mode == "frozen_copy":
         tree["flax_mutables"] = {REFERENCE: policy_params(state.params)}
     options = ocp.CheckpointManagerOptions(step_prefix="checkpoint")
     with ocp.CheckpointManager(target.parent, options=options) as manager:

@@ -25,6 +25,7 @@ from dro_jax.training.state import TrainState
 _PREFIX = "checkpoint"
 _ITEM = "state"
 _RUN = "run"
+_RUNNING = "running"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +146,7 @@ class Checkpointer:
             step=tree["state"]["step"],
             params=tree["target"],
             opt_state=tree["state"]["param_states"],
+            running=tree["state"].get(_RUNNING, {}),
         )
         return state, RunProgress.from_json(restored[_RUN])
 
@@ -195,10 +197,13 @@ def load_params(path: str | pathlib.Path) -> Params:
 
 
 def _to_tree(state: TrainState) -> dict[str, Any]:
-    return {
+    tree = {
         "target": state.params,
         "state": {"step": state.step, "param_states": state.opt_state},
     }
+    if state.running:
+        tree["state"][_RUNNING] = state.running
+    return tree
 
 
 def _preservation(config: CheckpointConfig, ranked: bool):

@@ -46,7 +46,9 @@ class MeshSteps:
         self.partitioner = partitioner
         with partitioner.context():
             self.layout = ParamLayout.of(model, self._example, partitioner)
-            self.state_layout = state_lib.layout(self.layout, optimizer, partitioner)
+            self.state_layout = state_lib.layout(
+                self.layout, optimizer, partitioner, model.objective.needs.running
+            )
         self._train = step.make_train_step(
             model,
             optimizer,

@@ -5,7 +5,7 @@ import hashlib
 import pathlib
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 import numpy as np
@@ -24,7 +24,7 @@ from dro_jax.training.reference_cache import (
     ReferenceLogprobs,
     ReferenceTable,
 )
-from dro_jax.training.run_progress import START, Position, position_after
+from dro_jax.training.run_progress import Position, position_after
 from dro_jax.training.watchdog import Watchdog
 
 HostBatch = dict[str, np.ndarray]
@@ -50,6 +50,31 @@ def check_mode(mode: str, setting: str) -> None:
         )
 
 
+def mode_for(model: FeedbackModel, mode: Mode | None) -> Mode:
+    """The mode of a model's reference: the one asked for, if its objective allows it.
+
+    Raises:
+      ConfigError: the mode is unknown, or the objective needs the other.
+    """
+    if mode is not None:
+        check_mode(mode, "reference")
+    needs, name = model.objective.needs, type(model.objective).__name__
+    if needs.mismatched:
+        if mode == "cached":
+            raise ConfigError(
+                f"{name} reads log-probabilities of mismatched pairs, which differ from "
+                "batch to batch and cannot be cached: leave REFERENCE at None, or set "
+                "'frozen_copy'"
+            )
+        return "frozen_copy"
+    if needs.prompt_values and mode == "frozen_copy":
+        raise ConfigError(
+            f"{name} reads the reference's log-probabilities of a whole split before it "
+            "starts: leave REFERENCE at None, or set 'cached'"
+        )
+    return mode or "cached"
+
+
 def check_path(model: FeedbackModel, path: str | None) -> None:
     """Refuses an objective with a reference where no checkpoint is given.
 
@@ -73,7 +98,8 @@ class Reference:
       path: the checkpoint with its parameters; unused where the objective needs none.
       steps: where parameters and batches live.
       mode: `cached`, every log-probability of a split computed once and kept on disk;
-        `frozen_copy`, a second forward pass in every step.
+        `frozen_copy`, a second forward pass in every step. Default: `cached` where the
+        objective allows it.
       cache_dir: where caches lie, a folder for each task and split.
       stop: asks a long computation to stop.
       watchdog: is told that a long computation moves.
@@ -89,13 +115,13 @@ class Reference:
         path: str | None,
         steps: MeshSteps,
         *,
-        mode: Mode = "cached",
+        mode: Mode | None = None,
         cache_dir: str | pathlib.Path,
         stop: StopSignal | None = None,
         watchdog: Watchdog | None = None,
         part_seconds: float = _PART_SECONDS,
     ):
-        check_mode(mode, "reference")
+        mode = mode_for(model, mode)
         self._model = model
         self._path = path
         self._steps = steps
@@ -110,22 +136,22 @@ class Reference:
         self.num_forwards = 0
         self.step_params = None  # what a step must be given: the frozen copy, or None
         if needed and not self._cached:
-            self.step_params = self._load()
+            self.step_params = self.load()
 
     def facts(self) -> dict[str, dict]:
         """By task and split: the cache's folder and how many batches this run ran."""
         return self._facts
 
-    def prepare(self, dataset) -> "PreparedData":
-        """The data as a step needs it: with cached log-probabilities if in use.
+    def table(self, dataset) -> ReferenceTable | None:
+        """Every log-probability of a split; None where they are not cached.
 
         Raises:
           CheckpointError: a cache was computed from something else, or is damaged.
+          DataError: the split is empty.
           Preempted: the run was told to stop; what was computed is kept.
         """
-        return PreparedData(dataset, self._table(dataset) if self._cached else None)
-
-    def _table(self, dataset) -> ReferenceTable:
+        if not self._cached:
+            return None
         key = {
             "reference parameters": self.fingerprint(),
             **_network_key(self._model.network_config),
@@ -153,7 +179,7 @@ class Reference:
     def _compute(
         self, dataset, cache: ReferenceCache, position: Position, bar: Progress
     ) -> list[ReferenceLogprobs]:
-        params = self._load()
+        params = self.load()
         forward = jax.jit(
             self._model.token_logprobs,
             out_shardings=self._steps.partitioner.replicated,
@@ -191,7 +217,7 @@ class Reference:
                 )
         return done
 
-    def _load(self) -> Params:
+    def load(self) -> Params:
         """The policy's parameters in the checkpoint, on the devices."""
         layout = self._steps.layout
         return initialization.policy_params(
@@ -216,22 +242,6 @@ class Reference:
                 digest.update(np.ascontiguousarray(array).view(np.uint8).data)
             self._fingerprint = digest.hexdigest()[:16]
         return self._fingerprint
-
-
-@dataclasses.dataclass(frozen=True)
-class PreparedData:
-    """A data set, its batches completed from a table of cached log-probabilities."""
-
-    dataset: Any
-    table: ReferenceTable | None
-
-    def complete(self, batch: HostBatch) -> HostBatch:
-        """A batch of the data set with what the table adds."""
-        return batch if self.table is None else self.table.attach(batch)
-
-    def batches(self, start: Position = START) -> Iterator[HostBatch]:
-        """The batches from a position on."""
-        return map(self.complete, self.dataset.batches(start=start))
 
 
 def _network_key(config: T5Config) -> dict[str, str]:

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from dro_jax.data.record_ids import join_ids
 from dro_jax.errors import CheckpointError, DataError
+from dro_jax.training.record_tables import RecordIndex
 from dro_jax.training.run_progress import START, Position, differences
 
 HostBatch = dict[str, np.ndarray]
@@ -78,13 +80,12 @@ class ReferenceTable:
     """Looks a batch's records up in a split's reference log-probabilities."""
 
     def __init__(self, found: ReferenceLogprobs):
-        self._order = np.argsort(found.ids, kind="stable")
-        self._ids = found.ids[self._order]
-        self._found = found
+        self.found = found
+        self._index = RecordIndex(found.ids, "the reference's log-probability")
         self._starts = np.cumsum(found.lengths) - found.lengths
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._index)
 
     def attach(self, batch: HostBatch) -> HostBatch:
         """The batch with `reference_logprobs` ``[B, S]``; 0 at padding.
@@ -94,20 +95,10 @@ class ReferenceTable:
         Raises:
           DataError: a record has no entry, or another length than it had.
         """
-        wanted = join_ids(batch["record_ids"])
-        places = np.minimum(np.searchsorted(self._ids, wanted), len(self._ids) - 1)
-        present = batch["trajectory_weights"] > 0
-        missing = present & (self._ids[places] != wanted)
-        if missing.any():
-            raise DataError(
-                f"no reference log-probability is cached for {missing.sum()} records of "
-                f"the batch (first id {batch['record_ids'][missing][0].tolist()}): the "
-                "cache was computed from other data than the run reads"
-            )
-        entries = self._order[places]
-        values = np.where(present, self._found.logprobs[entries], np.float32(0))
+        entries, present = self._index.find(batch)
+        values = np.where(present, self.found.logprobs[entries], np.float32(0))
         batch = {**batch, "reference_logprobs": values.astype(np.float32)}
-        if self._found.lengths.size:
+        if self.found.lengths.size:
             batch["reference_token_logprobs"] = self._tokens(batch, entries, present)
         return batch
 
@@ -116,14 +107,14 @@ class ReferenceTable:
         tokens = np.zeros(mask.shape[:2], np.float32)
         for row, slot in np.argwhere(present):
             entry = entries[row, slot]
-            start, length = self._starts[entry], self._found.lengths[entry]
+            start, length = self._starts[entry], self.found.lengths[entry]
             places = np.flatnonzero(mask[row, :, slot])
             if len(places) != length:
                 raise DataError(
                     f"record id {batch['record_ids'][row, slot].tolist()} has "
                     f"{len(places)} response tokens, and {length} in the reference cache"
                 )
-            tokens[row, places] = self._found.tokens[start : start + length]
+            tokens[row, places] = self.found.tokens[start : start + length]
         return tokens
 
 
@@ -190,12 +181,6 @@ def token_mask(batch: HostBatch) -> np.ndarray:
         return real[..., None]
     slots = np.arange(1, batch["trajectory_weights"].shape[1] + 1)
     return real[..., None] & (segments[..., None] == slots)
-
-
-def join_ids(record_ids: np.ndarray) -> np.ndarray:
-    """``[..., 2]`` int32 pairs as one int64 each."""
-    pairs = record_ids.astype(np.int64)
-    return (pairs[..., 0] << 32) + pairs[..., 1]
 
 
 def _check_key(

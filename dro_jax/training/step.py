@@ -1,6 +1,5 @@
 """The jitted train and evaluation steps: one pair for all objectives."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Literal
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.models.assembly import RUNNING, with_running
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Batch, Params
 from dro_jax.training.microbatches import loss_and_gradient
@@ -47,23 +47,25 @@ def make_train_step(
         (loss, metrics), grads = loss_and_gradient(
             model,
             state.params,
-            batch,
+            with_running(batch, state.running),
             num_microbatches=num_microbatches,
             reference_params=reference_params,
             dropout_rng=dropout_rng,
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        running = {
+            name: metrics.pop(f"{RUNNING}{name}").total for name in state.running
+        }
         metrics = {**metrics, **_norms(grads)}
         if on_non_finite == "skip":
             finite = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"].total)
             params = _where(finite, params, state.params)
             opt_state = _where(finite, opt_state, state.opt_state)
+            running = _where(finite, running, state.running)
             metrics = _where(finite, metrics, jax.tree.map(jnp.zeros_like, metrics))
             metrics["skipped_steps"] = metrics_lib.Sum(1.0 - finite.astype(jnp.float32))
-        new_state = dataclasses.replace(
-            state, step=state.step + 1, params=params, opt_state=opt_state
-        )
+        new_state = TrainState(state.step + 1, params, opt_state, running)
         return new_state, metrics
 
     shardings = None if out_shardings is None else (out_shardings, None)

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.errors import ConfigError, TrainingError
+from dro_jax.errors import ConfigError, DataError, TrainingError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import check_vocabulary
+from dro_jax.objectives import Labelled
 from dro_jax.training import checkpoints, initialization
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps
@@ -20,11 +21,14 @@ from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
-from dro_jax.training.reference import Mode, Reference, check_path
+from dro_jax.training.prepared_data import Preparation, Sampling, check_sampling
+from dro_jax.training.reference import Mode, Reference, check_path, mode_for
 from dro_jax.training.run_progress import RunProgress, check_identity
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
+from dro_jax.training.value_fit import ValueFitConfig
+from dro_jax.training.value_of_reference import ValueOfReference
 from dro_jax.training.watchdog import Watchdog
 
 
@@ -41,6 +45,9 @@ def train(
     initial_checkpoint_path: str | None = None,
     reference: Mode | None = None,
     reference_cache_dir: str | None = None,
+    value_fit: ValueFitConfig | None = None,
+    value_fit_dataset_cfg: Any = None,
+    sampling: Sampling = "none",
     mesh: MeshConfig | None = None,
     num_microbatches: int = 1,
     on_non_finite: NonFinite = "stop",
@@ -69,6 +76,12 @@ def train(
         and kept on disk; `frozen_copy`, a second forward pass in every step.
       reference_cache_dir: where they are kept; default `MODEL_DIR/reference_cache`.
         Runs with the same reference and data can share one folder.
+      value_fit: how the value of the frozen reference is fitted, for objectives of
+        advantages; default `ValueFitConfig()`.
+      value_fit_dataset_cfg: the split that it is fitted on, on which the policy is not
+        trained; default that of `train_eval_dataset_cfg`.
+      sampling: `none`, records alike (of the leftover, for A-LoL), or `priority`, drawn
+        in proportion to what they earn: see `Preparation`.
       mesh: how the run is spread over devices; default all, data-parallel.
       num_microbatches: parts of a batch that go through the networks one after another,
         to save memory; gradients are those of the whole batch.
@@ -104,7 +117,13 @@ def train(
             "eval_period (EVAL_PERIOD)": eval_period,
         },
     )
+    check_sampling(sampling)
+    _check_value_settings(
+        model, value_fit, value_fit_dataset_cfg, train_eval_dataset_cfg,
+        initial_checkpoint_path
+    )
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
+    model = _fitted_to_labels(model, train_dataset_cfg)
     partitioner = (mesh or MeshConfig()).build()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
     if train_eval_dataset_cfg is not None:
@@ -128,13 +147,15 @@ def train(
             model,
             initial_checkpoint_path,
             steps,
-            mode=reference or "cached",
+            mode=reference,
             cache_dir=reference_cache_dir
             or pathlib.Path(model_dir) / "reference_cache",
             stop=stop,
             watchdog=watchdog,
         )
         identity = train_dataset_cfg.fingerprint(rewards=True)
+        if sampling != "none":
+            identity["sampling"] = sampling
         if model.objective.needs.reference:
             identity["reference parameters"] = frozen.fingerprint()
         checkpointer = checkpoints.Checkpointer(
@@ -157,8 +178,23 @@ def train(
         writer = MetricWriter(model_dir, start_step=logged, tensorboard=tensorboard)
         stack.callback(writer.close)
         writer.write_facts("reward_statistics.json", train_dataset_cfg.facts())
-        train_data = frozen.prepare(train_dataset_cfg)
-        evaluate = _evaluator(steps, train_eval_dataset_cfg, frozen)
+        value = None
+        if model.objective.needs.advantages:
+            value = ValueOfReference(
+                model,
+                frozen.load,
+                steps,
+                value_fit,
+                fingerprint=frozen.fingerprint(),
+                folder=pathlib.Path(model_dir) / "value_of_reference",
+                stop=stop,
+                watchdog=watchdog,
+            )
+            report = value.fit(value_fit_dataset_cfg or train_eval_dataset_cfg)
+            writer.write_facts("value_of_reference.json", report.to_json())
+        preparation = Preparation(model.objective, frozen, value, sampling)
+        train_data = preparation.prepare(train_dataset_cfg, training=True)
+        evaluate = _evaluator(steps, train_eval_dataset_cfg, preparation, frozen)
         if frozen.facts():
             writer.write_facts("reference_cache.json", frozen.facts())
         if int(state.step) == 0 and model.objective.needs.reference:
@@ -184,6 +220,20 @@ def train(
         return loop.run(state, batches, total_steps, progress)
 
 
+def _fitted_to_labels(model: FeedbackModel, dataset) -> FeedbackModel:
+    """The model with an objective that knows the sizes of the data's two classes."""
+    if not isinstance(model.objective, Labelled):
+        return model
+    try:
+        fitted = model.objective.fitted_to(dataset.prompt_records().rewards)
+    except ValueError as error:
+        raise DataError(
+            f"{type(model.objective).__name__} and the split '{dataset.split}' of "
+            f"{dataset.name}: {error}"
+        ) from error
+    return model.with_objective(fitted)
+
+
 def _check_settings(on_non_finite: str, at_least_1: dict[str, int]) -> None:
     for name, value in at_least_1.items():
         if value < 1:
@@ -202,11 +252,35 @@ def _check_reference_settings(model, reference, cache_dir, path) -> None:
             f"{objective} uses no reference, so train.reference = {reference!r} has no "
             "effect: remove it"
         )
-    cached = model.objective.needs.reference and reference != "frozen_copy"
+    cached = (
+        model.objective.needs.reference and mode_for(model, reference) == "cached"
+    )
     if cache_dir is not None and not cached:
         raise ConfigError(
             f"train.reference_cache_dir = {cache_dir!r} (REFERENCE_CACHE_DIR) has no "
             "effect without a cached reference: remove it"
+        )
+
+
+def _check_value_settings(model, value_fit, dataset, evaluated, path) -> None:
+    objective = type(model.objective).__name__
+    if not model.objective.needs.advantages:
+        if value_fit is not None or dataset is not None:
+            raise ConfigError(
+                f"{objective} reads no advantages, so train.value_fit and "
+                "train.value_fit_dataset_cfg have no effect: remove them"
+            )
+        return
+    if path is None:
+        raise ConfigError(
+            f"{objective} reads advantages over the value of a frozen reference, and "
+            "INITIAL_CHECKPOINT_PATH (train.initial_checkpoint_path) is not set: name "
+            "the checkpoint of the reference"
+        )
+    if dataset is None and evaluated is None:
+        raise ConfigError(
+            f"{objective} fits the value of the reference on prompts that are not "
+            "trained on: set EVAL_DATASET, or train.value_fit_dataset_cfg"
         )
 
 
@@ -225,10 +299,10 @@ def _check_step_zero(model, log_ratios, tolerance) -> None:
         )
 
 
-def _evaluator(steps: MeshSteps, dataset, frozen: Reference):
+def _evaluator(steps: MeshSteps, dataset, preparation: Preparation, frozen: Reference):
     if dataset is None:
         return None
-    data = frozen.prepare(dataset)
+    data = preparation.prepare(dataset)
 
     def evaluate(params, tick) -> dict[str, float]:
         total = None

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from dro_jax.data.record_ids import PromptRecords, join_ids
+
 
 @dataclasses.dataclass(frozen=True)
 class ArrayDataset:
@@ -32,6 +34,15 @@ class ArrayDataset:
     def identities(self, batch):
         present = batch["trajectory_weights"] > 0
         return [f"record {index}" for _, index in batch["record_ids"][present].tolist()]
+
+    def prompt_records(self):
+        """A prompt is its first token's, so that prompts have several responses."""
+        batches = list(self.one_pass().batches())
+        ids, prompts, rewards = (
+            np.concatenate([batch[name] for batch in batches])
+            for name in ("record_ids", "encoder_input_tokens", "rewards")
+        )
+        return PromptRecords(join_ids(ids)[:, 0], prompts[:, 0], rewards[:, 0])
 
     def facts(self):
         return {"copying": {"records": self.num_records}}

@@ -63,6 +63,53 @@ def pack(rows, *, input_length=12, target_length=12, packed=True):
     return {name: jnp.asarray(values) for name, values in batch.items()}
 
 
+def pack_groups(rows, size, *, input_length=12, target_length=24):
+    """A grouped batch; `rows` lists the groups of each row, a group responses to the
+    prompt of its first, best first."""
+    groups = max(len(row) for row in rows)
+    shape = (len(rows), input_length), (len(rows), target_length)
+    batch = {
+        "encoder_input_tokens": np.zeros(shape[0], np.int32),
+        "encoder_segment_ids": np.zeros(shape[0], np.int32),
+        "decoder_input_tokens": np.zeros(shape[1], np.int32),
+        "decoder_target_tokens": np.zeros(shape[1], np.int32),
+        "decoder_segment_ids": np.zeros(shape[1], np.int32),
+        "rewards": np.zeros((len(rows), groups * size), np.float32),
+        "trajectory_weights": np.zeros((len(rows), groups * size), np.float32),
+        "group_weights": np.zeros((len(rows), groups), np.float32),
+    }
+    for r, row in enumerate(rows):
+        i = t = 0
+        for g, group in enumerate(row):
+            prompt = group[0]["prompt"]
+            batch["group_weights"][r, g] = 1
+            batch["encoder_input_tokens"][r, i : i + len(prompt)] = prompt
+            batch["encoder_segment_ids"][r, i : i + len(prompt)] = g + 1
+            i += len(prompt)
+            for k, item in enumerate(group):
+                s, response = g * size + k, item["response"]
+                end = t + len(response)
+                batch["decoder_target_tokens"][r, t:end] = response
+                batch["decoder_input_tokens"][r, t + 1 : end] = response[:-1]
+                batch["decoder_segment_ids"][r, t:end] = s + 1
+                batch["rewards"][r, s] = item["reward"]
+                batch["trajectory_weights"][r, s] = 1
+                t = end
+    batch["decoder_loss_weights"] = (batch["decoder_target_tokens"] > 0).astype(np.int32)
+    return {name: jnp.asarray(values) for name, values in batch.items()}
+
+
+def groups(seed=0, sizes=(3, 2, 3, 1)):
+    """Groups of responses to one prompt each, best first."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in sizes:
+        prompt = example(rng, 4, 1)["prompt"]
+        group = [example(rng, 1, 2 + k) | {"prompt": prompt} for k in range(number)]
+        made.append(sorted(group, key=lambda item: -item["reward"]))
+    return made
+
+
 def unpacked(items):
     return pack([[item] for item in items], packed=False)
 

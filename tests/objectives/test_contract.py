@@ -24,26 +24,61 @@ ALL = [
     objectives.APOZero("batch_mean"),
     objectives.TOPR(),
     objectives.PMPO(),
+    objectives.AWR(),
+    objectives.ALoL(),
+    objectives.ALoLRefFree(),
+    objectives.ALoLSeq(),
+    objectives.ALoLKL(),
+    objectives.KTO(class_weights=(1.0, 1.3)),
+    objectives.KTO("batch_mean", class_weights=(1.0, 1.3)),
+    objectives.BCO(),
+    objectives.RPO(0.7),
+    objectives.QRPO(0.7),
+    objectives.DPO(),
+    objectives.IPO(0.7),
+    objectives.IPO(0.7, length_averaged=True),
+    objectives.PRO(),
 ]
 # A statistic of the batch couples the others' trajectories: a loss is not their own.
 SEPARABLE = [objective for objective in ALL if not objective.needs.whole_batch]
 # What a model computes, and so what gradients flow into.
 COMPUTED = ("policy_logprobs", "token_logprobs", "values")
+GIVEN = (
+    "reference_logprobs",
+    "reference_token_logprobs",
+    "advantages",
+    "prompt_values",
+    "quantiles",
+    "mismatched_log_ratios",
+)
 
 
-def make_trajectories(seed=0, n=N, **changes):
+def make_trajectories(objective, seed=0, n=N, **changes):
+    """Trajectories of an objective's liking: in groups of three, best first, for some."""
     rng = np.random.default_rng(seed)
+    size = group_size(objective)
     fields = {
         "policy_logprobs": -10 * rng.random(n),
         "reference_logprobs": -10 * rng.random(n),
-        "rewards": rng.normal(size=n),
+        "rewards": -np.sort(-rng.normal(size=(n // size, size))).reshape(-1),
         "values": rng.normal(size=n),
         "weights": np.ones(n),
         "token_logprobs": -2 * rng.random((n, T)),
         "token_weights": np.arange(T) < rng.integers(1, T + 1, (n, 1)),
+        "reference_token_logprobs": -2 * rng.random((n, T)),
+        "lengths": rng.integers(1, T + 1, n),
+        "advantages": rng.normal(size=n),
+        "prompt_values": rng.normal(size=n),
+        "quantiles": rng.random(n),
+        "mismatched_log_ratios": rng.random(n),
+        "mismatched_weights": np.ones(n),
     }
     fields = {name: jnp.asarray(x, jnp.float32) for name, x in fields.items()}
-    return Trajectories(**(fields | changes))
+    return Trajectories(**(fields | changes), group_size=size)
+
+
+def group_size(objective):
+    return 3 if objective.needs.groups else 1
 
 
 def batch_loss(objective, trajectories, normalizer=None):
@@ -68,7 +103,7 @@ separable = pytest.mark.parametrize(
 
 @named
 def test_one_float32_loss_per_trajectory(objective):
-    losses = objective(make_trajectories())
+    losses = objective(make_trajectories(objective))
     assert losses.policy.shape == (N,)
     assert losses.policy.dtype == jnp.float32
     for term in losses.terms.values():
@@ -77,11 +112,15 @@ def test_one_float32_loss_per_trajectory(objective):
 
 @named
 def test_padding_changes_neither_loss_nor_gradient(objective):
-    plain = make_trajectories()
+    plain = make_trajectories(objective)
     padded = jax.tree.map(
         lambda x: jnp.concatenate([x, jnp.full((3, *x.shape[1:]), 50.0)]), plain
     )
-    padded = dataclasses.replace(padded, weights=jnp.pad(plain.weights, (0, 3)))
+    empty = {
+        name: jnp.pad(getattr(plain, name), (0, 3))
+        for name in ("weights", "mismatched_weights")
+    }
+    padded = dataclasses.replace(padded, **empty)
     np.testing.assert_allclose(
         batch_loss(objective, padded), batch_loss(objective, plain), rtol=1e-6
     )
@@ -96,24 +135,25 @@ def test_padding_changes_neither_loss_nor_gradient(objective):
 
 @separable
 def test_a_neighbour_changes_no_other_loss(objective):
-    ours = make_trajectories()
+    ours = make_trajectories(objective)
     changed = dataclasses.replace(ours, rewards=ours.rewards.at[0].set(9.0))
+    others = slice(group_size(objective), None)
     np.testing.assert_array_equal(
-        objective(changed).policy[1:], objective(ours).policy[1:]
+        objective(changed).policy[others], objective(ours).policy[others]
     )
 
 
 @separable
 def test_microbatches_add_up_to_the_full_batch(objective):
-    whole = make_trajectories()
-    halves = [jax.tree.map(lambda x, s=s: x[s], whole) for s in (slice(0, 2), slice(2, N))]
+    whole = make_trajectories(objective)
+    halves = [jax.tree.map(lambda x, s=s: x[s], whole) for s in (slice(0, 3), slice(3, N))]
     parts = sum(batch_loss(objective, half, normalizer=float(N)) for half in halves)
     np.testing.assert_allclose(parts, batch_loss(objective, whole), rtol=1e-5)
 
 
 @named
 def test_jit_and_vmap_give_the_same_losses(objective):
-    batches = [make_trajectories(seed) for seed in (0, 1)]
+    batches = [make_trajectories(objective, seed) for seed in (0, 1)]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches)
     mapped = jax.vmap(lambda t: objective(t).policy)(stacked)
     for index, batch in enumerate(batches):
@@ -124,7 +164,7 @@ def test_jit_and_vmap_give_the_same_losses(objective):
 
 @named
 def test_sharding_over_devices_changes_nothing(objective):
-    batch = make_trajectories(n=16)
+    batch = make_trajectories(objective, n=24)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:8]), ("data",))
     spec = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     sharded = jax.device_put(batch, spec)
@@ -136,25 +176,24 @@ def test_sharding_over_devices_changes_nothing(objective):
 
 
 @named
-def test_the_reference_gets_no_gradient(objective):
-    batch = make_trajectories()
+def test_what_is_given_gets_no_gradient(objective):
+    batch = make_trajectories(objective)
     grads = jax.grad(
-        lambda reference: batch_loss(
-            objective, dataclasses.replace(batch, reference_logprobs=reference)
-        )
-    )(batch.reference_logprobs)
-    np.testing.assert_array_equal(grads, 0)
+        lambda given: batch_loss(objective, dataclasses.replace(batch, **given))
+    )({name: getattr(batch, name) for name in GIVEN})
+    for name, grad in grads.items():
+        np.testing.assert_array_equal(grad, 0, err_msg=name)
 
 
 @named
 def test_low_precision_sums_are_refused(objective):
-    low = make_trajectories(
+    low = make_trajectories(objective, 
         policy_logprobs=jnp.zeros(N, jnp.bfloat16),
         token_logprobs=jnp.zeros((N, T), jnp.bfloat16),
     )
     if objective.needs.reference:
         low = dataclasses.replace(low, reference_logprobs=jnp.zeros(N))
-    with pytest.raises(TypeError, match="_logprobs must be float32"):
+    with pytest.raises(TypeError, match="(logprobs|log_ratios) must be float32"):
         objective(low)
 
 
@@ -167,6 +206,18 @@ def test_low_precision_sums_are_refused(objective):
         (lambda: objectives.APOZero("median"), "threshold must be a number or"),
         (lambda: objectives.PMPO(alpha=2.0), "alpha must be between 0 and 1"),
         (lambda: objectives.PMPO(float("nan")), "threshold must be a number or"),
+        (lambda: objectives.AWR(max_weight=0.0), "max_weight must be a positive"),
+        (lambda: objectives.ALoL(-1.0), "clip must be a number of 0 or more"),
+        (lambda: objectives.ALoLSeq(-1.0), "clip must be a number of 0 or more"),
+        (lambda: objectives.ALoLKL(0.0), "beta must be a positive number"),
+        (lambda: objectives.KTO(beta=0.0), "beta must be a positive number"),
+        (lambda: objectives.KTO(class_weights=(1.0, -1.0)), "undesirable_weight"),
+        (lambda: objectives.BCO(beta=-1.0), "beta must be a positive number"),
+        (lambda: objectives.RPO(0.0), "tau must be a positive number"),
+        (lambda: objectives.QRPO(0.0), "beta must be a positive number"),
+        (lambda: objectives.DPO(0.0), "beta must be a positive number"),
+        (lambda: objectives.IPO(0.0), "tau must be a positive number"),
+        (lambda: objectives.PRO(-1.0), "sft_weight must be a number of 0 or more"),
     ],
 )
 def test_hyperparameters_out_of_range_are_refused(make, message):

@@ -15,6 +15,7 @@ from dro_jax.objectives import DROP, NLL
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.mesh_steps import MeshSteps, device_fields
 from dro_jax.training.preemption import Preempted, StopSignal
+from dro_jax.training.prepared_data import PreparedData
 from dro_jax.training.reference import Reference
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.sharding import MeshConfig
@@ -65,8 +66,13 @@ def make(model, steps, saved, tmp_path):
     return make
 
 
+def completed(reference):
+    table = reference.table(DATA)
+    return PreparedData(DATA, () if table is None else (table,))
+
+
 def test_cached_equals_a_forward_pass_of_each_batch(model, saved, make):
-    prepared = make().prepare(DATA)
+    prepared = completed(make())
     batches = prepared.batches(start=(24, 0))
     for index in range(3, 9):
         batch = next(batches)
@@ -78,8 +84,8 @@ def test_cached_equals_a_forward_pass_of_each_batch(model, saved, make):
 
 def test_a_second_run_does_no_forward_pass(make):
     first, second = make(), make()
-    wanted = next(first.prepare(DATA).batches())
-    actual = next(second.prepare(DATA).batches())
+    wanted = next(completed(first).batches())
+    actual = next(completed(second).batches())
     assert (first.num_forwards, second.num_forwards) == (6, 0)
     assert first.facts()["copying-train"]["forward_passes"] == 6
     np.testing.assert_array_equal(
@@ -92,23 +98,23 @@ def test_what_was_computed_before_a_stop_is_kept(make):
     stop.request()
     stopped = make(stop=stop)
     with pytest.raises(Preempted) as caught:
-        stopped.prepare(DATA)
+        stopped.table(DATA)
     assert caught.value.code == 143
     assert stopped.num_forwards == 1
     resumed = make()
-    batches = resumed.prepare(DATA).batches()
+    batches = completed(resumed).batches()
     assert resumed.num_forwards == 5
     assert all(np.all(next(batches)["reference_logprobs"] < 0) for _ in range(6))
 
 
 def test_a_part_that_was_being_written_is_ignored(make, tmp_path):
-    make(part_seconds=0).prepare(DATA)
+    make(part_seconds=0).table(DATA)
     folder = tmp_path / "cache" / "copying-train"
     parts = sorted(folder.glob("part-*.npz"))
     assert len(parts) == 6
     parts[-1].rename(f"{parts[-1]}.123.partial")
     resumed = make()
-    resumed.prepare(DATA)
+    resumed.table(DATA)
     assert resumed.num_forwards == 1
 
 
@@ -120,45 +126,45 @@ def test_a_part_that_was_being_written_is_ignored(make, tmp_path):
     ],
 )
 def test_a_cache_of_other_data_is_refused(make, change, named):
-    make().prepare(DATA)
+    make().table(DATA)
     with pytest.raises(CheckpointError, match=named):
-        make().prepare(dataclasses.replace(DATA, **change))
+        make().table(dataclasses.replace(DATA, **change))
 
 
 def test_a_cache_of_other_parameters_is_refused(make, steps, tmp_path):
-    make().prepare(DATA)
+    make().table(DATA)
     other, _ = save(steps, tmp_path / "other", key=2)
     with pytest.raises(CheckpointError, match="reference parameters: [0-9a-f]+ →"):
-        make(path=other).prepare(DATA)
+        make(path=other).table(DATA)
 
 
 def test_a_damaged_part_is_named(make, tmp_path):
-    make().prepare(DATA)
+    make().table(DATA)
     (part,) = (tmp_path / "cache" / "copying-train").glob("part-*.npz")
     part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=r"part-0.*delete it"):
-        make().prepare(DATA)
+        make().table(DATA)
 
 
 def test_pickled_objects_are_not_read(make, tmp_path):
-    make().prepare(DATA)
+    make().table(DATA)
     (part,) = (tmp_path / "cache" / "copying-train").glob("part-*.npz")
     with np.load(part) as arrays:
         changed = dict(arrays) | {"ids": np.array([{"a": 1}], dtype=object)}
     with part.open("wb") as file:
         np.savez(file, **changed)
     with pytest.raises(CheckpointError, match="cannot be read"):
-        make().prepare(DATA)
+        make().table(DATA)
 
 
 @pytest.mark.slow
 def test_a_mesh_computes_the_same_numbers(model, make, tmp_path):
-    wanted = next(make().prepare(DATA).batches())
+    wanted = next(completed(make()).batches())
     mesh = MeshConfig(data=4, model=2, fsdp=True)
     sharded = Reference(
         model, make()._path, steps_of(model, mesh), cache_dir=tmp_path / "sharded"
     )
-    actual = next(sharded.prepare(DATA).batches())
+    actual = next(completed(sharded).batches())
     np.testing.assert_allclose(
         actual["reference_logprobs"], wanted["reference_logprobs"], rtol=1e-5
     )
@@ -171,7 +177,7 @@ def test_token_logprobs_are_kept_for_objectives_that_need_them(saved, tmp_path):
 
     model = FeedbackModel(network=small.NETWORK, objective=PerToken())
     reference = Reference(model, str(saved[0]), steps_of(model), cache_dir=tmp_path)
-    batch = next(reference.prepare(DATA).batches(start=(8, 0)))
+    batch = next(completed(reference).batches(start=(8, 0)))
     expected = jax.jit(model.token_logprobs)(saved[1], device_fields(batch))
     np.testing.assert_allclose(
         batch["reference_token_logprobs"], expected, rtol=1e-5, atol=1e-6
@@ -185,7 +191,7 @@ def test_token_logprobs_are_kept_for_objectives_that_need_them(saved, tmp_path):
 
 def test_frozen_copy_leaves_batches_alone(make):
     reference = make(mode="frozen_copy")
-    assert "reference_logprobs" not in next(reference.prepare(DATA).batches())
+    assert "reference_logprobs" not in next(completed(reference).batches())
     assert reference.step_params is not None
     assert make().step_params is None
 
@@ -194,11 +200,11 @@ def test_an_objective_without_reference_gets_none(make):
     model = FeedbackModel(network=small.NETWORK, objective=NLL())
     reference = make(model=model, steps=None, mode="frozen_copy")
     assert reference.step_params is None
-    assert reference.prepare(DATA).table is None
+    assert reference.table(DATA) is None
 
 
 def test_padding_rows_get_zero_and_are_not_looked_up(make):
-    table = make().prepare(DATA).table
+    table = make().table(DATA)
     batch = next(DATA.batches())
     batch["trajectory_weights"][5:] = 0
     batch["record_ids"][5:] = -1
@@ -208,7 +214,7 @@ def test_padding_rows_get_zero_and_are_not_looked_up(make):
 
 
 def test_a_record_that_is_not_in_the_cache_is_refused(make):
-    table = make().prepare(DATA).table
+    table = make().table(DATA)
     batch = next(DATA.batches())
     batch["record_ids"][2, 0] = (7, 999)
     with pytest.raises(

@@ -9,13 +9,16 @@ import small
 from array_data import ArrayDataset
 from training_runs import HELD_OUT, optimizer, run
 
-from dro_jax.errors import CheckpointError, ConfigError, TrainingError
+from dro_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import (
+    BCO,
     DRO,
     DROP,
     DROV,
+    KTO,
     PMPO,
+    RPO,
     TOPR,
     UNA,
     APOZero,
@@ -93,7 +96,16 @@ def test_every_objective_raises_the_good_responses(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
-    [UNA(0.3), APOZero(0.5), TOPR(), PMPO(), RLoL()],
+    [
+        UNA(0.3),
+        APOZero(0.5),
+        TOPR(),
+        PMPO(),
+        RLoL(),
+        KTO(beta=0.5),
+        BCO(beta=0.5),
+        RPO(0.3),
+    ],
     ids=lambda objective: type(objective).__name__,
 )
 def test_objectives_without_a_value_prefer_the_good_responses(
@@ -199,6 +211,39 @@ def test_a_run_that_only_skips_is_stopped(tmp_path, reference_dir):
             initial_checkpoint_path=str(reference_dir),
             on_non_finite="skip",
         )
+
+
+@pytest.mark.slow
+def test_a_running_shift_is_resumed_exactly(tmp_path, reference_dir):
+    settings = {"initial_checkpoint_path": str(reference_dir)}
+    whole = run(tmp_path / "whole", BCO(beta=0.5), steps=10, **settings)
+    run(tmp_path / "parts", BCO(beta=0.5), steps=5, **settings)
+    parts = run(tmp_path / "parts", BCO(beta=0.5), steps=10, **settings)
+    assert float(whole.running["batches"]) == 10
+    assert float(whole.running["shift"]) != 0
+    for a, b in zip(small.leaves(whole), small.leaves(parts), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("objective", [KTO(1.0), BCO(2.0), APOZero(-1.5), PMPO(5.0)])
+def test_one_class_alone_is_refused(tmp_path, reference_dir, objective):
+    with pytest.raises(DataError, match="all 48 rewards lie .* the threshold"):
+        run(tmp_path, objective, initial_checkpoint_path=str(reference_dir))
+
+
+@pytest.mark.parametrize(
+    ("objective", "mode", "message"),
+    [
+        (KTO(), "cached", "KTO reads .* mismatched pairs"),
+        (RPO(), "frozen_copy", "RPO reads .* a whole split"),
+    ],
+)
+def test_a_mode_that_the_objective_cannot_use_is_refused(
+    tmp_path, reference_dir, objective, mode, message
+):
+    settings = {"initial_checkpoint_path": str(reference_dir), "reference": mode}
+    with pytest.raises(ConfigError, match=message):
+        run(tmp_path, objective, **settings)
 
 
 def test_data_that_runs_out_stops_the_run(tmp_path):

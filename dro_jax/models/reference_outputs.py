@@ -1,0 +1,82 @@
+"""What the frozen reference adds to a batch's outputs, as far as an objective reads it."""
+
+import jax
+import jax.numpy as jnp
+
+from dro_jax.errors import ConfigError
+from dro_jax.models import logprobs
+from dro_jax.models.networks import Batch, Networks, Params, trajectory_mask
+from dro_jax.objectives.interface import Objective
+
+MISMATCHED = "mismatched_"  # before the names of the other prompts' fields
+
+
+def policy_token_logprobs(networks: Networks, params: Params, batch: Batch) -> jax.Array:
+    """``[B, T]`` float32 log π(y_t|x, y_<t), 0 at padding, no dropout."""
+    states = networks.policy_states(params, batch)
+    per_token = networks.token_logprobs(states, batch)
+    return jnp.where(jnp.any(trajectory_mask(batch) > 0, axis=-1), per_token, 0.0)
+
+
+def policy_logprobs(networks: Networks, params: Params, batch: Batch) -> jax.Array:
+    """``[B, S]`` float32 log π(y|x), summed over response tokens, no dropout."""
+    return logprobs.sum_over_tokens(
+        policy_token_logprobs(networks, params, batch), trajectory_mask(batch)
+    )
+
+
+def reference_outputs(
+    networks: Networks,
+    objective: Objective,
+    params: Params,
+    batch: Batch,
+    reference_params: Params | None,
+) -> dict[str, jax.Array | None]:
+    """The fields of `RowOutputs` that the reference has a part in.
+
+    Args:
+      networks: the policy's are the reference's too.
+      objective: says what it needs.
+      params: the policy's parameters.
+      batch: its `reference_logprobs` are taken where it has them.
+      reference_params: frozen policy parameters.
+
+    Raises:
+      ConfigError: the objective needs a reference and none is given.
+    """
+    needs = objective.needs
+    if not needs.reference:
+        return {}
+    frozen = jax.lax.stop_gradient(reference_params)
+    fields = {}
+    if "reference_logprobs" in batch:
+        fields["reference_logprobs"] = batch["reference_logprobs"]
+        if needs.token_logprobs:
+            fields["reference_token_logprobs"] = batch["reference_token_logprobs"]
+    elif reference_params is None:
+        raise ConfigError(
+            f"{type(objective).__name__} needs the reference policy: give "
+            "reference_params, or a batch with 'reference_logprobs'"
+        )
+    else:
+        per_token = policy_token_logprobs(networks, frozen, batch)
+        summed = logprobs.sum_over_tokens(per_token, trajectory_mask(batch))
+        fields["reference_logprobs"] = summed
+        if needs.token_logprobs:
+            fields["reference_token_logprobs"] = per_token
+    if needs.mismatched:
+        if reference_params is None:
+            raise ConfigError(
+                f"{type(objective).__name__} reads log-probabilities of pairs that "
+                "differ from batch to batch, so they cannot be cached: use "
+                "REFERENCE = 'frozen_copy'"
+            )
+        others = batch | {
+            name.removeprefix(MISMATCHED): x
+            for name, x in batch.items()
+            if name.startswith(f"{MISMATCHED}encoder")
+        }
+        fields["mismatched_log_ratios"] = policy_logprobs(
+            networks, jax.lax.stop_gradient(params), others
+        ) - policy_logprobs(networks, frozen, others)
+    return fields

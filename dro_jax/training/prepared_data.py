@@ -1,0 +1,163 @@
+"""Data as a step needs them: batches completed by what an objective reads of records."""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from dro_jax.data.record_ids import PromptRecords
+from dro_jax.errors import ConfigError, DataError
+from dro_jax.objectives.interface import Objective
+from dro_jax.training.mismatched_pairs import with_mismatched_prompts
+from dro_jax.training.prompt_statistics import prompt_value_table, quantile_table
+from dro_jax.training.record_tables import RecordTable
+from dro_jax.training.reference import Reference
+from dro_jax.training.reference_cache import ReferenceTable
+from dro_jax.training.run_progress import START, Position
+from dro_jax.training.value_of_reference import ValueOfReference
+
+HostBatch = dict[str, np.ndarray]
+Sampling = Literal["none", "priority"]
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedData:
+    """A data set, its batches completed by what an objective reads of their records.
+
+    Attributes:
+      dataset: gives the batches.
+      tables: numbers of records, computed before.
+      mismatched: whether rows get another row's prompts beside their own.
+      drawn_share: the share of the records that are ever drawn.
+    """
+
+    dataset: Any
+    tables: tuple[ReferenceTable | RecordTable, ...] = ()
+    mismatched: bool = False
+    drawn_share: float = 1.0
+
+    def complete(self, batch: HostBatch) -> HostBatch:
+        """A batch of the data set with what the objective needs beside it."""
+        for table in self.tables:
+            batch = table.attach(batch)
+        return with_mismatched_prompts(batch) if self.mismatched else batch
+
+    def batches(self, start: Position = START) -> Iterator[HostBatch]:
+        """The batches from a position on."""
+        return map(self.complete, self.dataset.batches(start=start))
+
+
+class Preparation:
+    """Prepares data sets for an objective.
+
+    Args:
+      objective: says what it needs.
+      reference: gives log-probabilities; None where none are cached.
+      value: V_ref, fitted; None where no advantages are needed.
+      sampling: which records are trained on: `none`, all alike, or, for objectives of
+        the leftover, those of positive advantage; `priority`, drawn with replacement in
+        proportion to their positive advantage or, without advantages, to r − min r.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        reference: Reference | None,
+        value: ValueOfReference | None,
+        sampling: Sampling = "none",
+    ):
+        self._objective = objective
+        self._reference = reference
+        self._value = value
+        self._sampling = sampling
+
+    def prepare(self, dataset: Any, *, training: bool = False) -> PreparedData:
+        """The data as a step needs them.
+
+        Args:
+          dataset: a split; `prompt_records` is read of it where the objective needs
+            more of a record than its batch says, and `drawn` where not all are alike.
+          training: whether records are drawn as `sampling` says; else all are read.
+
+        Raises:
+          CheckpointError: a cache was computed from something else, or is damaged.
+          ConfigError: the data set cannot be drawn from so.
+          DataError: what is needed cannot be had of the split.
+          Preempted: the run was told to stop; what was computed is kept.
+        """
+        needs, tables = self._objective.needs, []
+        reference = self._reference and self._reference.table(dataset)
+        if reference is not None:
+            tables.append(reference)
+        advantages = None
+        if needs.prompt_values or needs.quantiles or needs.advantages:
+            records = dataset.prompt_records()
+            if needs.prompt_values:
+                tables.append(
+                    prompt_value_table(self._objective, records, reference.found)
+                )
+            if needs.quantiles:
+                tables.append(quantile_table(records))
+            if needs.advantages:
+                advantages = self._advantages(dataset, records)
+                tables.append(RecordTable("advantages", records.ids, advantages))
+        share = 1.0
+        if training:
+            dataset, share = self._drawn(dataset, advantages)
+        return PreparedData(dataset, tuple(tables), needs.mismatched, share)
+
+    def _advantages(self, dataset: Any, records: PromptRecords) -> np.ndarray:
+        """``[R]`` r − V_ref(x)."""
+        ids, values = self._value.values(dataset)
+        order = np.argsort(ids)
+        places = np.searchsorted(ids[order], records.ids)
+        places = np.minimum(places, len(ids) - 1)
+        if not np.array_equal(ids[order][places], records.ids):
+            raise DataError(
+                f"the value of the reference lacks records of {dataset.name}, split "
+                f"'{dataset.split}': it was computed from other data"
+            )
+        return records.rewards - values[order][places]
+
+    def _drawn(self, dataset: Any, advantages: np.ndarray | None) -> tuple[Any, float]:
+        needs, priority = self._objective.needs, self._sampling == "priority"
+        if not (priority or needs.leftover):
+            return dataset, 1.0
+        if advantages is not None:
+            weights = np.maximum(advantages, 0.0)
+            what = "beat the reference (advantage above 0)"
+        else:
+            rewards = dataset.prompt_records().rewards
+            weights = rewards - rewards.min()
+            what = "have more than the least reward"
+        share = float(np.mean(weights > 0))
+        if not share:
+            raise DataError(
+                f"no record of {dataset.name}, split '{dataset.split}', seems to {what}, "
+                "so there is nothing to train on"
+            )
+        _logger.info(
+            "%s, split '%s': %.1f%% of %d records %s, and are drawn",
+            dataset.name,
+            dataset.split,
+            100 * share,
+            len(weights),
+            what,
+        )
+        return dataset.drawn(weights, with_replacement=priority), share
+
+
+def check_sampling(sampling: str) -> None:
+    """Refuses a way of sampling that does not exist.
+
+    Raises:
+      ConfigError: it is neither `none` nor `priority`.
+    """
+    if sampling not in get_args(Sampling):
+        raise ConfigError(
+            f"train.sampling = {sampling!r} (SAMPLING) is unknown: use 'none' or "
+            "'priority'"
+        )

@@ -1,0 +1,57 @@
+"""Statistics of all responses that are logged for a prompt, as fields of batches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dro_jax.data.record_ids import PromptRecords
+from dro_jax.errors import DataError
+from dro_jax.objectives import quantiles
+from dro_jax.objectives.interface import Objective
+from dro_jax.training.record_tables import RecordTable
+from dro_jax.training.reference_cache import ReferenceLogprobs
+
+
+def prompt_value_table(
+    objective: Objective, records: PromptRecords, reference: ReferenceLogprobs
+) -> RecordTable:
+    """The field `prompt_values` of RPO.
+
+    Args:
+      objective: computes the values of prompts from their responses.
+      records: a split's.
+      reference: log-probabilities of the same records.
+    """
+    order, ids = np.argsort(reference.ids), np.sort(reference.ids)
+    found = np.intersect1d(records.ids, ids).size
+    if found != len(records.ids):
+        raise DataError(
+            f"the reference cache lacks {len(records.ids) - found} of the split's "
+            f"{len(records.ids)} records: it was computed from other data"
+        )
+    logprobs = reference.logprobs[order][np.searchsorted(ids, records.ids)]
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        values = objective.values_of_prompts(
+            jnp.asarray(logprobs),
+            jnp.asarray(records.rewards),
+            jnp.asarray(records.prompts),
+        )
+    return RecordTable("prompt_values", records.ids, np.asarray(values))
+
+
+def quantile_table(records: PromptRecords) -> RecordTable:
+    """The field `quantiles` of QRPO, the logged responses taken for the reference's.
+
+    Raises:
+      DataError: no prompt has two responses, so that every quantile would be 1.
+    """
+    if len(np.unique(records.prompts)) == len(records.prompts):
+        raise DataError(
+            f"none of the split's {len(records.prompts)} prompts has more than one "
+            "response, so each reward is the highest of its prompt and every quantile "
+            "is 1: QRPO needs several responses to a prompt. Use DRO-V"
+        )
+    values = quantiles(
+        records.rewards, records.prompts, records.rewards, records.prompts
+    )
+    return RecordTable("quantiles", records.ids, values)

@@ -1,0 +1,67 @@
+"""Numbers of records, computed once and put into every batch that holds them."""
+
+import numpy as np
+
+from dro_jax.data.record_ids import join_ids
+from dro_jax.errors import DataError
+
+HostBatch = dict[str, np.ndarray]
+
+
+class RecordIndex:
+    """Finds a batch's records among those that something was computed for.
+
+    Args:
+      ids: ``[R]`` int64, as `join_ids` makes them.
+      what: what was computed, for messages.
+    """
+
+    def __init__(self, ids: np.ndarray, what: str):
+        self._order = np.argsort(ids, kind="stable")
+        self._ids = ids[self._order]
+        self._what = what
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def find(self, batch: HostBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Entries ``[B, S]`` of a batch's records, and which of them are present.
+
+        Raises:
+          DataError: a record has no entry.
+        """
+        wanted = join_ids(batch["record_ids"])
+        places = np.minimum(np.searchsorted(self._ids, wanted), len(self._ids) - 1)
+        present = batch["trajectory_weights"] > 0
+        missing = present & (self._ids[places] != wanted)
+        if missing.any():
+            raise DataError(
+                f"{self._what} is not there for {missing.sum()} records of the batch "
+                f"(first id {batch['record_ids'][missing][0].tolist()}): it was computed "
+                "from other data than the run reads"
+            )
+        return self._order[places], present
+
+
+class RecordTable:
+    """A number of each record, as a field ``[B, S]`` of batches.
+
+    Args:
+      field: the field's name.
+      ids: ``[R]`` int64.
+      values: ``[R]`` float32.
+    """
+
+    def __init__(self, field: str, ids: np.ndarray, values: np.ndarray):
+        self._field = field
+        self._index = RecordIndex(ids, f"the field '{field}'")
+        self._values = np.asarray(values, np.float32)
+
+    def attach(self, batch: HostBatch) -> HostBatch:
+        """The batch with the field; 0 at padding.
+
+        Raises:
+          DataError: a record has no entry.
+        """
+        entries, present = self._index.find(batch)
+        return {**batch, self._field: np.where(present, self._values[entries], 0)}

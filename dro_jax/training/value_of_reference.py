@@ -1,0 +1,274 @@
+"""V_ref(x), what the frozen reference earns on a prompt: fitted once, kept on disk.
+
+A folder holds the fit: `key.json`, what it was made from, `fit.npz`, the parameters of
+the pool and head, and `report.json`; and in a folder for each split the values of its
+records. Nothing of it is written over: what was made from something else is refused.
+"""
+
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from dro_jax.data.record_ids import join_ids
+from dro_jax.errors import CheckpointError, DataError
+from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import Batch, Params
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.preemption import Preempted, StopSignal
+from dro_jax.training.progress import Progress
+from dro_jax.training.reference import _network_key
+from dro_jax.training.reference_cache import _json, _read_part, _write_whole
+from dro_jax.training.run_progress import differences
+from dro_jax.training.value_fit import ValueFit, ValueFitConfig, value_module
+from dro_jax.training.value_fit_data import FitData, FrozenStates
+from dro_jax.training.value_fit_report import FitReport
+from dro_jax.training.watchdog import Watchdog
+
+__all__ = ["FitReport", "ValueFitConfig", "ValueOfReference", "encode_prompts"]
+
+HostBatch = dict[str, np.ndarray]
+_KEY, _FIT, _REPORT, _VALUES = "key.json", "fit.npz", "report.json", "values.npz"
+
+
+class ValueOfReference:
+    """Fits V_ref on one split and gives its values on others.
+
+    Args:
+      model: whose policy network the reference shares.
+      load: gives the reference's parameters on the devices. Called only where its
+        encoder must run; nothing of them is kept.
+      steps: where parameters and batches live.
+      config: how V is fitted.
+      fingerprint: of the reference's parameters, as `Reference.fingerprint` gives it.
+      folder: where the fit and values are kept; made if need be.
+      stop: asks a long computation to stop.
+      watchdog: is told that a long computation moves.
+
+    Attributes:
+      num_forwards: batches that the encoder ran on.
+
+    Raises:
+      ConfigError: the heads do not divide the network's width.
+    """
+
+    def __init__(
+        self,
+        model: FeedbackModel,
+        load: Callable[[], Params],
+        steps: MeshSteps,
+        config: ValueFitConfig | None = None,
+        *,
+        fingerprint: str,
+        folder: str | pathlib.Path,
+        stop: StopSignal | None = None,
+        watchdog: Watchdog | None = None,
+    ):
+        self._config = config or ValueFitConfig()
+        check_heads(self._config.num_heads, model.network_config.emb_dim)
+        self._model, self._load, self._steps = model, load, steps
+        self._folder = pathlib.Path(folder)
+        self._stop = stop or StopSignal()
+        self._watchdog = watchdog or Watchdog(None)
+        self._reference = {
+            "reference parameters": fingerprint,
+            **_network_key(model.network_config),
+        }
+        self._fitted: tuple[PromptValue, Params] | None = None
+        self.num_forwards = 0
+
+    def fit(self, dataset) -> FitReport:
+        """Fits V to the rewards of a split, or reads the fit that is there.
+
+        Args:
+          dataset: responses to other prompts than those trained on, as a
+            `DatasetConfig` or what offers its `one_pass`, `fingerprint`, `name` and
+            `split`.
+
+        Raises:
+          CheckpointError: the folder holds a fit of something else; the message says
+            what differs. Or what it holds is damaged.
+          ConfigError: the bounds of V leave out all rewards.
+          DataError: the split has fewer than two prompts, or rewards that are all equal.
+          TrainingError: an error of the fit is not finite.
+          Preempted: the run was told to stop; the fit begins anew.
+        """
+        key = {
+            **self._reference,
+            **dataset.fingerprint(rewards=True),
+            **self._config.facts(),
+        }
+        _claim(self._folder, key)
+        if (self._folder / _REPORT).exists():
+            params, report = self._read_fit()
+        else:
+            try:
+                params, report = self._fit(dataset)
+            except DataError as error:
+                raise DataError(
+                    "fitting the value of the reference to the split "
+                    f"'{dataset.split}' of '{dataset.name}': {error}"
+                ) from error
+            if jax.process_index() == 0:
+                flat = traverse_util.flatten_dict(params, sep="/")
+                _write(self._folder / _FIT, flat)
+                text = _json(report.to_json()).encode()
+                # Last, so that a fit with a report is whole.
+                _write_whole(self._folder / _REPORT, lambda file: file.write(text))
+        module = value_module(self._config, (report.min_value, report.max_value))
+        self._fitted = module, params
+        return report
+
+    def values(self, dataset) -> tuple[np.ndarray, np.ndarray]:
+        """V_ref(x) of each record of a split, which are kept beside the fit.
+
+        Args:
+          dataset: as in :meth:`fit`.
+
+        Returns:
+          ids ``[R]`` int64, as `join_ids` makes them of `record_ids`, and values ``[R]``
+          float32, in units of reward.
+
+        Raises:
+          CheckpointError: the folder's values of that split were computed from something
+            else, or are damaged.
+          DataError: the split is empty.
+          Preempted: the run was told to stop; what was not finished begins anew.
+        """
+        if self._fitted is None:
+            raise RuntimeError("ValueOfReference.values needs a fit: call fit first")
+        name = f"{dataset.name}-{dataset.split}"
+        folder = self._folder / name
+        key = {
+            "value estimate": _digest(*self._fitted),
+            **self._reference,
+            **dataset.fingerprint(),
+        }
+        _claim(folder, key)
+        path = folder / _VALUES
+        if path.exists():
+            found = _read_part(path)
+            return found["ids"], found["values"]
+        ids, values = self._compute(dataset, name)
+        if jax.process_index() == 0:
+            _write(path, {"ids": ids, "values": values})
+        return ids, values
+
+    def _fit(self, dataset) -> tuple[Params, FitReport]:
+        data = FitData.of(_one_pass(dataset), self._config.held_out_fraction)
+        params = self._load()
+        encode = self._compiled(functools.partial(encode_prompts, self._model))
+        partitioner = self._steps.partitioner
+        return ValueFit(
+            self._config,
+            data,
+            FrozenStates(data, functools.partial(encode, params), partitioner),
+            self._model.network_config.emb_dim,
+            partitioner,
+            tick=self._tick,
+        ).run()
+
+    def _compute(self, dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+        module, fitted = self._fitted
+
+        def values_of(params, batch):
+            reference, fitted = params
+            states = encode_prompts(self._model, reference, batch)
+            return module.apply({"params": fitted}, states, prompt_mask(batch))
+
+        forward, params = self._compiled(values_of), (self._load(), fitted)
+        ids, values = [], []
+        with Progress(f"value of the reference ({name})", None, unit="records") as bar:
+            for batch in _one_pass(dataset):
+                present = batch["trajectory_weights"] > 0
+                ids.append(join_ids(batch["record_ids"])[present])
+                values.append(np.asarray(forward(params, batch))[present])
+                bar.advance(len(ids[-1]))
+            bar.say(f"kept in {self._folder / name}")
+        if not ids:
+            raise DataError(f"{name}: the split is empty, so there are no values")
+        return np.concatenate(ids), np.concatenate(values)
+
+    def _compiled(self, function) -> Callable[[Any, HostBatch], jax.Array]:
+        """A function of parameters and a batch, for batches on the host; counted."""
+        compiled = jax.jit(function, out_shardings=self._steps.partitioner.replicated)
+
+        def run(params, batch):
+            with self._steps.partitioner.context():
+                result = compiled(params, self._steps.put(batch))
+            self.num_forwards += 1
+            self._tick()
+            return result
+
+        return run
+
+    def _tick(self) -> None:
+        self._watchdog.reset()
+        if self._stop.received:
+            raise Preempted(
+                "stopped by SIGTERM while estimating the value of the reference: the "
+                "same command begins this estimate anew"
+            )
+
+    def _read_fit(self) -> tuple[Params, FitReport]:
+        path = self._folder / _REPORT
+        try:
+            report = FitReport.from_json(json.loads(path.read_text("utf-8")))
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read ({error!r}): delete it, and the run fits the "
+                "value of the reference anew"
+            ) from error
+        flat = _read_part(self._folder / _FIT)
+        return traverse_util.unflatten_dict(flat, sep="/"), report
+
+
+def encode_prompts(model: FeedbackModel, params: Params, batch: Batch) -> jax.Array:
+    """``[B, L, D]`` states of a frozen encoder: no dropout, no gradient into it."""
+    states = model.network.apply(
+        {"params": model.policy_params(params)},
+        batch["encoder_input_tokens"],
+        batch.get("encoder_segment_ids"),
+        method="encode",
+    )
+    return jax.lax.stop_gradient(states)
+
+
+def _one_pass(dataset) -> Iterator[HostBatch]:
+    return dataset.one_pass(pack=True).batches()
+
+
+def _digest(module: PromptValue, params: Params) -> str:
+    """Of all that turns encoder states into values."""
+    digest = hashlib.sha256(f"{module.min_value} {module.max_value}".encode())
+    for name, array in sorted(traverse_util.flatten_dict(params, sep="/").items()):
+        digest.update(f"{name} {array.shape}".encode())
+        digest.update(np.asarray(array, "<f4").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _claim(folder: pathlib.Path, key: dict[str, str]) -> None:
+    """Make a folder for what has this key, and refuse one that has another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _KEY
+    if not path.exists():
+        text = _json(key).encode()
+        _write_whole(path, lambda file: file.write(text), new=True)
+    # Also what was just written: another run may have been first.
+    if changed := differences(json.loads(path.read_text("utf-8")), key):
+        raise CheckpointError(
+            f"the value of the reference in {folder} was estimated from something else "
+            f"than this run uses. What differs (kept → run): {changed}. Use another "
+            "folder, or delete that one to estimate it anew"
+        )
+
+
+def _write(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    _write_whole(path, lambda file: np.savez(file, **arrays))

@@ -1,0 +1,88 @@
+"""Responses to one prompt side by side, the prompt encoded once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from dro_jax.errors import ConfigError
+from dro_jax.models.model import FeedbackModel
+from dro_jax.objectives import DPO, IPO, NLL, PRO, RPO
+
+GROUPS = small.groups()
+PACKED = small.pack_groups([GROUPS[:2], GROUPS[2:]], 3)
+APART = small.pack_groups([[group] for group in GROUPS], 3)
+
+
+def reference_of(batch):
+    """A number for each trajectory that does not depend on where it lies."""
+    return jnp.where(batch["trajectory_weights"] > 0, -9.0 + batch["rewards"], 0.0)
+
+
+def with_reference(batch):
+    return batch | {"reference_logprobs": reference_of(batch)}
+
+
+def present(batch, per_trajectory):
+    return np.asarray(per_trajectory)[np.asarray(batch["trajectory_weights"]) > 0]
+
+
+@pytest.mark.parametrize("batch", [PACKED, APART], ids=["packed", "apart"])
+def test_log_probabilities_are_those_of_the_trajectories_alone(batch):
+    model = FeedbackModel(network=small.NETWORK, objective=NLL())
+    params = small.init(model, batch)
+    alone = small.unpacked([item for group in GROUPS for item in group])
+    np.testing.assert_allclose(
+        present(batch, model.logprobs(params, batch)),
+        model.logprobs(params, alone)[:, 0],
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    "objective", [DPO(0.5), IPO(0.5), PRO()], ids=lambda o: type(o).__name__
+)
+def test_packing_groups_changes_neither_loss_nor_gradient(objective):
+    model = FeedbackModel(network=small.NETWORK, objective=objective)
+    params = small.init(model, APART)
+    loss = jax.jit(jax.value_and_grad(lambda p, b: model.loss(p, b)[0]))
+    wanted = loss(params, with_reference(APART))
+    found = loss(params, with_reference(PACKED))
+    assert max(np.abs(leaf).max() for leaf in small.leaves(wanted[1])) > 0.01
+    for a, b in zip(small.leaves(found), small.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, np.abs(b).max()))
+
+
+def test_a_pair_has_the_loss_of_its_formula():
+    model = FeedbackModel(network=small.NETWORK, objective=DPO(0.5))
+    batch = with_reference(small.pack_groups([[GROUPS[1]]], 2))
+    params = small.init(model, batch)
+    ratios = np.asarray(model.logprobs(params, batch) - batch["reference_logprobs"])[0]
+    expected = np.log1p(np.exp(-0.5 * (ratios[0] - ratios[1])))
+    np.testing.assert_allclose(model.loss(params, batch)[0], expected, rtol=1e-5)
+
+
+def test_equal_rewards_make_no_pair():
+    model = FeedbackModel(network=small.NETWORK, objective=DPO(0.5))
+    batch = with_reference(small.pack_groups([[GROUPS[1]]], 2))
+    batch["rewards"] = jnp.ones_like(batch["rewards"])
+    params = small.init(model, batch)
+    loss, metrics = model.loss(params, batch)
+    assert float(loss) == 0
+    assert metrics["pair_rate"].compute() == 0
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (PRO(), r"PRO needs 'group_weights' .*GROUP_SIZE"),
+        (RPO(), "RPO needs 'prompt_values'"),
+    ],
+)
+def test_a_batch_that_lacks_what_is_needed_is_refused(objective, message):
+    model = FeedbackModel(network=small.NETWORK, objective=objective)
+    batch = with_reference(small.unpacked(GROUPS[0]))
+    params = small.init(model, batch)
+    with pytest.raises(ConfigError, match=message):
+        model.loss(params, batch)

@@ -1,0 +1,63 @@
+"""Statistics of prompts, and numbers of records in batches."""
+
+import numpy as np
+import pytest
+
+from dro_jax.data.record_ids import PromptRecords
+from dro_jax.errors import DataError
+from dro_jax.objectives import RPO
+from dro_jax.training.prompt_statistics import prompt_value_table, quantile_table
+from dro_jax.training.record_tables import RecordTable
+from dro_jax.training.reference_cache import ReferenceLogprobs
+
+RECORDS = PromptRecords(
+    ids=np.array([(7 << 32) + i for i in range(4)]),
+    prompts=np.array([0, 1, 0, 0]),
+    rewards=np.array([1.0, 2.0, 0.0, -1.0], np.float32),
+)
+
+
+def batch_of(indices):
+    ids = np.array([[[7, index] for index in indices]], np.int32)
+    weights = np.ones(ids.shape[:2], np.float32)
+    weights[0, -1] = 0
+    return {"record_ids": ids, "trajectory_weights": weights}
+
+
+def reference(order):
+    logprobs = np.array([-1.0, -4.0, -2.0, -3.0], np.float32)
+    nothing = np.zeros(0, np.int32)
+    return ReferenceLogprobs(
+        RECORDS.ids[order], logprobs[order], nothing, nothing.astype(np.float32)
+    )
+
+
+def test_prompt_values_are_those_of_the_formula_whatever_the_cache_s_order():
+    table = prompt_value_table(RPO(0.5), RECORDS, reference([2, 0, 3, 1]))
+    values = table.attach(batch_of([1, 3, 0, 0]))["prompt_values"][0]
+    p = np.exp([-1.0, -2.0, -3.0])
+    p /= p.sum()
+    expected = 0.5 * np.log(np.sum(p * np.exp(np.array([1.0, 0.0, -1.0]) / 0.5)))
+    np.testing.assert_allclose(values, [2.0, expected, expected, 0.0], rtol=1e-5)
+
+
+def test_a_cache_of_other_records_is_refused():
+    with pytest.raises(DataError, match="lacks 1 of the split's 4 records"):
+        prompt_value_table(RPO(0.5), RECORDS, reference([2, 0, 3]))
+
+
+def test_quantiles_are_ranks_among_a_prompt_s_rewards():
+    values = quantile_table(RECORDS).attach(batch_of([0, 1, 2, 3, 0]))["quantiles"]
+    np.testing.assert_allclose(values[0], [1.0, 1.0, 2 / 3, 1 / 3, 0.0], rtol=1e-6)
+
+
+def test_quantiles_of_single_responses_are_refused():
+    single = PromptRecords(RECORDS.ids, np.arange(4), RECORDS.rewards)
+    with pytest.raises(DataError, match="none of the split's 4 prompts"):
+        quantile_table(single)
+
+
+def test_a_record_without_an_entry_is_named():
+    table = RecordTable("advantages", RECORDS.ids, np.zeros(4))
+    with pytest.raises(DataError, match=r"'advantages' .*first id \[7, 9\]"):
+        table.attach(batch_of([9, 0]))
