@@ -62,7 +62,7 @@ class OptimizerConfig:
     def build(self) -> optax.GradientTransformation:
         """The optax transformation for a whole parameter tree."""
         value_schedule = self.value_learning_rate or self.learning_rate
-        return _with_standard_promotion(
+        return with_standard_promotion(
             optax.partition(
                 {
                     "policy": self._chain(self.learning_rate),
@@ -92,8 +92,11 @@ class OptimizerConfig:
         return optax.chain(optax.clip_by_global_norm(self.max_grad_norm), update)
 
 
-def _with_standard_promotion(tx):
-    # optax relies on implicit promotion; our own code also runs where that raises.
+def with_standard_promotion(
+    tx: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """The same updates where implicit promotion raises, as in tests: optax relies on it."""
+
     def standard(function):
         def wrapped(*arguments):
             with (

@@ -154,7 +154,7 @@ class Reference:
             return None
         key = {
             "reference parameters": self.fingerprint(),
-            **_network_key(self._model.network_config),
+            **network_key(self._model.network_config),
             **dataset.fingerprint(),
             "token log-probs": str(self._model.objective.needs.token_logprobs),
         }
@@ -244,7 +244,7 @@ class Reference:
         return self._fingerprint
 
 
-def _network_key(config: T5Config) -> dict[str, str]:
+def network_key(config: T5Config) -> dict[str, str]:
     """The settings of a network that its numbers depend on, by name."""
     return {
         f"network {field.name}": str(getattr(config, field.name))

@@ -6,24 +6,18 @@ next one begins. A part is written whole or not at all, so a run that was killed
 after the last part, and several runs may fill one folder.
 """
 
-import contextlib
 import dataclasses
-import json
-import os
 import pathlib
-import uuid
-import zipfile
-from typing import Any
 
 import numpy as np
 
 from dro_jax.data.record_ids import join_ids
-from dro_jax.errors import CheckpointError, DataError
+from dro_jax.errors import DataError
 from dro_jax.training.record_tables import RecordIndex
-from dro_jax.training.run_progress import START, Position, differences
+from dro_jax.training.run_progress import START, Position
+from dro_jax.training.whole_files import claim_folder, read_arrays, write_arrays
 
 HostBatch = dict[str, np.ndarray]
-_KEY = "key.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,12 +126,12 @@ class ReferenceCache:
 
     def __init__(self, folder: str | pathlib.Path, key: dict[str, str]):
         self.folder = pathlib.Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / _KEY
-        if not path.exists():
-            _write_whole(path, lambda file: file.write(_json(key).encode()), new=True)
-        # Also what was just written: another run may have been first.
-        _check_key(self.folder, json.loads(path.read_text("utf-8")), key)
+        claim_folder(
+            self.folder,
+            key,
+            "the reference log-probabilities were computed",
+            "Use another REFERENCE_CACHE_DIR, or delete that folder to compute them anew",
+        )
 
     def read(self) -> tuple[list[ReferenceLogprobs], Position | None]:
         """The parts that are there, and where to go on; None where all is there.
@@ -147,7 +141,7 @@ class ReferenceCache:
         """
         parts, position = [], START
         while (path := self._path(position)).exists():
-            arrays = _read_part(path)
+            arrays = read_arrays(path, "the reference cache's")
             parts.append(
                 ReferenceLogprobs(
                     **{
@@ -167,7 +161,7 @@ class ReferenceCache:
     ) -> None:
         """Keep the part of the data between two positions."""
         arrays = dict(vars(part), next_position=np.array(end), last=np.array(last))
-        _write_whole(self._path(start), lambda file: np.savez(file, **arrays))
+        write_arrays(self._path(start), arrays)
 
     def _path(self, position: Position) -> pathlib.Path:
         return self.folder / f"part-{position[0]:012d}-{position[1]:06d}.npz"
@@ -181,44 +175,3 @@ def token_mask(batch: HostBatch) -> np.ndarray:
         return real[..., None]
     slots = np.arange(1, batch["trajectory_weights"].shape[1] + 1)
     return real[..., None] & (segments[..., None] == slots)
-
-
-def _check_key(
-    folder: pathlib.Path, found: dict[str, str], key: dict[str, str]
-) -> None:
-    if changed := differences(found, key):
-        raise CheckpointError(
-            f"the reference log-probabilities in {folder} were computed from something "
-            f"else than this run uses. What differs (cached → run): {changed}. Use "
-            "another REFERENCE_CACHE_DIR, or delete that folder to compute them anew"
-        )
-
-
-def _read_part(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays.items())
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"the reference cache's {path} cannot be read ({error}): delete it, and the "
-            "run computes it anew"
-        ) from error
-
-
-def _write_whole(path: pathlib.Path, write, *, new: bool = False) -> None:
-    """Write a file that is seen whole or not at all; `new` never replaces one."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    if not new:
-        os.replace(partial, path)
-        return
-    with contextlib.suppress(FileExistsError):
-        os.link(partial, path)
-    partial.unlink()
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -118,16 +118,15 @@ def train(
         },
     )
     check_sampling(sampling)
-    _check_value_settings(
-        model, value_fit, value_fit_dataset_cfg, train_eval_dataset_cfg,
-        initial_checkpoint_path
-    )
+    fit_dataset = value_fit_dataset_cfg or train_eval_dataset_cfg
+    _check_value_settings(model, value_fit, fit_dataset, initial_checkpoint_path)
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     model = _fitted_to_labels(model, train_dataset_cfg)
     partitioner = (mesh or MeshConfig()).build()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
-    if train_eval_dataset_cfg is not None:
-        partitioner.check_batch_size(train_eval_dataset_cfg.batch_size)
+    for dataset in (train_eval_dataset_cfg, value_fit_dataset_cfg):
+        if dataset is not None:
+            partitioner.check_batch_size(dataset.batch_size)
     checkpoint_cfg = checkpoint_cfg or checkpoints.CheckpointConfig()
     init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
     with contextlib.ExitStack() as stack:
@@ -190,7 +189,7 @@ def train(
                 stop=stop,
                 watchdog=watchdog,
             )
-            report = value.fit(value_fit_dataset_cfg or train_eval_dataset_cfg)
+            report = value.fit(fit_dataset)
             writer.write_facts("value_of_reference.json", report.to_json())
         preparation = Preparation(model.objective, frozen, value, sampling)
         train_data = preparation.prepare(train_dataset_cfg, training=True)
@@ -262,13 +261,13 @@ def _check_reference_settings(model, reference, cache_dir, path) -> None:
         )
 
 
-def _check_value_settings(model, value_fit, dataset, evaluated, path) -> None:
+def _check_value_settings(model, value_fit, dataset, path) -> None:
     objective = type(model.objective).__name__
     if not model.objective.needs.advantages:
-        if value_fit is not None or dataset is not None:
+        if value_fit is not None:
             raise ConfigError(
-                f"{objective} reads no advantages, so train.value_fit and "
-                "train.value_fit_dataset_cfg have no effect: remove them"
+                f"{objective} reads no advantages, so train.value_fit has no effect: "
+                "remove it"
             )
         return
     if path is None:
@@ -277,7 +276,7 @@ def _check_value_settings(model, value_fit, dataset, evaluated, path) -> None:
             "INITIAL_CHECKPOINT_PATH (train.initial_checkpoint_path) is not set: name "
             "the checkpoint of the reference"
         )
-    if dataset is None and evaluated is None:
+    if dataset is None:
         raise ConfigError(
             f"{objective} fits the value of the reference on prompts that are not "
             "trained on: set EVAL_DATASET, or train.value_fit_dataset_cfg"

@@ -12,7 +12,7 @@ import optax
 from dro_jax.errors import ConfigError, DataError, TrainingError
 from dro_jax.models.attention_pool import PromptValue, prompt_mask
 from dro_jax.models.networks import Batch, Params
-from dro_jax.training.optimizers import _with_standard_promotion
+from dro_jax.training.optimizers import with_standard_promotion
 from dro_jax.training.progress import Progress
 from dro_jax.training.sharding import DATA, Partitioner
 from dro_jax.training.value_fit_data import FitData, FrozenStates, row_batches
@@ -113,7 +113,7 @@ class ValueFit:
         self._constant_mse = _mean_square(rewards - self._constant, data.held_out)
         self._bounds = _bounds(config, data)
         self._module = value_module(config, self._bounds, initial=self._constant)
-        self._optimizer = _with_standard_promotion(optax.adam(config.learning_rate))
+        self._optimizer = with_standard_promotion(optax.adam(config.learning_rate))
         replicated = partitioner.replicated
         self._values = jax.jit(self._apply, out_shardings=replicated)
         self._update = jax.jit(

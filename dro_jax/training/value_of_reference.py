@@ -24,18 +24,23 @@ from dro_jax.models.networks import Batch, Params
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import Preempted, StopSignal
 from dro_jax.training.progress import Progress
-from dro_jax.training.reference import _network_key
-from dro_jax.training.reference_cache import _json, _read_part, _write_whole
-from dro_jax.training.run_progress import differences
+from dro_jax.training.reference import network_key
 from dro_jax.training.value_fit import ValueFit, ValueFitConfig, value_module
 from dro_jax.training.value_fit_data import FitData, FrozenStates
 from dro_jax.training.value_fit_report import FitReport
 from dro_jax.training.watchdog import Watchdog
+from dro_jax.training.whole_files import (
+    claim_folder,
+    read_arrays,
+    write_arrays,
+    write_json,
+)
 
 __all__ = ["FitReport", "ValueFitConfig", "ValueOfReference", "encode_prompts"]
 
 HostBatch = dict[str, np.ndarray]
-_KEY, _FIT, _REPORT, _VALUES = "key.json", "fit.npz", "report.json", "values.npz"
+_FIT, _REPORT, _VALUES = "fit.npz", "report.json", "values.npz"
+_WHAT = "the value of the reference"
 
 
 class ValueOfReference:
@@ -79,7 +84,7 @@ class ValueOfReference:
         self._watchdog = watchdog or Watchdog(None)
         self._reference = {
             "reference parameters": fingerprint,
-            **_network_key(model.network_config),
+            **network_key(model.network_config),
         }
         self._fitted: tuple[PromptValue, Params] | None = None
         self.num_forwards = 0
@@ -118,10 +123,9 @@ class ValueOfReference:
                 ) from error
             if jax.process_index() == 0:
                 flat = traverse_util.flatten_dict(params, sep="/")
-                _write(self._folder / _FIT, flat)
-                text = _json(report.to_json()).encode()
+                write_arrays(self._folder / _FIT, flat)
                 # Last, so that a fit with a report is whole.
-                _write_whole(self._folder / _REPORT, lambda file: file.write(text))
+                write_json(self._folder / _REPORT, report.to_json())
         module = value_module(self._config, (report.min_value, report.max_value))
         self._fitted = module, params
         return report
@@ -154,11 +158,11 @@ class ValueOfReference:
         _claim(folder, key)
         path = folder / _VALUES
         if path.exists():
-            found = _read_part(path)
+            found = read_arrays(path, _WHAT)
             return found["ids"], found["values"]
         ids, values = self._compute(dataset, name)
         if jax.process_index() == 0:
-            _write(path, {"ids": ids, "values": values})
+            write_arrays(path, {"ids": ids, "values": values})
         return ids, values
 
     def _fit(self, dataset) -> tuple[Params, FitReport]:
@@ -226,7 +230,7 @@ class ValueOfReference:
                 f"{path} cannot be read ({error!r}): delete it, and the run fits the "
                 "value of the reference anew"
             ) from error
-        flat = _read_part(self._folder / _FIT)
+        flat = read_arrays(self._folder / _FIT, _WHAT)
         return traverse_util.unflatten_dict(flat, sep="/"), report
 
 
@@ -255,20 +259,9 @@ def _digest(module: PromptValue, params: Params) -> str:
 
 
 def _claim(folder: pathlib.Path, key: dict[str, str]) -> None:
-    """Make a folder for what has this key, and refuse one that has another."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _KEY
-    if not path.exists():
-        text = _json(key).encode()
-        _write_whole(path, lambda file: file.write(text), new=True)
-    # Also what was just written: another run may have been first.
-    if changed := differences(json.loads(path.read_text("utf-8")), key):
-        raise CheckpointError(
-            f"the value of the reference in {folder} was estimated from something else "
-            f"than this run uses. What differs (kept → run): {changed}. Use another "
-            "folder, or delete that one to estimate it anew"
-        )
-
-
-def _write(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    _write_whole(path, lambda file: np.savez(file, **arrays))
+    claim_folder(
+        folder,
+        key,
+        f"{_WHAT} was estimated",
+        "Use another folder, or delete that one to estimate it anew",
+    )

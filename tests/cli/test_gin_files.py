@@ -41,7 +41,7 @@ def _clean_gin():
 def feedback(tmp_path):
     path = tmp_path / "logs.jsonl"
     records = [
-        {"prompt": f"say {i}", "response": f"{i}", "reward": (-1.0) ** i}
+        {"prompt": f"say {i // 2}", "response": f"{i}", "reward": (-1.0) ** i}
         for i in range(8)
     ]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))

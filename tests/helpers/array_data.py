@@ -18,10 +18,15 @@ class ArrayDataset:
     seed: int = 0
     bad_reward: float | None = None
     vocabulary: object | None = None
+    kept: tuple[int, ...] | None = None
 
     def one_pass(self, *, pack=None):
         del pack  # every row holds one record
         return dataclasses.replace(self, num_epochs=1)
+
+    def drawn(self, weights, *, with_replacement):
+        assert not with_replacement, "these arrays know epochs alone"
+        return dataclasses.replace(self, kept=tuple(np.flatnonzero(weights > 0)))
 
     @property
     def name(self):
@@ -55,11 +60,12 @@ class ArrayDataset:
         rewards = np.where(copies, 1.0, -1.0).astype(np.float32)
         if self.bad_reward is not None:
             rewards[13 % self.num_records] = self.bad_reward
-        per_epoch = self.num_records // self.batch_size
+        kept = np.arange(self.num_records) if self.kept is None else np.array(self.kept)
+        per_epoch = max(len(kept) // self.batch_size, 1)
         batch = start[0] // self.batch_size
         while self.num_epochs is None or batch < self.num_epochs * per_epoch:
             first = batch % per_epoch * self.batch_size
-            rows = np.arange(first, first + self.batch_size)
+            rows = kept[np.arange(first, first + self.batch_size) % len(kept)]
             batch += 1
             yield {
                 "encoder_input_tokens": prompts[rows],

@@ -12,6 +12,7 @@ from training_runs import HELD_OUT, optimizer, run
 from dro_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import (
+    AWR,
     BCO,
     DRO,
     DROP,
@@ -21,6 +22,10 @@ from dro_jax.objectives import (
     RPO,
     TOPR,
     UNA,
+    ALoL,
+    ALoLKL,
+    ALoLRefFree,
+    ALoLSeq,
     APOZero,
     RGold,
     RLoL,
@@ -29,6 +34,7 @@ from dro_jax.objectives import (
 from dro_jax.training import optimizers
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
+from dro_jax.training.value_of_reference import ValueFitConfig
 
 
 def test_nll_learns(reference_dir):
@@ -211,6 +217,40 @@ def test_a_run_that_only_skips_is_stopped(tmp_path, reference_dir):
             initial_checkpoint_path=str(reference_dir),
             on_non_finite="skip",
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "objective",
+    [ALoL(), ALoLRefFree(), ALoLSeq(), ALoLKL(), AWR()],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_advantages_are_over_the_reference_s_value(tmp_path, reference_dir, objective):
+    settings = {
+        "initial_checkpoint_path": str(reference_dir),
+        "value_fit": ValueFitConfig(num_heads=2, num_epochs=2),
+        "value_fit_dataset_cfg": HELD_OUT,
+    }
+    run(tmp_path, objective, steps=20, **settings)
+    report = json.loads((tmp_path / "value_of_reference.json").read_text())
+    assert len(report["epochs"]) == 3
+    first, *_, last = read_metrics(tmp_path)
+    assert last["logps/policy"] > first["logps/policy"]
+    if objective.needs.leftover:  # rewards are 1 and −1, V lies between
+        assert first["leftover_rate"] == first["rewards/mean"] == 1
+    else:
+        assert first["rewards/mean"] < 0.5
+
+
+def test_advantages_without_held_out_data_are_refused(tmp_path, reference_dir):
+    with pytest.raises(ConfigError, match="ALoL fits the value .* EVAL_DATASET"):
+        run(tmp_path, ALoL(), initial_checkpoint_path=str(reference_dir))
+    with pytest.raises(ConfigError, match="ALoLRefFree reads .* INITIAL_CHECKPOINT"):
+        run(tmp_path, ALoLRefFree())
+    with pytest.raises(ConfigError, match="NLL reads no advantages"):
+        run(tmp_path, value_fit=ValueFitConfig())
+    with pytest.raises(ConfigError, match="'often' .SAMPLING. is unknown"):
+        run(tmp_path, sampling="often")
 
 
 @pytest.mark.slow

@@ -1,0 +1,87 @@
+"""Files that are seen whole or not at all, and folders that belong to what made them."""
+
+import contextlib
+import json
+import os
+import pathlib
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from dro_jax.errors import CheckpointError
+from dro_jax.training.run_progress import differences
+
+_KEY = "key.json"
+
+
+def claim_folder(
+    folder: pathlib.Path, key: Mapping[str, str], what: str, advice: str
+) -> None:
+    """Makes a folder for what has this key.
+
+    Args:
+      folder: made if need be.
+      key: what the folder's contents depend on, in words and fingerprints, by name.
+      what: what they are and how they came about, `the … were computed`.
+      advice: what to do about another key.
+
+    Raises:
+      CheckpointError: the folder has another key; the message says what differs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _KEY
+    if not path.exists():
+        write_json(path, key, new=True)
+    # Also what was just written: another run may have been first.
+    if changed := differences(json.loads(path.read_text("utf-8")), key):
+        raise CheckpointError(
+            f"{what} in {folder} from something else than this run uses. What differs "
+            f"(kept → run): {changed}. {advice}"
+        )
+
+
+def write_whole(
+    path: pathlib.Path, write: Callable[[BinaryIO], Any], *, new: bool = False
+) -> None:
+    """Writes a file that is seen whole or not at all; `new` never replaces one."""
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    with partial.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    if not new:
+        os.replace(partial, path)
+        return
+    with contextlib.suppress(FileExistsError):
+        os.link(partial, path)
+    partial.unlink()
+
+
+def write_json(path: pathlib.Path, value: Any, *, new: bool = False) -> None:
+    """Writes a value as JSON that people can read."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()), new=new)
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by name, NumPy's `.npz`."""
+    write_whole(path, lambda file: np.savez(file, **arrays))
+
+
+def read_arrays(path: pathlib.Path, what: str) -> dict[str, np.ndarray]:
+    """What :func:`write_arrays` wrote; no pickle is read.
+
+    Raises:
+      CheckpointError: the file is damaged; the message begins with `what`.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays.items())
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{what} {path} cannot be read ({error}): delete it, and the run computes "
+            "it anew"
+        ) from error

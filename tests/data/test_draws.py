@@ -1,0 +1,78 @@
+"""Records drawn by weight: the leftover alike, or in proportion."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from array_data import assert_same_batches
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.draws import Draws
+from dro_jax.data.sources import JsonlSource
+from dro_jax.data.tasks import register_feedback_task
+from dro_jax.errors import ConfigError, DataError
+
+WEIGHTS = np.array([0.0, 1.0, 3.0, 0.0, 0.0, 4.0, 0.0, 0.0])
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("draws") / "logs.jsonl"
+    lines = [{"prompt": f"{i}", "response": f"r{i}", "reward": i} for i in range(8)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    register_feedback_task(
+        "drawn_logs", JsonlSource({"train": path}), vocabulary="byte"
+    )
+    return DatasetConfig("drawn_logs", {"inputs": 4, "targets": 4}, batch_size=2)
+
+
+def indices(batches):
+    return np.concatenate([batch["record_ids"][:, 0, 1] for batch in batches])
+
+
+def some(config, count, start=(0, 0)):
+    stream = config.batches(start=start)
+    return [next(stream) for _ in range(count)]
+
+
+def test_without_replacement_an_epoch_holds_each_that_is_left_once(config):
+    found = indices(some(config.drawn(WEIGHTS, with_replacement=False), 3))
+    assert sorted(found[:3]) == sorted(found[3:]) == [1, 2, 5]
+
+
+def test_with_replacement_counts_follow_the_weights(config):
+    drawn = config.drawn(WEIGHTS, with_replacement=True)
+    counts = np.bincount(indices(some(drawn, 2000)), minlength=8)
+    np.testing.assert_allclose(counts / 4000, WEIGHTS / 8, atol=0.03)
+    assert counts[WEIGHTS == 0].sum() == 0
+
+
+@pytest.mark.parametrize("with_replacement", [False, True])
+@pytest.mark.parametrize("pack", [False, True])
+def test_reading_goes_on_behind_any_batch(config, with_replacement, pack):
+    settings = {"packing_window": 8} if pack else {}
+    packed = dataclasses.replace(config, pack=pack, **settings)
+    drawn = packed.drawn(WEIGHTS, with_replacement=with_replacement)
+    first = some(drawn, 8)
+    start = tuple(first[2]["next_position"].tolist())
+    assert_same_batches(some(drawn, 5, start), first[3:])
+
+
+def test_one_pass_reads_all_records(config):
+    drawn = config.drawn(WEIGHTS, with_replacement=True)
+    batches = list(drawn.one_pass(pack=True).batches())
+    assert sum(batch["trajectory_weights"].sum() for batch in batches) == 8
+
+
+def test_nothing_to_draw_is_an_error():
+    with pytest.raises(DataError, match="none of the 3 records has a positive weight"):
+        Draws(np.zeros(3), with_replacement=True)
+
+
+def test_groups_and_counted_epochs_are_refused(config):
+    for settings in ({"group_size": 2}, {"num_epochs": 1}):
+        with pytest.raises(ConfigError, match="cannot be grouped"):
+            dataclasses.replace(config, **settings).drawn(
+                WEIGHTS, with_replacement=True
+            )
