@@ -1,6 +1,7 @@
 """Helpful and Harmless Assistant, in the three formats that it comes in.
 
-- `hha`: single trajectories with a reward model's score.
+- `hha`: single trajectories with a reward model's score, normalised.
+- `hha_sigmoid`: the same with the score's sigmoid, as A-LoL's experiments have it.
 - `hha_raw`: Anthropic's published files, pairs of dialogues `chosen` and `rejected` that
   share all but the last reply. They hold no reward: the chosen reply counts as a thumb
   up, the rejected as a thumb down.
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dro_jax.data.records import DROP, RecordProblem
+from dro_jax.data.several_responses import expand_pro
 from dro_jax.data.sources import ExpandedSource, JsonlSource
 from dro_jax.data.tasks import register_feedback_task
 
@@ -33,7 +35,6 @@ _ADVICE = (
     "hh_rlhf_raw/ and hha_pro_raw/"
 )
 _LAST_TURN = "\n\nAssistant:"
-_SPEAKERS = {"<|prompter|>": "Human:", "<|assistant|>": "Assistant:"}
 _VALIDATION_SHARE = 10
 
 Fields = Mapping[str, Any]
@@ -53,37 +54,6 @@ def expand_pair(fields: Fields) -> Iterator[tuple[str, Fields]]:
         )
     for side, (prompt, response) in sides.items():
         yield side, {"prompt": prompt, "response": response, "reward": side == "chosen"}
-
-
-def expand_lists(fields: Fields) -> Iterator[tuple[str, Fields]]:
-    """One trajectory for each reply of `prefix`, `suffix`, `reward` lists.
-
-    Raises:
-      RecordProblem: they are no lists of one length, or a turn is not as it should be.
-    """
-    columns = [fields.get(name) for name in ("prefix", "suffix", "reward")]
-    if not all(isinstance(column, list) for column in columns):
-        raise RecordProblem(
-            "wrong_type", "'prefix', 'suffix' and 'reward' must all be lists"
-        )
-    if len(set(map(len, columns))) != 1:
-        raise RecordProblem(
-            "unequal_lists",
-            "'prefix', 'suffix' and 'reward' have different lengths, "
-            + ", ".join(str(len(column)) for column in columns),
-        )
-    for number, (turns, response, reward) in enumerate(
-        zip(*columns, strict=True), start=1
-    ):
-        prompt = _dialogue(turns)
-        yield (
-            f"reply {number}",
-            {
-                "prompt": prompt,
-                "response": response,
-                "reward": reward,
-            },
-        )
 
 
 def in_validation(fields: Fields) -> bool:
@@ -107,26 +77,6 @@ def _split_dialogue(fields: Fields, side: str) -> tuple[str, str]:
     return before.strip() + tag, response.strip()
 
 
-def _dialogue(turns: Any) -> str:
-    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
-        raise RecordProblem("wrong_type", "a prefix is not a list of texts")
-    tagged = [_tagged(turn) for turn in turns]
-    if not tagged or tagged[-1] != "Assistant:":
-        raise RecordProblem(
-            "no_open_turn", "a prefix does not end in an open turn of the assistant"
-        )
-    return "\n\n".join(tagged)
-
-
-def _tagged(turn: str) -> str:
-    for mark, speaker in _SPEAKERS.items():
-        if turn.startswith(mark):
-            return f"{speaker} {turn.removeprefix(mark).strip()}".rstrip()
-    raise RecordProblem(
-        "unknown_speaker", f"a turn begins {turn[:20]!r}, with no known speaker"
-    )
-
-
 def _register(name: str, source: Any, **kwargs: Any) -> None:
     register_feedback_task(
         name,
@@ -145,18 +95,19 @@ def _by_prompt(file: str, expand: Any) -> ExpandedSource:
     )
 
 
-_register(
-    "hha",
-    JsonlSource(
-        {
-            split: DATA_DIR / "hha" / f"{split}.jsonl.gz"
-            for split in ("train", "validation")
-        },
-        advice=_ADVICE,
-    ),
-    id_field="prompt_id",
-    reward_transform="normalize",
-)
+for _name, _transform in (("hha", "normalize"), ("hha_sigmoid", "sigmoid")):
+    _register(
+        _name,
+        JsonlSource(
+            {
+                split: DATA_DIR / "hha" / f"{split}.jsonl.gz"
+                for split in ("train", "validation")
+            },
+            advice=_ADVICE,
+        ),
+        id_field="prompt_id",
+        reward_transform=_transform,
+    )
 _register(
     "hha_raw",
     _by_prompt("hh_rlhf_raw/harmless-base-test.jsonl.gz", expand_pair),
@@ -164,6 +115,6 @@ _register(
 )
 _register(
     "hha_pro",
-    _by_prompt("hha_pro_raw/dev-200.jsonl.gz", expand_lists),
+    _by_prompt("hha_pro_raw/dev-200.jsonl.gz", expand_pro),
     reward_transform="normalize",
 )

@@ -3,7 +3,8 @@
 import os
 from typing import Any
 
-from dro_jax.data.sources import JsonlSource, Paths
+from dro_jax.data.several_responses import jsonl_source
+from dro_jax.data.sources import Paths
 from dro_jax.data.tasks import FeedbackTask, register_feedback_task
 from dro_jax.errors import ConfigError
 
@@ -16,6 +17,7 @@ def register_jsonl_task(
     train_path: Paths | None = None,
     validation_path: Paths | None = None,
     vocabulary: str | os.PathLike | Any,
+    layout: str = "trajectories",
     **settings: Any,
 ) -> FeedbackTask:
     """Registers a feedback task over JSONL files.
@@ -27,6 +29,8 @@ def register_jsonl_task(
       train_path: one file or several, plain or `.gz`, for the split `train`.
       validation_path: likewise for `validation`; None, no such split.
       vocabulary: `byte` or the path of a SentencePiece model.
+      layout: what a line holds: `trajectories`, one; `pairs`, `chosen` and `rejected`;
+        `lists` or `pro`, several responses: see `dro_jax.data.several_responses`.
       **settings: those of `dro_jax.data.tasks.register_feedback_task`, as
         `prompt_field`, `reward_kind`, `reward_transform` or `on_bad_record`.
 
@@ -43,7 +47,7 @@ def register_jsonl_task(
     if validation_path:
         files["validation"] = validation_path
     return register_feedback_task(
-        name, JsonlSource(files), vocabulary=vocabulary, **settings
+        name, jsonl_source(files, layout), vocabulary=vocabulary, **settings
     )
 
 

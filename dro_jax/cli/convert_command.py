@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dro_jax.cli import gin_setup
 from dro_jax.cli.configuration_diff import Configuration
-from dro_jax.data.dataset import import_modules
+from dro_jax.data.modules import import_modules
 from dro_jax.data.tasks import feedback_task
 from dro_jax.data.vocabularies import BYTE, describe_vocabulary
 from dro_jax.errors import ConfigError, UserError

@@ -30,7 +30,7 @@ ALLOWED = (
 # Parts of these that import or delete whatever they are told to.
 REFUSED = (
     "dro_jax.cli",
-    "dro_jax.data.dataset.import_modules",
+    "dro_jax.data.modules",
     "flax.io",
     "seqio.beam_utils",
     "seqio.scripts",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dro_jax.cli import gin_setup
-from dro_jax.data.dataset import import_modules
+from dro_jax.data.modules import import_modules
 from dro_jax.data.tasks import FeedbackTask, feedback_task
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.models.model import FeedbackModel

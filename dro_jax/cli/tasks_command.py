@@ -4,8 +4,8 @@ import json
 import pathlib
 
 from dro_jax.cli import gin_setup
-from dro_jax.data.dataset import import_modules
 from dro_jax.data.inspection import inspect_task, list_tasks
+from dro_jax.data.modules import import_modules
 from dro_jax.errors import ConfigError
 
 SHIPPED = ("tasks.support_desk.task", "tasks.hha")

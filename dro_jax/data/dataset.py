@@ -1,7 +1,6 @@
 """Batches of feedback: deterministic in the seed, resumable behind any batch."""
 
 import dataclasses
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -15,15 +14,15 @@ from dro_jax.data.batching import (
     batches_of_records,
     finished,
 )
-from dro_jax.data.draws import Draws, weighted_order
+from dro_jax.data.draws import Draws
 from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.grouping import Groups, Singles, group_by_prompt
 from dro_jax.data.mixtures import tasks_and_rates
-from dro_jax.data.ordering import Component, record_order
+from dro_jax.data.modules import import_modules
 from dro_jax.data.packing import Packing
 from dro_jax.data.prompt_records import prompt_records
 from dro_jax.data.record_ids import PromptRecords
-from dro_jax.data.record_stream import of_drawn, of_groups, reader
+from dro_jax.data.record_stream import record_stream
 from dro_jax.data.settings import (
     check_grouping,
     check_lengths,
@@ -267,29 +266,22 @@ class DatasetConfig:
           DataError: a record, the split or the vocabulary cannot be used.
         """
         shares = self._shares()
-        tasks = [task for task, _ in shares]
         record, row = start
-        read = reader(tasks, self.split, self.task_feature_lengths)
-        sizes = [task.num_input_examples(self.split) for task in tasks]
-        if self.group_size is not None:
-            members = [self._groups(task).members for task in tasks]
-            read, sizes = of_groups(read, members, sizes)
         first = record if self.pack else record + row
-        if self.draws is not None and self.draws.with_replacement:
-            order = weighted_order(self.draws.weights, seed=self.seed, start=first)
-        else:
-            if self.draws is not None:
-                read, sizes = of_drawn(read, self.draws, sizes)
-            order = record_order(
-                [
-                    Component(task.name, size, rate)
-                    for (task, rate), size in zip(shares, sizes, strict=True)
-                ],
-                shuffle=self.shuffle,
-                seed=self.seed,
-                num_epochs=self.num_epochs,
-                start=first,
-            )
+        members = None
+        if self.group_size is not None:
+            members = [self._groups(task).members for task, _ in shares]
+        order, read = record_stream(
+            shares,
+            self.split,
+            self.task_feature_lengths,
+            members=members,
+            draws=self.draws,
+            shuffle=self.shuffle,
+            seed=self.seed,
+            num_epochs=self.num_epochs,
+            start=first,
+        )
         if self.pack:
             batches = batches_of_packed_rows(
                 order, read, self.batch_size, start, self.packing
@@ -327,25 +319,3 @@ class DatasetConfig:
     def _tasks_and_rates(self) -> list[tuple[FeedbackTask, float]]:
         import_modules(self.module)
         return tasks_and_rates(self.mixture_or_task_name, self.module)
-
-
-def import_modules(modules: str | Sequence[str] | None) -> None:
-    """Imports modules that register tasks.
-
-    Args:
-      modules: a name, several separated by commas, a sequence of names, or None.
-
-    Raises:
-      ConfigError: there is no such module.
-    """
-    names = modules.split(",") if isinstance(modules, str) else modules or ()
-    for name in filter(None, map(str.strip, names)):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name and not name.startswith(error.name):
-                raise
-            raise ConfigError(
-                f"the module '{name}', named in DatasetConfig.module, cannot be found: "
-                "check its spelling, and that its folder is on PYTHONPATH"
-            ) from error

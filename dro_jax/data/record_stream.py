@@ -6,15 +6,63 @@ import numpy as np
 import tensorflow as tf
 
 from dro_jax.data.batching import Read, ReadGroups
-from dro_jax.data.draws import Draws
+from dro_jax.data.draws import Draws, weighted_order
 from dro_jax.data.feedback_source import joined, take
 from dro_jax.data.grouping import end_to_end
+from dro_jax.data.ordering import Component, record_order
 from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import check_vocabulary
 
 
-def reader(
+def record_stream(
+    shares: Sequence[tuple[FeedbackTask, float]],
+    split: str,
+    lengths: Mapping[str, int],
+    *,
+    members: Sequence[np.ndarray] | None,
+    draws: Draws | None,
+    shuffle: bool,
+    seed: int,
+    num_epochs: int | None,
+    start: int,
+) -> tuple[tf.data.Dataset, Read | ReadGroups]:
+    """Numbers of records, or of groups, in their order, and what reads them.
+
+    Args:
+      shares: tasks that have the split, with their mixing rates.
+      split: its name.
+      lengths: the most tokens of `inputs` and `targets`.
+      members: the groups of each task, where records are grouped.
+      draws: which records are drawn, where not all are alike.
+      shuffle, seed, num_epochs, start: as in `record_order`.
+
+    Raises:
+      DataError: a record, the split or the vocabulary cannot be used.
+    """
+    tasks = [task for task, _ in shares]
+    sizes = [task.num_input_examples(split) for task in tasks]
+    read = _reader(tasks, split, lengths)
+    if draws is not None and draws.with_replacement:
+        return weighted_order(draws.weights, seed=seed, start=start), read
+    if members is not None:
+        read, sizes = _of_groups(read, members, sizes)
+    elif draws is not None:
+        read, sizes = _of_drawn(read, draws, sizes)
+    order = record_order(
+        [
+            Component(task.name, size, rate)
+            for (task, rate), size in zip(shares, sizes, strict=True)
+        ],
+        shuffle=shuffle,
+        seed=seed,
+        num_epochs=num_epochs,
+        start=start,
+    )
+    return order, read
+
+
+def _reader(
     tasks: Sequence[FeedbackTask], split: str, lengths: Mapping[str, int]
 ) -> Read:
     """Reads and encodes records by their positions in the tasks laid end to end.
@@ -40,7 +88,7 @@ def reader(
     return read
 
 
-def of_drawn(read: Read, draws: Draws, sizes: list[int]) -> tuple[Read, list[int]]:
+def _of_drawn(read: Read, draws: Draws, sizes: list[int]) -> tuple[Read, list[int]]:
     """Reads the records that are drawn by their numbers among these.
 
     Args:
@@ -56,7 +104,7 @@ def of_drawn(read: Read, draws: Draws, sizes: list[int]) -> tuple[Read, list[int
     return lambda numbers: read(tf.gather(table, numbers)), counts
 
 
-def of_groups(
+def _of_groups(
     read: Read, members: Sequence[np.ndarray], sizes: list[int]
 ) -> tuple[ReadGroups, list[int]]:
     """Reads groups of records by their numbers.

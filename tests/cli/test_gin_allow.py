@@ -14,6 +14,7 @@ from dro_jax.errors import ConfigError
 
 HEAD = "from __gin__ import dynamic_registration\n"
 DATASET = HEAD + "from dro_jax.data import dataset\n"
+OBJECTIVES = HEAD + "from dro_jax import objectives\n"
 OS = HEAD + "from dro_jax.training import checkpoints\n"
 # Each is a file that runs the module `evil`, or touches the marker, when gin parses it or
 # when X is asked for; the number of the line to be named; and the flag that allows it.
@@ -28,8 +29,8 @@ ATTACKS = {
     "import after good ones": (DATASET + "import evil\n", 3, "evil"),
     "a name that only begins alike": ("import dro_jax_evil\n", 1, "dro_jax_evil"),
     "a function of a module's module": (
-        DATASET + "dataset.importlib.import_module.name = 'evil'\n"
-        "X = @dataset.importlib.import_module()\n",
+        OBJECTIVES + "objectives.importlib.import_module.name = 'evil'\n"
+        "X = @objectives.importlib.import_module()\n",
         3,
         "importlib",
     ),
@@ -68,7 +69,7 @@ ATTACKS = {
         DATASET + "dataset.import_modules.modules = 'evil'\n"
         "X = @dataset.import_modules()\n",
         3,
-        "dro_jax.data.dataset",
+        "dro_jax.data.modules",
     ),
     "dro_jax's own command line": (
         HEAD + "import dro_jax.cli.main\n"
@@ -82,7 +83,8 @@ ATTACKS = {
 REACHES = {
     "builtins of a function": "X = @dataset.fingerprint.__builtins__.get\n",
     "a class of Python": "X = @dataset.DatasetConfig.__class__\n",
-    "TensorFlow's file functions": "X = @dataset.tf.io.gfile.rmtree\n",
+    "TensorFlow's file functions": "from dro_jax.data import batching\n"
+    "X = @batching.tf.io.gfile.rmtree\n",
     "gin's own functions": "from gin import config\nX = @config.clear_config()\n",
 }
 
@@ -221,9 +223,9 @@ def test_modules_named_on_the_command_line_are_the_persons_wish(tmp_path):
 
 
 def test_functions_named_on_the_command_line_are_checked_too(tmp_path):
-    path = write(tmp_path, DATASET + "X = 1\nY = %X\n")
-    with pytest.raises(ConfigError, match="the command line: X = @dataset.*=importlib"):
-        gin_setup.parse([str(path)], ["X = @dataset.importlib.import_module()"])
+    path = write(tmp_path, OBJECTIVES + "X = 1\nY = %X\n")
+    with pytest.raises(ConfigError, match="the command line: X = @obj.*=importlib"):
+        gin_setup.parse([str(path)], ["X = @objectives.importlib.import_module()"])
 
 
 def test_allow_import_allows_what_it_names(tmp_path, marker):

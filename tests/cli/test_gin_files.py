@@ -109,7 +109,7 @@ def test_every_objective_takes_a_step(feedback, tmp_path):
         assert np.isfinite(last["eval/loss"])
 
 
-RUNS = ["quickstart_reference", "quickstart_dro_v", "dro_v_paper_large"]
+RUNS = ["quickstart_reference", "quickstart_dro_v", "paper/dro_v", "paper/a_lol"]
 
 
 @pytest.mark.slow
@@ -118,12 +118,12 @@ def test_runs_take_a_step(name, feedback, tmp_path):
     """Each run file with its own settings but for the sizes of model and data."""
     bindings = [f"MODEL_DIR = '{tmp_path / 'run'}'", "TRAIN_STEPS = 60", *SMALL]
     bindings += ["EVAL_DATASET = None"]
-    if name == "dro_v_paper_large":
+    if name.startswith("paper"):
         bindings = small_run(feedback, tmp_path / "run", "VOCABULARY = 'byte'")
         bindings += ["WARMUP_STEPS = 1"]
     steps = 2
     bindings += [f"train.train.total_steps = {steps}"]
-    if "dro_v" in name:
+    if name != "quickstart_reference":
         reference = tmp_path / "reference"
         same = [b for b in bindings if not b.startswith("MODEL_DIR")]
         nll = ["gin_configs/objectives/nll.gin"]
@@ -134,6 +134,30 @@ def test_runs_take_a_step(name, feedback, tmp_path):
         bindings += [f"INITIAL_CHECKPOINT_PATH = '{reference}'"]
     train_from_gin([f"gin_configs/runs/{name}.gin"], bindings)
     assert np.isfinite(read_metrics(tmp_path / "run")[-1]["loss"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((FOLDER / "runs/paper").glob("*.gin")),
+    ids=lambda path: path.stem,
+)
+def test_every_objective_has_a_run_of_its_paper(path, feedback, tmp_path):
+    files = [str(path)]
+    if path.stem.endswith("_base"):
+        files.append("gin_configs/objectives/nll.gin")
+    gin_setup.parse(files, small_run(feedback, tmp_path, "VOCABULARY = 'byte'"))
+    objective = gin_setup.macro("MODEL").objective
+    name = "nll" if path.stem.endswith("_base") else path.stem
+    assert type(objective).__name__.lower() == name.replace("_", "")
+
+
+def test_no_objective_is_without_such_a_run():
+    objectives, runs = (
+        {path.stem for path in (FOLDER / folder).glob("*.gin")}
+        for folder in ("objectives", "runs/paper")
+    )
+    assert runs - objectives == {"dro_base", "a_lol_base"}
+    assert objectives <= runs
 
 
 def test_the_saved_configuration_can_be_parsed_again(feedback, tmp_path):

@@ -15,7 +15,7 @@ from dro_jax.data.records import RecordProblem
 from dro_jax.data.tasks import feedback_task
 from dro_jax.errors import DataError
 
-NAMES = ("hha", "hha_raw", "hha_pro")
+NAMES = ("hha", "hha_sigmoid", "hha_raw", "hha_pro")
 LENGTHS = {"inputs": 32, "targets": 16}
 
 
@@ -183,7 +183,7 @@ def test_without_data_the_tasks_exist_and_say_what_to_set(load_tasks, tmp_path):
 def test_lists_that_cannot_be_used(fields, reason):
     module = importlib.import_module("tasks.hha")
     with pytest.raises(RecordProblem) as caught:
-        list(module.expand_lists(fields))
+        list(module.expand_pro(fields))
     assert caught.value.reason == reason
 
 
