@@ -9,11 +9,10 @@ import jax
 import numpy as np
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.errors import ConfigError, DataError, TrainingError
+from dro_jax.errors import TrainingError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import check_vocabulary
-from dro_jax.objectives import Labelled
 from dro_jax.training import checkpoints, initialization
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps
@@ -21,9 +20,15 @@ from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
-from dro_jax.training.prepared_data import Preparation, Sampling, check_sampling
-from dro_jax.training.reference import Mode, Reference, check_path, mode_for
+from dro_jax.training.prepared_data import Preparation, Sampling
+from dro_jax.training.reference import Mode, Reference
 from dro_jax.training.run_progress import RunProgress, check_identity
+from dro_jax.training.settings import (
+    check_reference_settings,
+    check_settings,
+    check_value_settings,
+    fitted_to_labels,
+)
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
@@ -106,22 +111,22 @@ def train(
         a loss or gradient is not finite.
       Preempted: SIGTERM came; the state is saved. As a SystemExit its code is 143.
     """
-    _check_reference_settings(
+    check_reference_settings(
         model, reference, reference_cache_dir, initial_checkpoint_path
     )
-    _check_settings(
+    check_settings(
         on_non_finite,
+        sampling,
         at_least_1={
             "num_microbatches (NUM_MICROBATCHES)": num_microbatches,
             "log_period (LOG_PERIOD)": log_period,
             "eval_period (EVAL_PERIOD)": eval_period,
         },
     )
-    check_sampling(sampling)
     fit_dataset = value_fit_dataset_cfg or train_eval_dataset_cfg
-    _check_value_settings(model, value_fit, fit_dataset, initial_checkpoint_path)
+    check_value_settings(model, value_fit, fit_dataset, initial_checkpoint_path)
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
-    model = _fitted_to_labels(model, train_dataset_cfg)
+    model = fitted_to_labels(model, train_dataset_cfg)
     partitioner = (mesh or MeshConfig()).build()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
     for dataset in (train_eval_dataset_cfg, value_fit_dataset_cfg):
@@ -155,7 +160,7 @@ def train(
         identity = train_dataset_cfg.fingerprint(rewards=True)
         if sampling != "none":
             identity["sampling"] = sampling
-        if model.objective.needs.reference:
+        if model.objective.needs.reference or model.objective.needs.advantages:
             identity["reference parameters"] = frozen.fingerprint()
         checkpointer = checkpoints.Checkpointer(
             model_dir, checkpoint_cfg, ranked=train_eval_dataset_cfg is not None
@@ -189,8 +194,8 @@ def train(
                 stop=stop,
                 watchdog=watchdog,
             )
-            report = value.fit(fit_dataset)
-            writer.write_facts("value_of_reference.json", report.to_json())
+            fit = value.fit(fit_dataset)
+            writer.write_facts("value_of_reference.json", fit.to_json())
         preparation = Preparation(model.objective, frozen, value, sampling)
         train_data = preparation.prepare(train_dataset_cfg, training=True)
         evaluate = _evaluator(steps, train_eval_dataset_cfg, preparation, frozen)
@@ -217,70 +222,6 @@ def train(
         )
         batches = train_data.batches(start=progress.position)
         return loop.run(state, batches, total_steps, progress)
-
-
-def _fitted_to_labels(model: FeedbackModel, dataset) -> FeedbackModel:
-    """The model with an objective that knows the sizes of the data's two classes."""
-    if not isinstance(model.objective, Labelled):
-        return model
-    try:
-        fitted = model.objective.fitted_to(dataset.prompt_records().rewards)
-    except ValueError as error:
-        raise DataError(
-            f"{type(model.objective).__name__} and the split '{dataset.split}' of "
-            f"{dataset.name}: {error}"
-        ) from error
-    return model.with_objective(fitted)
-
-
-def _check_settings(on_non_finite: str, at_least_1: dict[str, int]) -> None:
-    for name, value in at_least_1.items():
-        if value < 1:
-            raise ConfigError(f"train.{name} = {value}: give at least 1")
-    if on_non_finite not in ("stop", "skip"):
-        raise ConfigError(
-            f"on_non_finite = {on_non_finite!r} is unknown: use 'stop' or 'skip'"
-        )
-
-
-def _check_reference_settings(model, reference, cache_dir, path) -> None:
-    objective = type(model.objective).__name__
-    check_path(model, path)
-    if not model.objective.needs.reference and reference is not None:
-        raise ConfigError(
-            f"{objective} uses no reference, so train.reference = {reference!r} has no "
-            "effect: remove it"
-        )
-    cached = (
-        model.objective.needs.reference and mode_for(model, reference) == "cached"
-    )
-    if cache_dir is not None and not cached:
-        raise ConfigError(
-            f"train.reference_cache_dir = {cache_dir!r} (REFERENCE_CACHE_DIR) has no "
-            "effect without a cached reference: remove it"
-        )
-
-
-def _check_value_settings(model, value_fit, dataset, path) -> None:
-    objective = type(model.objective).__name__
-    if not model.objective.needs.advantages:
-        if value_fit is not None:
-            raise ConfigError(
-                f"{objective} reads no advantages, so train.value_fit has no effect: "
-                "remove it"
-            )
-        return
-    if path is None:
-        raise ConfigError(
-            f"{objective} reads advantages over the value of a frozen reference, and "
-            "INITIAL_CHECKPOINT_PATH (train.initial_checkpoint_path) is not set: name "
-            "the checkpoint of the reference"
-        )
-    if dataset is None:
-        raise ConfigError(
-            f"{objective} fits the value of the reference on prompts that are not "
-            "trained on: set EVAL_DATASET, or train.value_fit_dataset_cfg"
-        )
 
 
 def _check_step_zero(model, log_ratios, tolerance) -> None:

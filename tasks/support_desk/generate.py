@@ -7,6 +7,9 @@ order number, that the train split never shows) and the SentencePiece model
 ``support_desk.model``. A record has the fields
 ``prompt``, ``response`` and ``thumb`` ("up" or "down", drawn from a Bernoulli law:
 P(up) = sigmoid(6 (satisfaction - 0.5)), so a good reply is at times thumbed down).
+``replies_train.jsonl.gz`` and ``replies_validation.jsonl.gz`` are for methods that
+compare: four replies to each prompt, a line each, with ``stars`` from 1 to 5, 1 and the
+ups of four such thumbs.
 
 The logged agents are mediocre on purpose. Each habit of a reply is drawn by itself with
 the shares below, so that every virtue is frequent and their conjunction rare.
@@ -28,6 +31,9 @@ from tasks.support_desk.reward import satisfaction
 
 NUM_TRAIN = 14_000
 NUM_VALIDATION = 500
+NUM_PROMPTS = {"train": 1_500, "validation": 100}  # of those with several replies
+REPLIES_PER_PROMPT = 4
+THUMBS_PER_REPLY = 4
 MAX_REPLY_LENGTH = 24  # pieces, EOS included; what is over costs filler sentences
 VOCABULARY_SIZE = 256
 VALIDATION_CUSTOMER_SHARE = 0.1
@@ -67,6 +73,35 @@ def generate_records(split: str, seed: int, limit: int | None = None) -> list[di
         if prompt not in seen:
             seen.add(prompt)
             records.append({"prompt": prompt, "response": response, "thumb": thumb})
+    return records
+
+
+def generate_replies(split: str, seed: int, limit: int | None = None) -> list[dict]:
+    """Makes the records of several replies to a prompt, one after another.
+
+    Args:
+      split: "train" or "validation", of customers as in :func:`generate_records`.
+      seed: the same seed gives the same records on any machine.
+      limit: make only the replies to the first so many prompts.
+
+    Returns:
+      Dicts of prompt, response, stars.
+    """
+    count = NUM_PROMPTS[split] if limit is None else min(limit, NUM_PROMPTS[split])
+    rng = random.Random(f"support desk replies {split} {seed}")
+    customers = split_customers(split, seed)
+    records, seen = [], set()
+    while len(seen) < count:
+        prompt, request = _write_prompt(rng, customers)
+        if prompt in seen:
+            continue
+        seen.add(prompt)
+        for _ in range(REPLIES_PER_PROMPT):
+            response = _write_reply(rng, request)
+            score = satisfaction(prompt, response)
+            thumbs = [_draw_thumb(rng, score) for _ in range(THUMBS_PER_REPLY)]
+            stars = 1 + thumbs.count("up")
+            records.append({"prompt": prompt, "response": response, "stars": stars})
     return records
 
 
@@ -234,7 +269,7 @@ def _write_gzip(path: pathlib.Path, content: bytes) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the three files into ``--output_dir``."""
+    """Writes the five files into ``--output_dir``."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output_dir", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
@@ -243,6 +278,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for split in ("train", "validation"):
         content = to_jsonl(generate_records(split, options.seed))
         _write_gzip(options.output_dir / f"{split}.jsonl.gz", content)
+        content = to_jsonl(generate_replies(split, options.seed))
+        _write_gzip(options.output_dir / f"replies_{split}.jsonl.gz", content)
     vocabulary = train_vocabulary(generate_records("train", options.seed))
     (options.output_dir / "support_desk.model").write_bytes(vocabulary)
 

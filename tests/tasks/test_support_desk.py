@@ -169,6 +169,17 @@ def test_shipped_records_are_generated_byte_for_byte(split):
     assert packed[3] == 0 and packed[4:8] == bytes(4)
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_shipped_replies_are_generated_byte_for_byte(split):
+    packed = (FOLDER / f"replies_{split}.jsonl.gz").read_bytes()
+    records = generate.generate_replies(split, seed=0)
+    assert gzip.decompress(packed) == generate.to_jsonl(records)
+    assert len(records) == 4 * len({record["prompt"] for record in records})
+    stars = np.array([record["stars"] for record in records])
+    true = [satisfaction(record["prompt"], record["response"]) for record in records]
+    assert np.corrcoef(stars, true)[0, 1] > 0.7
+
+
 def test_shipped_vocabulary_is_trained_from_the_shipped_records(shipped, vocabulary):
     made = sentencepiece.SentencePieceProcessor(
         model_proto=generate.train_vocabulary(shipped["train"])
@@ -183,12 +194,15 @@ def _pieces(model):
 def test_command_writes_the_files_and_follows_the_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "NUM_TRAIN", 300)
     monkeypatch.setattr(generate, "NUM_VALIDATION", 20)
+    monkeypatch.setattr(generate, "NUM_PROMPTS", {"train": 20, "validation": 5})
     contents = {}
     for name, seed in (("first", 1), ("again", 1), ("other", 2)):
         generate.main(["--output_dir", str(tmp_path / name), "--seed", str(seed)])
         files = sorted((tmp_path / name).iterdir())
         contents[name] = {file.name: file.read_bytes() for file in files}
     assert set(contents["first"]) == {
+        "replies_train.jsonl.gz",
+        "replies_validation.jsonl.gz",
         "train.jsonl.gz",
         "validation.jsonl.gz",
         "support_desk.model",
