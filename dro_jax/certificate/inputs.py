@@ -1,0 +1,223 @@
+"""What objectives read beside log-probabilities, exact on the finite space.
+
+A `Trajectories` of the base holds each response of each prompt once, in order: N = P·Y.
+`Inputs` say which of them a method's batch is made of, and with what rewards and weights.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dro_jax import objectives
+from dro_jax.certificate.problem import Condition
+from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
+
+LISTS_A_PROMPT = 400  # ranked lists of three, drawn once; all triples would be 9,880
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """A batch that stands for the whole logging distribution.
+
+    Attributes:
+      responses: ``[N]`` int32 index of each trajectory in the base.
+      prompts: ``[N]`` int32.
+      rewards: ``[N]`` as logged.
+      weights: ``[N]`` how often each is logged; they sum to 1.
+      lengths: ``[N]`` float32 tokens.
+      advantages: ``[N]`` r − V_ref(x).
+      quantiles: ``[N]`` in [0, 1].
+      mismatched_weights: ``[N]`` how often another prompt's logged response is this one.
+      prompt_values: ``[N]`` RPO's V̂(x), or None.
+      fixed_values: ``[N]`` V to use in place of a trained one, or None.
+      group_size: K of `Trajectories`.
+    """
+
+    responses: jax.Array
+    prompts: jax.Array
+    rewards: jax.Array
+    weights: jax.Array
+    lengths: jax.Array
+    advantages: jax.Array
+    quantiles: jax.Array
+    mismatched_weights: jax.Array
+    prompt_values: jax.Array | None = None
+    fixed_values: jax.Array | None = None
+    group_size: int = dataclasses.field(default=1, metadata={"static": True})
+
+    def with_prompt_values(self, reference_logprobs: jax.Array, tau) -> "Inputs":
+        """With V̂(x) from all logged responses; `reference_logprobs` of the base."""
+        values = objectives.rpo_prompt_values(
+            reference_logprobs[self.responses], self.rewards, self.prompts, tau=tau
+        )
+        return dataclasses.replace(self, prompt_values=values)
+
+    def trajectories(self, base: Trajectories) -> Trajectories:
+        """The base's trajectories as this batch has them."""
+
+        def taken(per_response):
+            return None if per_response is None else per_response[self.responses]
+
+        mismatched = None
+        if base.reference_logprobs is not None:
+            mismatched = taken(jax.lax.stop_gradient(base.log_ratios))
+        values = taken(base.values) if self.fixed_values is None else self.fixed_values
+        return Trajectories(
+            policy_logprobs=taken(base.policy_logprobs),
+            rewards=self.rewards,
+            weights=self.weights,
+            reference_logprobs=taken(base.reference_logprobs),
+            values=values,
+            token_logprobs=taken(base.token_logprobs),
+            token_weights=taken(base.token_weights),
+            reference_token_logprobs=taken(base.reference_token_logprobs),
+            lengths=self.lengths,
+            advantages=self.advantages,
+            prompt_values=self.prompt_values,
+            quantiles=self.quantiles,
+            mismatched_log_ratios=mismatched,
+            mismatched_weights=self.mismatched_weights,
+            group_size=self.group_size,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectation:
+    """An objective's exact expectation, itself an objective of the base.
+
+    The mean of its losses over the base is the mean of the objective's over the logging
+    distribution, so a model trains on it as on any other.
+
+    Attributes:
+      objective: one of `dro_jax.objectives`.
+      inputs: the logging distribution.
+      on_policy: 1 weighs responses by the policy as it stands instead; it may be traced.
+    """
+
+    objective: Objective
+    inputs: Inputs
+    on_policy: jax.Array | float = 0.0
+
+    @property
+    def needs(self) -> Needs:
+        """What of the objective's needs a model computes; the inputs hold the others."""
+        needs = self.objective.needs
+        return Needs(
+            reference=needs.reference,
+            value=needs.value,
+            token_logprobs=needs.token_logprobs,
+            whole_batch=True,
+        )
+
+    def __call__(self, base: Trajectories) -> Losses:
+        trajectories = self.inputs.trajectories(base)
+        current = jnp.exp(jax.lax.stop_gradient(trajectories.policy_logprobs))
+        weights = jnp.where(self.on_policy, current, trajectories.weights)
+        losses = self.objective(dataclasses.replace(trajectories, weights=weights))
+        size = base.rewards.shape[0]
+        shares = size * weights / jnp.sum(weights)
+
+        def onto_base(per_trajectory):
+            return jax.ops.segment_sum(
+                per_trajectory * shares, self.inputs.responses, num_segments=size
+            )
+
+        value = None if losses.value is None else onto_base(losses.value)
+        return Losses(policy=onto_base(losses.policy), value=value)
+
+
+def make_inputs(
+    needs: Needs, condition: Condition, *, ranked: bool, seed: int
+) -> Inputs:
+    """The batch of a condition in the form that an objective reads.
+
+    Args:
+      needs: of the objective.
+      condition: what is logged.
+      ranked: for grouped responses, lists of three in place of pairs.
+      seed: of the lists.
+    """
+    if not needs.groups:
+        return _singles(condition)
+    return _lists(condition, seed) if ranked else _pairs(condition)
+
+
+def _inputs(condition: Condition, prompts, responses, rewards, weights, **further):
+    """`Inputs` of flat arrays; the fields that groups do not read are 0."""
+    num_responses = condition.problem.space.num_responses
+    fields = {
+        name: np.zeros(len(prompts))
+        for name in ("advantages", "quantiles", "mismatched_weights")
+    } | {name: x for name, x in further.items() if name != "group_size"}
+    return Inputs(
+        responses=jnp.asarray(prompts * num_responses + responses, jnp.int32),
+        prompts=jnp.asarray(prompts, jnp.int32),
+        rewards=jnp.asarray(rewards, jnp.float32),
+        weights=jnp.asarray(weights / np.sum(weights), jnp.float32),
+        lengths=jnp.asarray(condition.problem.space.lengths[responses], jnp.float32),
+        group_size=further.get("group_size", 1),
+        **{name: jnp.asarray(x, jnp.float32) for name, x in fields.items()},
+    )
+
+
+def _singles(condition: Condition) -> Inputs:
+    shape = condition.rewards.shape
+    prompts, responses, _ = np.indices(shape).reshape(3, -1)
+    logging = np.broadcast_to(condition.logging[..., None] / shape[-1], shape)
+    # Under prompt x stand the responses that were logged for all the others.
+    mismatched = logging.sum(axis=0, keepdims=True) - logging
+    return _inputs(
+        condition,
+        prompts,
+        responses,
+        condition.rewards.reshape(-1),
+        logging.reshape(-1),
+        advantages=condition.advantages.reshape(-1),
+        quantiles=condition.quantiles.reshape(-1),
+        mismatched_weights=mismatched.reshape(-1) / mismatched.sum(),
+    )
+
+
+def _pairs(condition: Condition) -> Inputs:
+    """Every ordered pair of a prompt's responses, weighted by how often the first wins."""
+    prompts, winners, losers = np.indices(condition.wins.shape).reshape(3, -1)
+    apart = winners != losers
+    prompts, winners, losers = prompts[apart], winners[apart], losers[apart]
+    both = condition.logging[prompts, winners] * condition.logging[prompts, losers]
+    weights = both * condition.wins[prompts, winners, losers]
+    # The losses of pairs read the order of the rewards alone.
+    order = np.tile([1.0, 0.0], len(prompts))
+    return _inputs(
+        condition,
+        np.repeat(prompts, 2),
+        np.stack([winners, losers], axis=1).reshape(-1),
+        order,
+        np.repeat(weights, 2),
+        group_size=2,
+    )
+
+
+def _lists(condition: Condition, seed: int) -> Inputs:
+    """Lists of three responses, drawn once for all conditions, weighted by logging."""
+    num_prompts, num_responses, copies = condition.rewards.shape
+    rng = np.random.default_rng((seed, 2))
+    count = num_prompts * LISTS_A_PROMPT
+    prompts = np.repeat(np.arange(num_prompts), LISTS_A_PROMPT)[:, None]
+    responses = np.array([rng.permutation(num_responses)[:3] for _ in range(count)])
+    rewards = condition.rewards[
+        prompts, responses, rng.integers(copies, size=(count, 3))
+    ]
+    order = np.argsort(-rewards, axis=1)
+    responses = np.take_along_axis(responses, order, axis=1)
+    weights = np.prod(condition.logging[prompts, responses], axis=1)
+    return _inputs(
+        condition,
+        np.repeat(prompts, 3),
+        responses.reshape(-1),
+        np.take_along_axis(rewards, order, axis=1).reshape(-1),
+        np.repeat(weights, 3),
+        group_size=3,
+    )

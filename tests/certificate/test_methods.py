@@ -1,0 +1,80 @@
+"""Which objectives are certified, and where theory says that they end."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dro_jax import objectives
+from dro_jax.certificate.inputs import Expectation, make_inputs
+from dro_jax.certificate.methods import METHODS, choose
+from dro_jax.certificate.problem import conditions, make_problem
+from dro_jax.certificate.table_policy import TablePolicy
+from dro_jax.errors import ConfigError
+
+# QRPO's takes the rewards for continuous: it is close, no fixed point.
+LIMITS = [name for name, m in METHODS.items() if m.limit and name != "QRPO"]
+
+
+def test_no_objective_is_left_out():
+    classes = {
+        name
+        for name in objectives.__all__
+        if dataclasses.is_dataclass(kind := getattr(objectives, name))
+        and "__call__" in vars(kind)
+    }
+    assert set(METHODS) == classes
+
+
+def test_names_are_read_leniently():
+    assert [m.name for m in choose(["dro-v", "apo_zero", "KTO"])] == [
+        "DROV",
+        "APOZero",
+        "KTO",
+    ]
+    assert [m.name for m in choose(None)] == list(METHODS)
+
+
+def test_an_unknown_name_lists_near_ones():
+    with pytest.raises(ConfigError, match="'dro-w'.*near it: .*DROV"):
+        choose(["DROV", "dro-w"])
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["on", "off", "noisy"])
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_is_a_fixed_point(name, which):
+    """There the gradient vanishes beside that at the reference."""
+    problem = make_problem()
+    method, condition = METHODS[name], conditions(problem)[which]
+    limit = method.limit(method.reads(condition), method.objective())
+    if limit is None:
+        assert condition.noisy and name in ("RPO", "TOPR")
+        return
+    np.testing.assert_allclose(limit.sum(axis=1), 1)
+    policy = TablePolicy(problem)
+    needs = method.objective().needs
+    inputs = make_inputs(needs, method.reads(condition), ranked=False, seed=0)
+    if needs.prompt_values:
+        inputs = inputs.with_prompt_values(policy.reference_logprobs, method.at)
+    expectation = Expectation(method.objective(), inputs)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        return jnp.mean(expectation(policy.trajectories(params)).total)
+
+    # Where the limit leaves responses out, the gradient vanishes with their mass.
+    near = (limit + 1e-7) / (limit + 1e-7).sum(axis=1, keepdims=True)
+    logits = problem.space.node_logits(near)
+    values = jnp.asarray(problem.optimal_values, jnp.float32)
+    there = gradient({"policy": jnp.asarray(logits, jnp.float32), "value": values})
+    start = gradient(policy.params | {"value": jnp.zeros(3)})
+    if name == "NLL" and which != 1:
+        start = {"policy": jnp.ones(1)}  # the reference is its limit
+    assert _norm(there) < 1e-3 * _norm(start)
+
+
+def _norm(gradient):
+    return float(jnp.linalg.norm(gradient["policy"]))
