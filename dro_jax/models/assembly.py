@@ -82,6 +82,12 @@ def _tokens(outputs: RowOutputs, mask: jax.Array) -> dict[str, jax.Array]:
 
 
 def _check_fields(objective: Objective, batch: Batch) -> None:
+    needs = objective.needs
+    if "group_weights" in batch and (needs.value or needs.mismatched):
+        raise ConfigError(
+            f"{type(objective).__name__} reads each trajectory's own prompt, but those of "
+            "a group share one: leave DatasetConfig.group_size (GROUP_SIZE) out"
+        )
     wanted = {
         name: how for name, how in _SOURCES.items() if getattr(objective.needs, name)
     }

@@ -56,13 +56,18 @@ def check_reference_settings(
 
 
 def check_value_settings(
-    model: FeedbackModel, value_fit: ValueFitConfig | None, dataset: Any, path: str | None
+    model: FeedbackModel,
+    value_fit: ValueFitConfig | None,
+    own_dataset: Any,
+    dataset: Any,
+    path: str | None,
 ) -> None:
     """Refuses advantages without what they come from, or settings without effect.
 
     Args:
       model: whose objective reads advantages or not.
       value_fit: how the value of the reference is fitted.
+      own_dataset: a split that is for this alone, or None.
       dataset: what it is fitted on, or None.
       path: the reference's checkpoint.
 
@@ -71,11 +76,15 @@ def check_value_settings(
     """
     objective = type(model.objective).__name__
     if not model.objective.needs.advantages:
-        if value_fit is not None:
-            raise ConfigError(
-                f"{objective} reads no advantages, so train.value_fit has no effect: "
-                "remove it"
-            )
+        for name, setting in (
+            ("value_fit", value_fit),
+            ("value_fit_dataset_cfg", own_dataset),
+        ):
+            if setting is not None:
+                raise ConfigError(
+                    f"{objective} reads no advantages, so train.{name} has no effect: "
+                    "remove it"
+                )
         return
     if path is None:
         raise ConfigError(

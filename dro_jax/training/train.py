@@ -124,7 +124,9 @@ def train(
         },
     )
     fit_dataset = value_fit_dataset_cfg or train_eval_dataset_cfg
-    check_value_settings(model, value_fit, fit_dataset, initial_checkpoint_path)
+    check_value_settings(
+        model, value_fit, value_fit_dataset_cfg, fit_dataset, initial_checkpoint_path
+    )
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     model = fitted_to_labels(model, train_dataset_cfg)
     partitioner = (mesh or MeshConfig()).build()

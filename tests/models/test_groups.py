@@ -8,7 +8,7 @@ import small
 
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
-from dro_jax.objectives import DPO, IPO, NLL, PRO, RPO
+from dro_jax.objectives import DPO, DROV, IPO, KTO, NLL, PRO, RPO
 
 GROUPS = small.groups()
 PACKED = small.pack_groups([GROUPS[:2], GROUPS[2:]], 3)
@@ -71,6 +71,15 @@ def test_equal_rewards_make_no_pair():
     loss, metrics = model.loss(params, batch)
     assert float(loss) == 0
     assert metrics["pair_rate"].compute() == 0
+
+
+@pytest.mark.parametrize("objective", [DROV(), KTO()], ids=["DROV", "KTO"])
+def test_what_reads_each_trajectory_s_own_prompt_takes_no_groups(objective):
+    model = FeedbackModel(network=small.NETWORK, objective=objective)
+    batch = with_reference(APART)
+    params = small.init(model, batch)
+    with pytest.raises(ConfigError, match="GROUP_SIZE. out"):
+        model.loss(params, batch, reference_params=params)
 
 
 @pytest.mark.parametrize(

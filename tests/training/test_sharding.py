@@ -78,7 +78,7 @@ OTHERS = {
     "ipo": (IPO(0.5), None),
     "pro": (PRO(), None),
 }
-LARGE = ("weighted_bc", "r_lol", "una", "apo_zero", "topr", "pmpo")
+LARGE = ("weighted_bc", "r_lol", "una", "topr", "pmpo")
 LOGITS_OF_A_ROW = 4 * 40 * 12  # so that log-probs are made in several chunks
 
 

@@ -249,6 +249,8 @@ def test_advantages_without_held_out_data_are_refused(tmp_path, reference_dir):
         run(tmp_path, ALoLRefFree())
     with pytest.raises(ConfigError, match="NLL reads no advantages"):
         run(tmp_path, value_fit=ValueFitConfig())
+    with pytest.raises(ConfigError, match="train.value_fit_dataset_cfg has no effect"):
+        run(tmp_path, value_fit_dataset_cfg=HELD_OUT)
     with pytest.raises(ConfigError, match="'often' .SAMPLING. is unknown"):
         run(tmp_path, sampling="often")
 
