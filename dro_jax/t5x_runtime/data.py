@@ -6,7 +6,6 @@ cached reference log-probabilities where these are asked for. T5X saves their po
 where `save_dataset = True`, and goes on from it exactly.
 """
 
-import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -16,95 +15,13 @@ from clu.data import dataset_iterator
 from etils import epath
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.data.grouping import Singles
 from dro_jax.errors import CheckpointError, ConfigError
-from dro_jax.models.model import FeedbackModel
-from dro_jax.t5x_runtime.forward_steps import forward_steps
+from dro_jax.t5x_runtime.reference_data import ReferenceData
 from dro_jax.training.mesh_steps import HostBatch, device_fields
-from dro_jax.training.prepared_data import Preparation, PreparedData
-from dro_jax.training.reference import (
-    Mode,
-    Reference,
-    check_mode,
-    check_path,
-    mode_for,
-)
+from dro_jax.training.prepared_data import PreparedData
 from dro_jax.training.run_progress import START, Position, position_after
-from dro_jax.training.sharding import MeshConfig
 
 AT_START = "at_start"  # a file in a checkpoint's `dataset` folder: nothing was read yet
-
-
-@dataclasses.dataclass(frozen=True)
-class ReferenceData:
-    """Where the reference's log-probabilities come from under T5X.
-
-    Attributes:
-      model: what is trained.
-      mode: `cached`, each batch holds them, computed once and kept on disk;
-        `frozen_copy`, the model computes them from a copy of its first parameters.
-        Default `cached` where the objective has a reference.
-      path: the reference's checkpoint, in any format.
-      model_dir: T5X's.
-      cache_dir: where they are kept, a local folder; default
-        `MODEL_DIR/reference_cache`.
-      mesh: the devices that compute them; default all, parameters replicated.
-      group_size, single_responses: as `DatasetConfig`'s.
-
-    Raises:
-      ConfigError: an unknown mode.
-    """
-
-    model: FeedbackModel
-    mode: Mode | None = None
-    path: str | None = None
-    model_dir: str | None = None
-    cache_dir: str | None = None
-    mesh: MeshConfig | None = None
-    group_size: int | None = None
-    single_responses: Singles = "keep"
-
-    def __post_init__(self):
-        if self.mode is not None:
-            check_mode(self.mode, "REFERENCE")
-
-    def attached_to(self, config: DatasetConfig) -> PreparedData:
-        """A data set's batches, completed where that is asked for.
-
-        Raises:
-          ConfigError: the objective has a reference, and there is no path.
-          CheckpointError: it cannot be read, or a cache was computed from another.
-        """
-        objective = self.model.objective
-        if objective.needs.advantages:
-            raise ConfigError(
-                f"{type(objective).__name__} reads advantages over a value that is "
-                "fitted before training starts, which T5X's trainer has no place for: "
-                "train it with dro-jax train"
-            )
-        config = dataclasses.replace(
-            config, group_size=self.group_size, single_responses=self.single_responses
-        )
-        mode = mode_for(self.model, self.mode)
-        if not objective.needs.reference or mode == "frozen_copy":
-            return Preparation(objective, None, None).prepare(config)
-        check_path(self.model, self.path)
-        if not (self.cache_dir or self.model_dir):
-            raise ConfigError(
-                "there is no place to keep the reference's log-probabilities: set "
-                "MODEL_DIR or REFERENCE_CACHE_DIR"
-            )
-        folder = self.cache_dir or f"{self.model_dir}/reference_cache"
-        if "://" in str(folder):
-            raise ConfigError(
-                f"the reference's log-probabilities cannot be kept at {folder}: set "
-                "REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "
-                "'frozen_copy'"
-            )
-        steps = forward_steps(self.model, self.mesh)
-        steps.partitioner.check_batch_size(config.batch_size)
-        reference = Reference(self.model, self.path, steps, cache_dir=folder)
-        return Preparation(objective, reference, None).prepare(config)
 
 
 def get_dataset(

@@ -12,7 +12,7 @@ from array_data import assert_same_batches
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.models.model import FeedbackModel
-from dro_jax.objectives import DROP, NLL
+from dro_jax.objectives import DROP, NLL, ALoLRefFree
 from dro_jax.t5x_runtime.data import (
     AT_START,
     ReferenceData,
@@ -20,6 +20,7 @@ from dro_jax.t5x_runtime.data import (
     get_eval_datasets,
 )
 from dro_jax.training.mesh_steps import device_fields
+from dro_jax.training.value_of_reference import ValueFitConfig
 
 TASK, MODULE = "support_desk", "tasks.support_desk.task"
 NO_REFERENCE = ReferenceData(FeedbackModel(network=small.NETWORK, objective=NLL()))
@@ -138,6 +139,30 @@ def test_cached_reference_logprobs_are_in_the_batch(tmp_path, reference_of):
     assert "reference_logprobs" not in next(
         get_dataset(config, 0, 1, None, reference=frozen)
     )
+
+
+def test_advantages_are_in_the_batch_and_the_leftover_alone_is_drawn(
+    tmp_path, reference_of
+):
+    model = FeedbackModel(network=BIG, objective=ALoLRefFree())
+    reference = ReferenceData(
+        model,
+        path=reference_of(BIG),
+        model_dir=str(tmp_path),
+        value_fit=ValueFitConfig(num_heads=2, num_epochs=1),
+    )
+    config = t5x_config(split="validation", shuffle=False)
+    trained = next(get_dataset(config, 0, 1, None, reference=reference))
+    assert np.all(trained["advantages"] > 0)
+    (held_out,) = get_eval_datasets(
+        config, 0, 1, 10, None, reference=reference
+    ).values()
+    advantages = np.concatenate([batch["advantages"] for batch in held_out])
+    assert np.any(advantages < 0)
+    with pytest.raises(ConfigError, match="ALoLRefFree .* INITIAL_CHECKPOINT_PATH"):
+        get_dataset(
+            config, 0, 1, None, reference=dataclasses.replace(reference, path=None)
+        )
 
 
 @pytest.mark.parametrize(

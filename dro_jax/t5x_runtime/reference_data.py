@@ -1,0 +1,121 @@
+"""What objectives read of records beside their rewards, under T5X."""
+
+import dataclasses
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.grouping import Singles
+from dro_jax.errors import ConfigError
+from dro_jax.models.model import FeedbackModel
+from dro_jax.t5x_runtime.forward_steps import forward_steps
+from dro_jax.training.prepared_data import Preparation, PreparedData, Sampling
+from dro_jax.training.reference import (
+    Mode,
+    Reference,
+    check_mode,
+    check_path,
+    mode_for,
+)
+from dro_jax.training.settings import check_value_settings
+from dro_jax.training.sharding import MeshConfig
+from dro_jax.training.value_of_reference import ValueFitConfig, ValueOfReference
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceData:
+    """What batches hold of the reference, and which records are drawn.
+
+    Attributes:
+      model: what is trained.
+      mode: `cached`, each batch holds its log-probabilities, computed once and kept on
+        disk; `frozen_copy`, the model computes them from a copy of its first
+        parameters. Default `cached` where the objective has a reference and allows it.
+      path: the reference's checkpoint, in any format.
+      model_dir: T5X's.
+      cache_dir: where log-probabilities are kept, a local folder; default
+        `MODEL_DIR/reference_cache`.
+      mesh: the devices that compute them; default all, parameters replicated.
+      group_size, single_responses: as `DatasetConfig`'s.
+      value_fit: as for `dro_jax.training.train`.
+      value_fit_split: the split that the value of the reference is fitted on.
+      sampling: as for `dro_jax.training.train`.
+
+    Raises:
+      ConfigError: an unknown mode.
+    """
+
+    model: FeedbackModel
+    mode: Mode | None = None
+    path: str | None = None
+    model_dir: str | None = None
+    cache_dir: str | None = None
+    mesh: MeshConfig | None = None
+    group_size: int | None = None
+    single_responses: Singles = "keep"
+    value_fit: ValueFitConfig | None = None
+    value_fit_split: str = "validation"
+    sampling: Sampling = "none"
+
+    def __post_init__(self):
+        if self.mode is not None:
+            check_mode(self.mode, "REFERENCE")
+
+    def attached_to(self, config: DatasetConfig) -> PreparedData:
+        """A data set's batches, completed where the objective asks for it.
+
+        Args:
+          config: a split; without `num_epochs` it is trained on, and drawn from.
+
+        Raises:
+          ConfigError: the objective has a reference, and there is no path.
+          CheckpointError: it cannot be read, or a cache was computed from another.
+        """
+        model, needs = self.model, self.model.objective.needs
+        fit_config = dataclasses.replace(
+            config, split=self.value_fit_split, shuffle=False, num_epochs=1
+        )
+        check_value_settings(model, self.value_fit, None, fit_config, self.path)
+        config = dataclasses.replace(
+            config, group_size=self.group_size, single_responses=self.single_responses
+        )
+        cached = needs.reference and mode_for(model, self.mode) == "cached"
+        reference = value = None
+        if cached or needs.advantages:
+            check_path(model, self.path)
+            steps = forward_steps(model, self.mesh)
+            steps.partitioner.check_batch_size(config.batch_size)
+            reference = Reference(
+                model, self.path, steps, cache_dir=self._folder("reference_cache")
+            )
+        if needs.advantages:
+            value = ValueOfReference(
+                model,
+                reference.load,
+                steps,
+                self.value_fit,
+                fingerprint=reference.fingerprint(),
+                folder=self._folder("value_of_reference"),
+            )
+            value.fit(fit_config)
+        preparation = Preparation(
+            model.objective, reference if cached else None, value, self.sampling
+        )
+        return preparation.prepare(config, training=config.num_epochs is None)
+
+    def _folder(self, name: str) -> str:
+        if self.cache_dir is not None:
+            shared = name == "reference_cache"
+            folder = self.cache_dir if shared else f"{self.cache_dir}/{name}"
+        else:
+            folder = f"{self.model_dir}/{name}" if self.model_dir else None
+        if folder is None:
+            raise ConfigError(
+                "there is no place to keep what is computed of the reference: set "
+                "MODEL_DIR or REFERENCE_CACHE_DIR"
+            )
+        if "://" in str(folder):
+            raise ConfigError(
+                f"what is computed of the reference cannot be kept at {folder}: set "
+                "REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "
+                "'frozen_copy'"
+            )
+        return folder
