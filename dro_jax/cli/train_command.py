@@ -7,6 +7,7 @@ import gin
 
 from dro_jax.cli import gin_setup, model_folder
 from dro_jax.errors import ConfigError
+from dro_jax.training.settings import check_model_dir
 from dro_jax.training.train import train
 
 
@@ -48,6 +49,7 @@ def train_from_gin(
         configuration made.
     """
     gin_setup.parse(files, bindings, search_paths, allow_imports)
+    check_model_dir(gin_setup.macro("MODEL_DIR"))
     folder = pathlib.Path(gin_setup.macro("MODEL_DIR"))
     model_folder.prepare(folder, gin.config_str(), overwrite=overwrite)
     return gin_setup.call(train)

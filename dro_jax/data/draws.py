@@ -34,11 +34,6 @@ class Draws:
                 "there is nothing to draw"
             )
 
-    @property
-    def share(self) -> float:
-        """The share of records that are ever drawn."""
-        return float(np.mean(self.weights > 0))
-
     def positions(self, sizes: list[int]) -> tuple[np.ndarray, list[int]]:
         """The records that are drawn, and how many there are of each component."""
         drawn = np.flatnonzero(self.weights > 0)

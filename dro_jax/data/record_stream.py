@@ -53,6 +53,7 @@ def record_stream(
         [
             Component(task.name, size, rate)
             for (task, rate), size in zip(shares, sizes, strict=True)
+            if size  # none of a task's records may be drawn
         ],
         shuffle=shuffle,
         seed=seed,

@@ -7,7 +7,12 @@ from dro_jax.data.grouping import Singles
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.t5x_runtime.forward_steps import forward_steps
-from dro_jax.training.prepared_data import Preparation, PreparedData, Sampling
+from dro_jax.training.prepared_data import (
+    Preparation,
+    PreparedData,
+    Sampling,
+    check_sampling,
+)
 from dro_jax.training.reference import (
     Mode,
     Reference,
@@ -15,7 +20,11 @@ from dro_jax.training.reference import (
     check_path,
     mode_for,
 )
-from dro_jax.training.settings import check_value_settings
+from dro_jax.training.settings import (
+    check_groups,
+    check_value_settings,
+    fitted_to_labels,
+)
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.value_of_reference import ValueFitConfig, ValueOfReference
 
@@ -58,6 +67,7 @@ class ReferenceData:
     def __post_init__(self):
         if self.mode is not None:
             check_mode(self.mode, "REFERENCE")
+        check_sampling(self.sampling)
 
     def attached_to(self, config: DatasetConfig) -> PreparedData:
         """A data set's batches, completed where the objective asks for it.
@@ -77,6 +87,9 @@ class ReferenceData:
         config = dataclasses.replace(
             config, group_size=self.group_size, single_responses=self.single_responses
         )
+        check_groups(model, config, self.sampling)
+        if config.num_epochs is None:
+            _check_labels(model, config)
         cached = needs.reference and mode_for(model, self.mode) == "cached"
         reference = value = None
         if cached or needs.advantages:
@@ -119,3 +132,15 @@ class ReferenceData:
                 "'frozen_copy'"
             )
         return folder
+
+
+def _check_labels(model: FeedbackModel, config: DatasetConfig) -> None:
+    """Refuses what the built-in trainer would fit to the data: T5X's model is made."""
+    fitted = fitted_to_labels(model, config).objective
+    if fitted != model.objective:
+        raise ConfigError(
+            f"{type(fitted).__name__}.class_weights = 'balanced' is fitted to the data, "
+            "for which T5X has no place: set CLASS_WEIGHTS = "
+            f"({fitted.class_weights[0]:.4g}, {fitted.class_weights[1]:.4g}), which is "
+            "what it gives here"
+        )

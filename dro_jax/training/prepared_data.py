@@ -11,7 +11,11 @@ from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.objectives.interface import Objective
 from dro_jax.training.mismatched_pairs import with_mismatched_prompts
-from dro_jax.training.prompt_statistics import prompt_value_table, quantile_table
+from dro_jax.training.prompt_statistics import (
+    check_several_responses,
+    prompt_value_table,
+    quantile_table,
+)
 from dro_jax.training.record_tables import RecordTable
 from dro_jax.training.reference import Reference
 from dro_jax.training.reference_cache import ReferenceTable
@@ -31,13 +35,11 @@ class PreparedData:
       dataset: gives the batches.
       tables: numbers of records, computed before.
       mismatched: whether rows get another row's prompts beside their own.
-      drawn_share: the share of the records that are ever drawn.
     """
 
     dataset: Any
     tables: tuple[ReferenceTable | RecordTable, ...] = ()
     mismatched: bool = False
-    drawn_share: float = 1.0
 
     def complete(self, batch: HostBatch) -> HostBatch:
         """A batch of the data set with what the objective needs beside it."""
@@ -74,6 +76,18 @@ class Preparation:
         self._value = value
         self._sampling = sampling
 
+    def check(self, dataset: Any) -> None:
+        """Refuses a split without what the objective compares, before work is done.
+
+        Raises:
+          DataError: no prompt of it has more than one response.
+        """
+        needs = self._objective.needs
+        if needs.prompt_values or needs.quantiles:
+            check_several_responses(
+                dataset.prompt_records(), type(self._objective).__name__, dataset.split
+            )
+
     def prepare(self, dataset: Any, *, training: bool = False) -> PreparedData:
         """The data as a step needs them.
 
@@ -104,10 +118,9 @@ class Preparation:
             if needs.advantages:
                 advantages = self._advantages(dataset, records)
                 tables.append(RecordTable("advantages", records.ids, advantages))
-        share = 1.0
         if training:
-            dataset, share = self._drawn(dataset, advantages)
-        return PreparedData(dataset, tuple(tables), needs.mismatched, share)
+            dataset = self._drawn(dataset, advantages)
+        return PreparedData(dataset, tuple(tables), needs.mismatched)
 
     def _advantages(self, dataset: Any, records: PromptRecords) -> np.ndarray:
         """``[R]`` r − V_ref(x)."""
@@ -122,10 +135,10 @@ class Preparation:
             )
         return records.rewards - values[order][places]
 
-    def _drawn(self, dataset: Any, advantages: np.ndarray | None) -> tuple[Any, float]:
+    def _drawn(self, dataset: Any, advantages: np.ndarray | None) -> Any:
         needs, priority = self._objective.needs, self._sampling == "priority"
         if not (priority or needs.leftover):
-            return dataset, 1.0
+            return dataset
         if advantages is not None:
             weights = np.maximum(advantages, 0.0)
             what = "beat the reference (advantage above 0)"
@@ -147,7 +160,7 @@ class Preparation:
             len(weights),
             what,
         )
-        return dataset.drawn(weights, with_replacement=priority), share
+        return dataset.drawn(weights, with_replacement=priority)
 
 
 def check_sampling(sampling: str) -> None:

@@ -1,6 +1,5 @@
 """Statistics of all responses that are logged for a prompt, as fields of batches."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -30,27 +29,41 @@ def prompt_value_table(
             f"{len(records.ids)} records: it was computed from other data"
         )
     logprobs = reference.logprobs[order][np.searchsorted(ids, records.ids)]
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        values = objective.values_of_prompts(
-            jnp.asarray(logprobs),
-            jnp.asarray(records.rewards),
-            jnp.asarray(records.prompts),
-        )
+    values = objective.values_of_prompts(
+        jnp.asarray(logprobs),
+        jnp.asarray(records.rewards),
+        jnp.asarray(records.prompts),
+    )
     return RecordTable("prompt_values", records.ids, np.asarray(values))
+
+
+def check_several_responses(records: PromptRecords, objective: str, split: str) -> None:
+    """Refuses a split in which no prompt has two responses: nothing would be learnt.
+
+    RPO's value of a prompt is then the reward itself, QRPO's quantile always 1.
+
+    Args:
+      records: the split's.
+      objective: what reads its statistics, for the message.
+      split: its name.
+
+    Raises:
+      DataError: it is such a split.
+    """
+    if len(np.unique(records.prompts)) == len(records.prompts):
+        raise DataError(
+            f"none of the {len(records.prompts)} prompts of the split '{split}' has "
+            f"more than one response, and {objective} needs several. Use DRO-V; or, for "
+            "held-out data alone, set EVAL_DATASET = None"
+        )
 
 
 def quantile_table(records: PromptRecords) -> RecordTable:
     """The field `quantiles` of QRPO, the logged responses taken for the reference's.
 
-    Raises:
-      DataError: no prompt has two responses, so that every quantile would be 1.
+    Args:
+      records: a split's.
     """
-    if len(np.unique(records.prompts)) == len(records.prompts):
-        raise DataError(
-            f"none of the split's {len(records.prompts)} prompts has more than one "
-            "response, so each reward is the highest of its prompt and every quantile "
-            "is 1: QRPO needs several responses to a prompt. Use DRO-V"
-        )
     values = quantiles(
         records.rewards, records.prompts, records.rewards, records.prompts
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from dro_jax.errors import ConfigError, DataError
+from dro_jax.interop.locations import is_url
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import Labelled
 from dro_jax.training.prepared_data import check_sampling
@@ -30,6 +31,55 @@ def check_settings(
             f"on_non_finite = {on_non_finite!r} is unknown: use 'stop' or 'skip'"
         )
     check_sampling(sampling)
+
+
+def check_model_dir(model_dir: str) -> None:
+    """Refuses a model folder behind a URL.
+
+    Raises:
+      ConfigError: it is one.
+    """
+    if is_url(model_dir):
+        raise ConfigError(
+            f"MODEL_DIR = {model_dir!r} is a URL, but runs write to folders: give one "
+            "that all hosts see (a mounted bucket will do), and copy it when the run is "
+            "done"
+        )
+
+
+def check_groups(model: FeedbackModel, dataset: Any, sampling: str) -> None:
+    """Refuses groups where they cannot be used, and their absence where they must be.
+
+    Args:
+      model: whose objective reads groups, or cannot.
+      dataset: its `group_size` and `batch_size` are read.
+      sampling: as for `train`.
+
+    Raises:
+      ConfigError: so it is.
+    """
+    needs, name = model.objective.needs, type(model.objective).__name__
+    grouped = getattr(dataset, "group_size", None) is not None
+    if needs.groups and not grouped:
+        raise ConfigError(
+            f"{name} compares responses to one prompt: set DatasetConfig.group_size "
+            "(GROUP_SIZE in its gin file) to the most of a group"
+        )
+    if grouped and (needs.value or needs.mismatched):
+        raise ConfigError(
+            f"{name} reads each trajectory's own prompt, but those of a group share "
+            "one: leave DatasetConfig.group_size (GROUP_SIZE) out"
+        )
+    if grouped and (needs.leftover or sampling == "priority"):
+        raise ConfigError(
+            f"records that are drawn by what they earn ({name}, SAMPLING = "
+            f"{sampling!r}) cannot be grouped: leave DatasetConfig.group_size out"
+        )
+    if needs.mismatched and dataset.batch_size < 2:
+        raise ConfigError(
+            f"{name} puts each row's responses under another row's prompts, so a batch "
+            "needs two rows or more: raise BATCH_SIZE"
+        )
 
 
 def check_reference_settings(

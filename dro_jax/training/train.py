@@ -24,6 +24,8 @@ from dro_jax.training.prepared_data import Preparation, Sampling
 from dro_jax.training.reference import Mode, Reference
 from dro_jax.training.run_progress import RunProgress, check_identity
 from dro_jax.training.settings import (
+    check_groups,
+    check_model_dir,
     check_reference_settings,
     check_settings,
     check_value_settings,
@@ -127,6 +129,8 @@ def train(
     check_value_settings(
         model, value_fit, value_fit_dataset_cfg, fit_dataset, initial_checkpoint_path
     )
+    check_model_dir(model_dir)
+    check_groups(model, train_dataset_cfg, sampling)
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     model = fitted_to_labels(model, train_dataset_cfg)
     partitioner = (mesh or MeshConfig()).build()
@@ -162,6 +166,9 @@ def train(
         identity = train_dataset_cfg.fingerprint(rewards=True)
         if sampling != "none":
             identity["sampling"] = sampling
+        if getattr(train_dataset_cfg, "group_size", None) is not None:
+            identity["group_size"] = str(train_dataset_cfg.group_size)
+            identity["single_responses"] = train_dataset_cfg.single_responses
         if model.objective.needs.reference or model.objective.needs.advantages:
             identity["reference parameters"] = frozen.fingerprint()
         checkpointer = checkpoints.Checkpointer(
@@ -199,6 +206,8 @@ def train(
             fit = value.fit(fit_dataset)
             writer.write_facts("value_of_reference.json", fit.to_json())
         preparation = Preparation(model.objective, frozen, value, sampling)
+        for dataset in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
+            preparation.check(dataset)
         train_data = preparation.prepare(train_dataset_cfg, training=True)
         evaluate = _evaluator(steps, train_eval_dataset_cfg, preparation, frozen)
         if frozen.facts():

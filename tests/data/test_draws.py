@@ -5,12 +5,13 @@ import json
 
 import numpy as np
 import pytest
+import seqio
 from array_data import assert_same_batches
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.draws import Draws
 from dro_jax.data.sources import JsonlSource
-from dro_jax.data.tasks import register_feedback_task
+from dro_jax.data.tasks import feedback_task, register_feedback_task
 from dro_jax.errors import ConfigError, DataError
 
 WEIGHTS = np.array([0.0, 1.0, 3.0, 0.0, 0.0, 4.0, 0.0, 0.0])
@@ -57,6 +58,19 @@ def test_reading_goes_on_behind_any_batch(config, with_replacement, pack):
     first = some(drawn, 8)
     start = tuple(first[2]["next_position"].tolist())
     assert_same_batches(some(drawn, 5, start), first[3:])
+
+
+def test_a_task_of_which_nothing_is_drawn_is_left_out(config):
+    other = "drawn_logs_twin"
+    if other not in seqio.TaskRegistry.names():
+        source = feedback_task("drawn_logs").source
+        register_feedback_task(other, source._source, vocabulary="byte")
+        seqio.MixtureRegistry.add("both_drawn", ["drawn_logs", other], default_rate=1)
+    both = dataclasses.replace(config, mixture_or_task_name="both_drawn")
+    weights = np.concatenate([WEIGHTS, np.zeros(8)])
+    found = some(both.drawn(weights, with_replacement=False), 6)
+    assert sorted(set(indices(found))) == [1, 2, 5]
+    assert len({int(batch["record_ids"][0, 0, 0]) for batch in found}) == 1
 
 
 def test_one_pass_reads_all_records(config):

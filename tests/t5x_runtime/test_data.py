@@ -12,7 +12,7 @@ from array_data import assert_same_batches
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.models.model import FeedbackModel
-from dro_jax.objectives import DROP, NLL, ALoLRefFree
+from dro_jax.objectives import DROP, KTO, NLL, ALoLRefFree
 from dro_jax.t5x_runtime.data import (
     AT_START,
     ReferenceData,
@@ -139,6 +139,17 @@ def test_cached_reference_logprobs_are_in_the_batch(tmp_path, reference_of):
     assert "reference_logprobs" not in next(
         get_dataset(config, 0, 1, None, reference=frozen)
     )
+
+
+def test_balanced_classes_are_refused_with_their_numbers():
+    model = FeedbackModel(network=BIG, objective=KTO())
+    with pytest.raises(ConfigError, match=r"set CLASS_WEIGHTS = \(1\.?\d*, 1\.?\d*\)"):
+        get_dataset(t5x_config(), 0, 1, None, reference=ReferenceData(model))
+
+
+def test_an_unknown_sampling_is_refused():
+    with pytest.raises(ConfigError, match="'often' .SAMPLING. is unknown"):
+        dataclasses.replace(NO_REFERENCE, sampling="often")
 
 
 def test_advantages_are_in_the_batch_and_the_leftover_alone_is_drawn(

@@ -6,7 +6,11 @@ import pytest
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import DataError
 from dro_jax.objectives import RPO
-from dro_jax.training.prompt_statistics import prompt_value_table, quantile_table
+from dro_jax.training.prompt_statistics import (
+    check_several_responses,
+    prompt_value_table,
+    quantile_table,
+)
 from dro_jax.training.record_tables import RecordTable
 from dro_jax.training.reference_cache import ReferenceLogprobs
 
@@ -51,10 +55,11 @@ def test_quantiles_are_ranks_among_a_prompt_s_rewards():
     np.testing.assert_allclose(values[0], [1.0, 1.0, 2 / 3, 1 / 3, 0.0], rtol=1e-6)
 
 
-def test_quantiles_of_single_responses_are_refused():
+def test_splits_of_single_responses_are_refused():
     single = PromptRecords(RECORDS.ids, np.arange(4), RECORDS.rewards)
-    with pytest.raises(DataError, match="none of the split's 4 prompts"):
-        quantile_table(single)
+    with pytest.raises(DataError, match="none of the 4 prompts of the split 'train'"):
+        check_several_responses(single, "QRPO", "train")
+    check_several_responses(RECORDS, "QRPO", "train")
 
 
 def test_a_record_without_an_entry_is_named():

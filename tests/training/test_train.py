@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from array_data import ArrayDataset
 from training_runs import HELD_OUT, optimizer, run
 
 from dro_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
+from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import (
     AWR,
     BCO,
+    DPO,
     DRO,
     DROP,
     DROV,
@@ -34,6 +37,7 @@ from dro_jax.objectives import (
 from dro_jax.training import optimizers
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
+from dro_jax.training.settings import check_groups
 from dro_jax.training.value_of_reference import ValueFitConfig
 
 
@@ -265,6 +269,27 @@ def test_a_running_shift_is_resumed_exactly(tmp_path, reference_dir):
     assert float(whole.running["shift"]) != 0
     for a, b in zip(small.leaves(whole), small.leaves(parts), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_url_is_no_model_folder():
+    with pytest.raises(ConfigError, match="MODEL_DIR = 'gs://bucket/run' is a URL"):
+        run("gs://bucket/run")
+
+
+@pytest.mark.parametrize(
+    ("objective", "group_size", "batch_size", "message"),
+    [
+        (DPO(), None, 8, "DPO compares responses .*GROUP_SIZE"),
+        (DROV(), 2, 8, "DROV reads each trajectory's own prompt"),
+        (ALoL(), 2, 8, "cannot be grouped"),
+        (KTO(), None, 1, "KTO .* raise BATCH_SIZE"),
+    ],
+)
+def test_groups_and_objectives_must_fit(objective, group_size, batch_size, message):
+    model = FeedbackModel(network=small.NETWORK, objective=objective)
+    dataset = types.SimpleNamespace(group_size=group_size, batch_size=batch_size)
+    with pytest.raises(ConfigError, match=message):
+        check_groups(model, dataset, "none")
 
 
 @pytest.mark.parametrize("objective", [KTO(1.0), BCO(2.0), APOZero(-1.5), PMPO(5.0)])
