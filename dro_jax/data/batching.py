@@ -22,50 +22,30 @@ ReadGroups = Callable[
 
 
 def batches_of_records(
-    order: tf.data.Dataset, read: Read, batch_size: int, first: int
+    order: tf.data.Dataset,
+    read: Read | ReadGroups,
+    batch_size: int,
+    first: int,
+    row_of_group: Packing,
 ) -> tf.data.Dataset:
-    """A row a record.
+    """A row a record, or a group.
 
     Args:
-      order: positions of records, from record number `first` on.
+      order: positions of records, or numbers of groups, from number `first` on.
       read: reads and encodes them.
       batch_size: rows of a batch.
-      first: how many records came before.
+      first: how many came before.
+      row_of_group: a row of one group, where there are groups.
     """
 
     @tf.autograph.experimental.do_not_convert
     def rows(consumed: tf.Tensor, positions: tf.Tensor) -> dict[str, tf.Tensor]:
-        features, _ = read(positions)
+        features, lengths, *members = read(positions)
+        made = model_features(features)
+        if members:
+            made = pack_groups(made, lengths, *members, row_of_group)
         following = tf.stack([consumed, tf.zeros_like(consumed)], axis=1)
-        return {**model_features(features), NEXT_POSITION: following}
-
-    numbered = order.enumerate(first + 1).batch(batch_size)
-    return numbered.map(rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-
-def batches_of_groups(
-    order: tf.data.Dataset,
-    read_groups: ReadGroups,
-    batch_size: int,
-    first: int,
-    row: Packing,
-) -> tf.data.Dataset:
-    """A row a group.
-
-    Args:
-      order: numbers of groups, from group number `first` on.
-      read_groups: reads and encodes them.
-      batch_size: rows of a batch.
-      first: how many groups came before.
-      row: a row of one group.
-    """
-
-    @tf.autograph.experimental.do_not_convert
-    def rows(consumed: tf.Tensor, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
-        features, lengths, members = read_groups(numbers)
-        packed = pack_groups(model_features(features), lengths, members, row)
-        following = tf.stack([consumed, tf.zeros_like(consumed)], axis=1)
-        return {**packed, NEXT_POSITION: following}
+        return {**made, NEXT_POSITION: following}
 
     numbered = order.enumerate(first + 1).batch(batch_size)
     return numbered.map(rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -9,7 +9,6 @@ import seqio
 from dro_jax.data.batching import (
     Batch,
     Position,
-    batches_of_groups,
     batches_of_packed_rows,
     batches_of_records,
     finished,
@@ -286,13 +285,13 @@ class DatasetConfig:
             batches = batches_of_packed_rows(
                 order, read, self.batch_size, start, self.packing
             )
-        elif self.group_size is not None:
-            row_of_one = make_packing(self.task_feature_lengths, 1, None, self.group_size)
-            batches = batches_of_groups(
-                order, read, self.batch_size, first, row_of_one
-            )
         else:
-            batches = batches_of_records(order, read, self.batch_size, first)
+            row_of_group = make_packing(
+                self.task_feature_lengths, 1, None, self.group_size
+            )
+            batches = batches_of_records(
+                order, read, self.batch_size, first, row_of_group
+            )
         return finished(batches, self.batch_size)
 
     def _groups(self, task: FeedbackTask) -> Groups:

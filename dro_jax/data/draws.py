@@ -5,10 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from dro_jax.data.ordering import FOREVER, order_key
+from dro_jax.data.ordering import Choices, order_key
 from dro_jax.errors import DataError
-
-_AT_ONCE = 1 << 12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,14 +47,5 @@ def weighted_order(weights: np.ndarray, *, seed: int, start: int) -> tf.data.Dat
       seed: decides everything.
       start: the number of draws to leave out at the beginning.
     """
-    bounds = tf.constant(np.cumsum(weights / np.sum(weights, dtype=np.float64))[:-1])
-    key = tf.constant(order_key(seed, "drawing"), tf.int64)
-
-    def draw(block: tf.Tensor) -> tf.Tensor:
-        chances = tf.random.stateless_uniform(
-            [_AT_ONCE], seed=tf.stack([key, block]), dtype=tf.float64
-        )
-        return tf.searchsorted(bounds, chances, side="right", out_type=tf.int64)
-
-    block, within = divmod(start, _AT_ONCE)
-    return tf.data.Dataset.range(block, FOREVER).map(draw).unbatch().skip(within)
+    shares = weights / np.sum(weights, dtype=np.float64)
+    return Choices(shares, order_key(seed, "drawing")).after(start)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 # Far beyond any run, and far from int64's end.
-FOREVER = 1 << 40
+_FOREVER = 1 << 40
 _CHOICES_AT_ONCE = 1 << 12
 
 
@@ -54,7 +54,7 @@ def record_order(
         key = order_key(seed, name) if shuffle else None
         return _epochs(sum(sizes), key, num_epochs, start)
     rates = np.array([component.rate for component in components], np.float64)
-    choices = _Choices(rates / rates.sum(), order_key(seed, "mixing"))
+    choices = Choices(rates / rates.sum(), order_key(seed, "mixing"))
     block, within = divmod(start, _CHOICES_AT_ONCE)
     streams = []
     for component, begin, used in zip(
@@ -72,7 +72,7 @@ def _epochs(
     size: int, key: int | None, num_epochs: int | None, start: int
 ) -> tf.data.Dataset:
     first, offset = divmod(start, size)
-    last = FOREVER if num_epochs is None else num_epochs
+    last = _FOREVER if num_epochs is None else num_epochs
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         places = tf.range(size, dtype=tf.int64)
@@ -85,8 +85,13 @@ def _epochs(
     return tf.data.Dataset.range(min(first, last), last).flat_map(epoch).skip(offset)
 
 
-class _Choices:
-    """Which component each record of a mixture is from, drawn block by block."""
+class Choices:
+    """Numbers drawn with replacement, p ∝ share, block by block: found at any place.
+
+    Args:
+      shares: ``[R]`` float64, summing to 1.
+      key: decides the draws.
+    """
 
     def __init__(self, shares: np.ndarray, key: int):
         self._bounds = tf.constant(np.cumsum(shares)[:-1], tf.float64)
@@ -95,11 +100,16 @@ class _Choices:
 
     def since(self, block: int) -> tf.data.Dataset:
         """The choices of a block and of all that follow it."""
-        blocks = tf.data.Dataset.range(block, FOREVER)
+        blocks = tf.data.Dataset.range(block, _FOREVER)
         return blocks.map(self._draw).unbatch()
 
+    def after(self, count: int) -> tf.data.Dataset:
+        """All choices but the first so many."""
+        block, within = divmod(count, _CHOICES_AT_ONCE)
+        return self.since(block).skip(within)
+
     def counts(self, blocks: int) -> np.ndarray:
-        """How often each component is chosen in the first blocks."""
+        """How often each number is chosen in the first blocks."""
         drawn = tf.data.Dataset.range(blocks).map(
             lambda number: tf.math.bincount(
                 tf.cast(self._draw(number), tf.int32),

@@ -16,7 +16,7 @@ from dro_jax.training.prompt_statistics import (
     prompt_value_table,
     quantile_table,
 )
-from dro_jax.training.record_tables import RecordTable
+from dro_jax.training.record_tables import RecordIndex, RecordTable
 from dro_jax.training.reference import Reference
 from dro_jax.training.reference_cache import ReferenceTable
 from dro_jax.training.run_progress import START, Position
@@ -125,15 +125,14 @@ class Preparation:
     def _advantages(self, dataset: Any, records: PromptRecords) -> np.ndarray:
         """``[R]`` r − V_ref(x)."""
         ids, values = self._value.values(dataset)
-        order = np.argsort(ids)
-        places = np.searchsorted(ids[order], records.ids)
-        places = np.minimum(places, len(ids) - 1)
-        if not np.array_equal(ids[order][places], records.ids):
+        index = RecordIndex(ids, "the value of the reference")
+        entries, known = index.locate(records.ids)
+        if not known.all():
             raise DataError(
                 f"the value of the reference lacks records of {dataset.name}, split "
                 f"'{dataset.split}': it was computed from other data"
             )
-        return records.rewards - values[order][places]
+        return records.rewards - values[entries]
 
     def _drawn(self, dataset: Any, advantages: np.ndarray | None) -> Any:
         needs, priority = self._objective.needs, self._sampling == "priority"

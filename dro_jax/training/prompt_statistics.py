@@ -7,7 +7,7 @@ from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import DataError
 from dro_jax.objectives import quantiles
 from dro_jax.objectives.interface import Objective
-from dro_jax.training.record_tables import RecordTable
+from dro_jax.training.record_tables import RecordIndex, RecordTable
 from dro_jax.training.reference_cache import ReferenceLogprobs
 
 
@@ -21,16 +21,15 @@ def prompt_value_table(
       records: a split's.
       reference: log-probabilities of the same records.
     """
-    order, ids = np.argsort(reference.ids), np.sort(reference.ids)
-    found = np.intersect1d(records.ids, ids).size
-    if found != len(records.ids):
+    index = RecordIndex(reference.ids, "the reference's log-probability")
+    entries, known = index.locate(records.ids)
+    if not known.all():
         raise DataError(
-            f"the reference cache lacks {len(records.ids) - found} of the split's "
+            f"the reference cache lacks {np.sum(~known)} of the split's "
             f"{len(records.ids)} records: it was computed from other data"
         )
-    logprobs = reference.logprobs[order][np.searchsorted(ids, records.ids)]
     values = objective.values_of_prompts(
-        jnp.asarray(logprobs),
+        jnp.asarray(reference.logprobs[entries]),
         jnp.asarray(records.rewards),
         jnp.asarray(records.prompts),
     )

@@ -24,23 +24,27 @@ class RecordIndex:
     def __len__(self) -> int:
         return len(self._ids)
 
+    def locate(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of records by their joined ids, and which of them have one."""
+        places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        return self._order[places], self._ids[places] == ids
+
     def find(self, batch: HostBatch) -> tuple[np.ndarray, np.ndarray]:
         """Entries ``[B, S]`` of a batch's records, and which of them are present.
 
         Raises:
           DataError: a record has no entry.
         """
-        wanted = join_ids(batch["record_ids"])
-        places = np.minimum(np.searchsorted(self._ids, wanted), len(self._ids) - 1)
+        entries, known = self.locate(join_ids(batch["record_ids"]))
         present = batch["trajectory_weights"] > 0
-        missing = present & (self._ids[places] != wanted)
+        missing = present & ~known
         if missing.any():
             raise DataError(
                 f"{self._what} is not there for {missing.sum()} records of the batch "
                 f"(first id {batch['record_ids'][missing][0].tolist()}): it was computed "
                 "from other data than the run reads"
             )
-        return self._order[places], present
+        return entries, present
 
 
 class RecordTable:

@@ -71,7 +71,8 @@ def train(
       model_dir: where checkpoints, `metrics.jsonl` and TensorBoard files go.
       train_dataset_cfg: a `dro_jax.data.dataset.DatasetConfig`, or what offers its
         `batches`, `one_pass`, `facts`, `fingerprint`, `identities`, `vocabulary`,
-        `name`, `batch_size` and `split`.
+        `name`, `batch_size` and `split`; for objectives that need more of a record,
+        `prompt_records` and `drawn`.
       total_steps: the step to stop at, counted from this run's own start.
       optimizer: optimiser and learning rates.
       train_eval_dataset_cfg: held-out data, read whole at each evaluation.

@@ -34,33 +34,14 @@ def examples(seed=0, lengths=((5, 4), (3, 6), (6, 2), (4, 4))):
 
 def pack(rows, *, input_length=12, target_length=12, packed=True):
     """A batch of the design's contract; `rows` lists the examples of each row."""
-    slots = max(len(row) for row in rows)
-    shape = (len(rows), input_length), (len(rows), target_length)
-    batch = {
-        "encoder_input_tokens": np.zeros(shape[0], np.int32),
-        "encoder_segment_ids": np.zeros(shape[0], np.int32),
-        "decoder_input_tokens": np.zeros(shape[1], np.int32),
-        "decoder_target_tokens": np.zeros(shape[1], np.int32),
-        "decoder_segment_ids": np.zeros(shape[1], np.int32),
-        "rewards": np.zeros((len(rows), slots), np.float32),
-        "trajectory_weights": np.zeros((len(rows), slots), np.float32),
-    }
-    for r, row in enumerate(rows):
-        i = t = 0
-        for s, item in enumerate(row):
-            prompt, response = item["prompt"], item["response"]
-            batch["encoder_input_tokens"][r, i : i + len(prompt)] = prompt
-            batch["encoder_segment_ids"][r, i : i + len(prompt)] = s + 1
-            batch["decoder_target_tokens"][r, t : t + len(response)] = response
-            batch["decoder_input_tokens"][r, t + 1 : t + len(response)] = response[:-1]
-            batch["decoder_segment_ids"][r, t : t + len(response)] = s + 1
-            batch["rewards"][r, s] = item["reward"]
-            batch["trajectory_weights"][r, s] = 1
-            i, t = i + len(prompt), t + len(response)
-    batch["decoder_loss_weights"] = (batch["decoder_target_tokens"] > 0).astype(np.int32)
+    groups = [[[item] for item in row] for row in rows]
+    batch = pack_groups(
+        groups, 1, input_length=input_length, target_length=target_length
+    )
+    del batch["group_weights"]
     if not packed:
         del batch["encoder_segment_ids"], batch["decoder_segment_ids"]
-    return {name: jnp.asarray(values) for name, values in batch.items()}
+    return batch
 
 
 def pack_groups(rows, size, *, input_length=12, target_length=24):

@@ -119,16 +119,18 @@ def test_begins_at_the_mean_reward(fit):
     np.testing.assert_allclose(report.epochs[0].explained_variance, 0, atol=1e-5)
 
 
+# Little data with much noise: after a while the fit learns the noise by heart.
+NOISY = PromptRewards(num_prompts=20, responses=1, noise=2.0)
+BY_HEART = {
+    "learning_rate": 3e-2,
+    "dropout_rate": 0.0,
+    "held_out_fraction": 0.4,
+    "batch_size": 4,
+}
+
+
 def test_the_epoch_of_the_least_held_out_error_is_kept(fit):
-    """Little data with much noise: after a while the fit learns the noise by heart."""
-    noisy = PromptRewards(num_prompts=20, responses=1, noise=2.0)
-    settings = {
-        "learning_rate": 3e-2,
-        "dropout_rate": 0.0,
-        "held_out_fraction": 0.4,
-        "batch_size": 4,
-    }
-    _, report, _ = fit(noisy, num_epochs=40, **settings)
+    _, report, _ = fit(NOISY, num_epochs=40, **BY_HEART)
     held_out = [epoch.held_out_mse for epoch in report.epochs]
     assert 0 < report.best_epoch == int(np.argmin(held_out)) < 40
     last = report.epochs[-1]
@@ -137,15 +139,8 @@ def test_the_epoch_of_the_least_held_out_error_is_kept(fit):
 
 
 def test_the_parameters_are_those_of_the_epoch_that_was_kept(fit):
-    noisy = PromptRewards(num_prompts=20, responses=1, noise=2.0)
-    settings = {
-        "learning_rate": 3e-2,
-        "dropout_rate": 0.0,
-        "held_out_fraction": 0.4,
-        "batch_size": 4,
-    }
-    kept, report, _ = fit(noisy, num_epochs=40, **settings)
-    shorter, _, _ = fit(noisy, num_epochs=report.best_epoch, **settings)
+    kept, report, _ = fit(NOISY, num_epochs=40, **BY_HEART)
+    shorter, _, _ = fit(NOISY, num_epochs=report.best_epoch, **BY_HEART)
     jax.tree.map(np.testing.assert_array_equal, kept, shorter)
 
 
