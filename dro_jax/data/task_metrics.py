@@ -42,7 +42,8 @@ def logprob_metrics(targets: Sequence[Mapping[str, Any]], scores: Any) -> Metric
     logprobs = np.asarray(scores, np.float64).reshape(-1)
     rewards = np.array([target["reward"] for target in targets])
     metrics = {"logps/policy": float(logprobs.mean())}
-    if logprobs.std() > 0 and rewards.std() > 0:
+    # Rounding can leave a tiny std where all are one number.
+    if np.ptp(logprobs) > 0 and np.ptp(rewards) > 0:
         correlation = np.corrcoef(logprobs, rewards)[0, 1]
         metrics["reward_logprob_correlation"] = float(correlation)
     return metrics

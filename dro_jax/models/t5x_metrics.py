@@ -1,4 +1,4 @@
-"""Our metrics as T5X sums them up: `clu.metrics.Metric`. Only T5X's runs need clu."""
+"""Our metrics as T5X merges them: `clu.metrics.Metric`. Only T5X's runs need clu."""
 
 import flax.struct
 import jax
@@ -9,34 +9,36 @@ from dro_jax import metrics as metrics_lib
 
 
 @flax.struct.dataclass
-class SummedMetric(clu_metrics.Metric):
-    """One of `dro_jax.metrics`, its sums in one array, as T5X's microbatches need it.
+class StackedMetric(clu_metrics.Metric):
+    """One of `dro_jax.metrics`, its fields in one array.
+
+    T5X starts the merge of its microbatches from an array of zeros: the empty metric.
 
     Attributes:
-      sums: ``[K]`` float32, the metric's fields in their order.
+      fields: ``[K]`` float32, the metric's fields in their order.
       kind: the metric's class.
     """
 
-    sums: jax.Array
+    fields: jax.Array
     kind: type = flax.struct.field(pytree_node=False)
 
-    def merge(self, other: "SummedMetric") -> "SummedMetric":
+    def merge(self, other: "StackedMetric") -> "StackedMetric":
         """The metric of both parts together."""
-        return self.replace(sums=self.sums + other.sums)
+        return _stack(self._metric().merge(other._metric()))
 
     def compute(self) -> float:
         """The metric's value."""
-        return self.kind(*self.sums).compute()
+        return self._metric().compute()
+
+    def _metric(self) -> metrics_lib.Metric:
+        return self.kind(*self.fields)
 
 
 def to_t5x(metrics: metrics_lib.Metrics) -> dict[str, clu_metrics.Metric]:
     """A step's metrics as T5X takes them."""
-    return {
-        name: SummedMetric(
-            sums=jnp.stack(
-                [jnp.asarray(x, jnp.float32) for x in jax.tree.leaves(metric)]
-            ),
-            kind=type(metric),
-        )
-        for name, metric in metrics.items()
-    }
+    return {name: _stack(metric) for name, metric in metrics.items()}
+
+
+def _stack(metric: metrics_lib.Metric) -> StackedMetric:
+    leaves = [jnp.asarray(x, jnp.float32) for x in jax.tree.leaves(metric)]
+    return StackedMetric(fields=jnp.stack(leaves), kind=type(metric))

@@ -82,12 +82,12 @@ def _coupled(model, params, batch, parts, rngs, normalizer, options):
 
 
 def _sum_over(function, parts):
-    """The sum of ``function(*part)`` over the leading axis of `parts`."""
+    """The sum of ``function(*part)`` over the leading axis of `parts`, metrics merged."""
     shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
     def add(total, part):
-        return jax.tree.map(jnp.add, total, function(*part)), None
+        return metrics_lib.add(total, function(*part)), None
 
     return jax.lax.scan(add, zeros, parts)[0]
 

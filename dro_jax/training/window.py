@@ -1,8 +1,5 @@
 """Metrics of the steps since the last line of the log."""
 
-import jax
-import numpy as np
-
 from dro_jax import metrics as metrics_lib
 from dro_jax.training.run_progress import RunProgress
 
@@ -40,11 +37,9 @@ class Window:
 
     def sums(self) -> metrics_lib.Metrics | None:
         """The sums over all steps, on the host; waits for the last step."""
-        for metrics in jax.device_get(self._pending):
-            if self._sums is None:
-                self._sums = metrics
-            else:
-                self._sums = jax.tree.map(np.add, self._sums, metrics)
+        for metrics in metrics_lib.to_host(self._pending):
+            first = self._sums is None
+            self._sums = metrics if first else metrics_lib.merge(self._sums, metrics)
             self._done += 1
         self._pending = []
         return self._sums

@@ -38,6 +38,11 @@ def test_logprobs_go_with_rewards():
 def test_what_does_not_vary_has_no_correlation():
     metrics = task_metrics.logprob_metrics(TARGETS, [-1.0, -1.0, -1.0])
     assert metrics == {"logps/policy": -1.0}
+    # The mean of three 0.1 is not 0.1, so their std is not 0.
+    same = [target | {"reward": 0.1} for target in TARGETS]
+    assert np.std([0.1] * 3) > 0
+    metrics = task_metrics.logprob_metrics(same, [-1.0, -2.0, -3.0])
+    assert metrics == {"logps/policy": -2.0}
 
 
 def test_lengths_are_in_words():
