@@ -6,8 +6,10 @@ root), `state/step` and `state/param_states` (the optimiser), as T5X writes it;
 """
 
 import dataclasses
+import difflib
 import math
 import pathlib
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -26,6 +28,7 @@ _PREFIX = "checkpoint"
 _ITEM = "state"
 _RUN = "run"
 _RUNNING = "running"
+_DEFAULT_METRIC = "eval/loss"  # every evaluation reports it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +39,9 @@ class CheckpointConfig:
       period: steps between saves; the last step is always saved.
       keep: how many of the newest checkpoints to keep; None keeps all.
       keep_best: how many of the best to keep beside them, where a run evaluates.
-      best_metric: which logged metric ranks checkpoints.
-      best_mode: `min` or `max`.
+      best_metric: which held-out metric ranks checkpoints, for example `eval/kl`. One
+        whose value is not finite ranks behind all others, as one without evaluation.
+      best_mode: `min` or `max`, which of its values is best.
 
     Raises:
       ConfigError: a setting that cannot be used.
@@ -46,10 +50,20 @@ class CheckpointConfig:
     period: int = 1000
     keep: int | None = 3
     keep_best: int = 1
-    best_metric: str = "eval/loss"
+    best_metric: str = _DEFAULT_METRIC
     best_mode: str = "min"
 
     def __post_init__(self):
+        if self.keep is not None and self.keep < 1:
+            raise ConfigError(
+                f"CheckpointConfig.keep = {self.keep} (KEEP_CHECKPOINTS) would delete "
+                "each checkpoint as soon as it is written: give at least 1, or None to "
+                "keep all"
+            )
+        if self.keep_best < 0:
+            raise ConfigError(
+                f"CheckpointConfig.keep_best = {self.keep_best}: give 0 or more"
+            )
         if self.period < 1:
             raise ConfigError(
                 f"CheckpointConfig.period = {self.period} (CHECKPOINT_PERIOD): give at "
@@ -60,6 +74,36 @@ class CheckpointConfig:
                 f"CheckpointConfig.best_mode = {self.best_mode!r} is unknown: use 'min' "
                 "or 'max'"
             )
+
+    def check_metric(self, names: Callable[[], Collection[str]] | None) -> None:
+        """Refuses a metric that ranks nothing, before there is anything to rank.
+
+        Args:
+          names: gives the names of what an evaluation reports; called only where the
+            metric is not one that all do. None: nothing is evaluated.
+
+        Raises:
+          ConfigError: no evaluation reports `best_metric`, or there is none and a
+            setting about the best has no effect.
+        """
+        if names is not None:
+            if self.best_metric != _DEFAULT_METRIC:
+                _check_reported(self.best_metric, names())
+            return
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name.startswith("best_") and value != field.default:
+                raise ConfigError(
+                    f"CheckpointConfig.{field.name} = {value!r} has no effect, since "
+                    "nothing is evaluated: set EVAL_DATASET (train.train_eval_dataset_cfg)"
+                    ", or remove it"
+                )
+
+    def rank(self, metrics: dict[str, float]) -> float:
+        """What checkpoints are sorted by; without a finite number, behind all others."""
+        value = metrics.get(self.best_metric, math.nan)
+        worst = math.inf if self.best_mode == "min" else -math.inf
+        return value if math.isfinite(value) else worst
 
 
 class Checkpointer:
@@ -73,17 +117,13 @@ class Checkpointer:
         ranked: bool = True,
     ):
         """Opens the folder; `ranked` says whether there will be metrics to rank by."""
-        self._metric, self._ranked = config.best_metric, ranked
-        # Where nothing was evaluated: behind all that was.
-        self._worst = math.inf if config.best_mode == "min" else -math.inf
+        self._config, self._ranked = config, ranked
         self._manager = ocp.CheckpointManager(
             pathlib.Path(model_dir).absolute(),
             options=ocp.CheckpointManagerOptions(
                 step_prefix=_PREFIX,
                 preservation_policy=_preservation(config, ranked),
-                best_fn=(lambda metrics: metrics[config.best_metric])
-                if ranked
-                else None,
+                best_fn=config.rank if ranked else None,
                 best_mode=config.best_mode,
                 cleanup_tmp_directories=True,
             ),
@@ -95,11 +135,16 @@ class Checkpointer:
         return self._manager.latest_step()
 
     def save(self, state: TrainState, progress: RunProgress) -> None:
-        """Start saving; returns before the files are written."""
+        """Start saving; returns before the files are written.
+
+        Raises:
+          ConfigError: the step was evaluated, and the metric that ranks it is not there.
+        """
         step = int(state.step)
         if step == self._manager.latest_step():
             return
-        ranking = {self._metric: progress.evaluation.get(self._metric, self._worst)}
+        if self._ranked and progress.evaluation:
+            _check_reported(self._config.best_metric, progress.evaluation)
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -108,7 +153,7 @@ class Checkpointer:
                     _RUN: ocp.args.JsonSave(progress.to_json()),
                 }
             ),
-            metrics=ranking if self._ranked else None,
+            metrics=dict(progress.evaluation) if self._ranked else None,
         )
 
     def restore(self, like: TrainState) -> tuple[TrainState, RunProgress]:
@@ -206,12 +251,24 @@ def _to_tree(state: TrainState) -> dict[str, Any]:
     return tree
 
 
+def _check_reported(metric: str, names: Collection[str]) -> None:
+    """Raises ConfigError where an evaluation does not report a metric."""
+    if metric in names:
+        return
+    near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5)
+    raise ConfigError(
+        f"CheckpointConfig.best_metric = {metric!r} ranks the checkpoints, but no "
+        f"evaluation reports it. Near names: {', '.join(near) or 'none'}. It reports "
+        + ", ".join(sorted(names))
+    )
+
+
 def _preservation(config: CheckpointConfig, ranked: bool):
     policies = [checkpoint_managers.LatestN(config.keep)]
     if ranked and config.keep is not None and config.keep_best:
         policies.append(
             checkpoint_managers.BestN(
-                get_metric_fn=lambda metrics: metrics[config.best_metric],
+                get_metric_fn=config.rank,
                 reverse=config.best_mode == "min",
                 n=config.keep_best,
                 keep_checkpoints_without_metrics=False,

@@ -91,6 +91,22 @@ class MeshSteps:
         with self.partitioner.context():
             return self._evaluate(params, self.put(batch), reference_params)
 
+    def metric_names(self, batch: HostBatch) -> list[str]:
+        """Names of an evaluation's metrics, by tracing it: nothing is computed.
+
+        Args:
+          batch: with all that the objective reads of records; values do not matter.
+        """
+        params = self.layout.shapes
+        with self.partitioner.context():
+            metrics = jax.eval_shape(
+                self._evaluate,
+                params,
+                device_fields(batch),
+                self._model.policy_params(params),
+            )
+        return list(metrics)
+
     def log_ratios(
         self, params: Params, batch: HostBatch, reference_params: Params | None
     ) -> jax.Array:

@@ -162,6 +162,21 @@ class Preparation:
         return dataset.drawn(weights, with_replacement=priority)
 
 
+def like_prepared(objective: Objective, batch: HostBatch) -> HostBatch:
+    """A batch with the fields that `Preparation` adds to it, all but the reference's.
+
+    They have their shapes and types and no meaning: to learn what a step would do
+    before anything is prepared.
+    """
+    needs, shape = objective.needs, batch["rewards"].shape
+    batch = batch | {
+        name: np.zeros(shape, np.float32)
+        for name in ("advantages", "prompt_values", "quantiles")
+        if getattr(needs, name)
+    }
+    return with_mismatched_prompts(batch) if needs.mismatched else batch
+
+
 def check_sampling(sampling: str) -> None:
     """Refuses a way of sampling that does not exist.
 

@@ -20,7 +20,7 @@ from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
-from dro_jax.training.prepared_data import Preparation, Sampling
+from dro_jax.training.prepared_data import Preparation, Sampling, like_prepared
 from dro_jax.training.reference import Mode, Reference
 from dro_jax.training.run_progress import RunProgress, check_identity
 from dro_jax.training.settings import (
@@ -140,6 +140,8 @@ def train(
         if dataset is not None:
             partitioner.check_batch_size(dataset.batch_size)
     checkpoint_cfg = checkpoint_cfg or checkpoints.CheckpointConfig()
+    if train_eval_dataset_cfg is None:
+        checkpoint_cfg.check_metric(None)
     init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(listening())
@@ -154,6 +156,11 @@ def train(
             num_microbatches=num_microbatches,
             on_non_finite=on_non_finite,
         )
+        if train_eval_dataset_cfg is not None:
+            example = like_prepared(model.objective, first)
+            checkpoint_cfg.check_metric(
+                lambda: [f"eval/{name}" for name in steps.metric_names(example)]
+            )
         frozen = Reference(
             model,
             initial_checkpoint_path,

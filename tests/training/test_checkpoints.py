@@ -1,0 +1,117 @@
+"""Which checkpoints are kept, and which settings about that are refused."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from training_runs import HELD_OUT, run
+
+from dro_jax.errors import ConfigError
+from dro_jax.objectives import KTO, RPO, ALoL
+from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
+from dro_jax.training.run_progress import RunProgress
+from dro_jax.training.state import TrainState
+
+NAN, INF = float("nan"), float("inf")
+
+
+def kept(folder, values, *, reopened=False, metric="eval/loss", **config):
+    """The steps left after steps 1, 2, … of these held-out values; None: no evaluation."""
+    config = CheckpointConfig(keep=1, best_metric=metric, **config)
+    checkpointer = Checkpointer(folder, config)
+    for step, value in enumerate(values, start=1):
+        evaluation = {} if value is None else {"eval/other": 0.0, metric: value}
+        save(checkpointer, step, evaluation)
+        if reopened:
+            checkpointer.close()
+            checkpointer = Checkpointer(folder, config)
+    checkpointer.close()
+    return steps(folder)
+
+
+def save(checkpointer, step, evaluation):
+    state = TrainState(step=np.int32(step), params={"w": jnp.zeros(2)}, opt_state={})
+    checkpointer.save(state, RunProgress(evaluation=evaluation))
+
+
+def steps(folder):
+    return sorted(int(path.name.split("_")[1]) for path in folder.glob("checkpoint_*"))
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ([3, 1, NAN, 2, 5], {"min": 2, "max": 5}),
+        ([3, 7, NAN, 2, 5], {"min": 4, "max": 2}),
+        ([3, 1, INF, -INF, 5], {"min": 2, "max": 5}),
+        ([NAN, 1, None, None, NAN], {"min": 2, "max": 2}),
+        ([NAN, None, NAN, INF], {"min": 4, "max": 4}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_best_finite_evaluation_is_kept(tmp_path, values, best, mode, reopened):
+    expected = sorted({best[mode], len(values)})
+    assert kept(tmp_path, values, best_mode=mode, reopened=reopened) == expected
+
+
+def test_several_best(tmp_path):
+    assert kept(tmp_path, [2, NAN, 1, 3, NAN], keep_best=2) == [1, 3, 5]
+
+
+def test_another_metric_ranks_what_is_there_already(tmp_path):
+    assert kept(tmp_path, [1, 3], keep_best=2) == [1, 2]
+    config = CheckpointConfig(keep=1, keep_best=2, best_metric="eval/new")
+    checkpointer = Checkpointer(tmp_path, config)
+    save(checkpointer, 3, {"eval/new": 5.0})
+    save(checkpointer, 4, {"eval/new": 6.0})
+    checkpointer.close()
+    assert steps(tmp_path) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("objective", "metric", "near"),
+    [
+        (None, "eval/los", "eval/loss"),
+        (None, "loss", "eval/loss"),
+        (KTO(), "eval/k", "eval/kl"),
+        (ALoL(), "eval/advantages", "eval/advantage"),
+        (RPO(), "eval/residuals", "eval/residual"),
+    ],
+)
+def test_a_metric_that_is_never_reported_is_refused_before_training(
+    tmp_path, reference_dir, objective, metric, near
+):
+    settings = {"train_eval_dataset_cfg": HELD_OUT}
+    if objective is not None:
+        settings["initial_checkpoint_path"] = str(reference_dir)
+    message = f"best_metric = '{metric}' ranks .* Near names: .*{near}"
+    with pytest.raises(ConfigError, match=message):
+        run(
+            tmp_path / "run",
+            objective,
+            checkpoint_cfg=CheckpointConfig(best_metric=metric),
+            **settings,
+        )
+    assert not list(tmp_path.glob("run/*"))
+
+
+def test_a_metric_that_an_evaluation_leaves_out_is_refused(tmp_path):
+    checkpointer = Checkpointer(tmp_path, CheckpointConfig(best_metric="eval/kl"))
+    with pytest.raises(ConfigError, match="It reports eval/loss"):
+        save(checkpointer, 1, {"eval/loss": 1.0})
+    checkpointer.close()
+
+
+@pytest.mark.parametrize("setting", [{"best_metric": "eval/kl"}, {"best_mode": "max"}])
+def test_ranking_without_an_evaluation_is_refused(tmp_path, setting):
+    with pytest.raises(ConfigError, match="no effect, since nothing is evaluated"):
+        run(tmp_path, checkpoint_cfg=CheckpointConfig(**setting))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"keep": 0}, {"keep_best": -1}, {"best_mode": "least"}, {"period": 0}]
+)
+def test_settings_that_cannot_be_used_are_refused(setting):
+    (name,) = setting
+    with pytest.raises(ConfigError, match=rf"CheckpointConfig.{name} = "):
+        CheckpointConfig(**setting)
