@@ -19,12 +19,14 @@ The data folder is that of the environment variable `DRO_JAX_DATA`, by default
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dro_jax.data.records import DROP, RecordProblem
-from dro_jax.data.several_responses import expand_pro
+from dro_jax.data.layouts.lists import expand_pro
+from dro_jax.data.layouts.pairs import expand_dialogues
+from dro_jax.data.record_format import RecordFormat
+from dro_jax.data.records import DROP
 from dro_jax.data.sources import ExpandedSource, JsonlSource
 from dro_jax.data.tasks import register_feedback_task
 
@@ -34,47 +36,21 @@ _ADVICE = (
     "set the environment variable DRO_JAX_DATA to the folder that holds hha/, "
     "hh_rlhf_raw/ and hha_pro_raw/"
 )
-_LAST_TURN = "\n\nAssistant:"
+_FORMAT = RecordFormat()
 _VALIDATION_SHARE = 10
 
 Fields = Mapping[str, Any]
 
 
-def expand_pair(fields: Fields) -> Iterator[tuple[str, Fields]]:
-    """The two trajectories of a pair of dialogues.
-
-    Raises:
-      RecordProblem: there are no two dialogues that share a prompt.
-    """
-    sides = {side: _split_dialogue(fields, side) for side in ("chosen", "rejected")}
-    if sides["chosen"][0] != sides["rejected"][0]:
-        raise RecordProblem(
-            "prompts_differ",
-            "the chosen and the rejected dialogue differ in the prompt",
-        )
-    for side, (prompt, response) in sides.items():
-        yield side, {"prompt": prompt, "response": response, "reward": side == "chosen"}
-
-
 def in_validation(fields: Fields) -> bool:
     """Whether a record's prompt is one of those for validation, by its hash."""
-    digest = hashlib.sha256(fields["prompt"].encode("utf-8", "replace")).digest()
+    digest = hashlib.sha256(_FORMAT.prompt(fields).encode("utf-8", "replace")).digest()
     return digest[0] % _VALIDATION_SHARE == 0
 
 
 def in_train(fields: Fields) -> bool:
     """Whether it is not."""
     return not in_validation(fields)
-
-
-def _split_dialogue(fields: Fields, side: str) -> tuple[str, str]:
-    dialogue = fields.get(side)
-    if not isinstance(dialogue, str):
-        raise RecordProblem("wrong_type", f"'{side}' is missing or is not text")
-    before, tag, response = dialogue.rpartition(_LAST_TURN)
-    if not tag:
-        raise RecordProblem("no_reply", f"'{side}' holds no turn of the assistant")
-    return before.strip() + tag, response.strip()
 
 
 def _register(name: str, source: Any, **kwargs: Any) -> None:
@@ -110,7 +86,7 @@ for _name, _transform in (("hha", "normalize"), ("hha_sigmoid", "sigmoid")):
     )
 _register(
     "hha_raw",
-    _by_prompt("hh_rlhf_raw/harmless-base-test.jsonl.gz", expand_pair),
+    _by_prompt("hh_rlhf_raw/harmless-base-test.jsonl.gz", expand_dialogues),
     reward_kind="thumbs",
 )
 _register(

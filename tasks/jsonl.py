@@ -1,8 +1,10 @@
-"""A task from any JSONL file, its settings given by the run that uses it."""
+"""A task from files of feedback in any layout, its settings given by the run that uses it."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
+from dro_jax.data.layouts import find_layout
 from dro_jax.data.several_responses import jsonl_source
 from dro_jax.data.sources import Paths
 from dro_jax.data.tasks import FeedbackTask, register_feedback_task
@@ -29,10 +31,11 @@ def register_jsonl_task(
       train_path: one file or several, plain or `.gz`, for the split `train`.
       validation_path: likewise for `validation`; None, no such split.
       vocabulary: `byte` or the path of a SentencePiece model.
-      layout: what a line holds: `trajectories`, one; `pairs`, `chosen` and `rejected`;
-        `lists` or `pro`, several responses: see `dro_jax.data.several_responses`.
+      layout: what an object of the files holds, a name in `dro_jax.data.layouts`:
+        `trajectories`, one; `pairs`, `chosen` and `rejected`; `hh_rlhf`, `oasst2`, ….
       **settings: those of `dro_jax.data.tasks.register_feedback_task`, as
-        `prompt_field`, `reward_kind`, `reward_transform` or `on_bad_record`.
+        `prompt_field`, `reward_kind`, `reward_transform` or `on_bad_record`; None, as
+        the layout has it.
 
     Raises:
       ConfigError: a path is missing, a setting cannot be used, or the name is taken.
@@ -47,8 +50,26 @@ def register_jsonl_task(
     if validation_path:
         files["validation"] = validation_path
     return register_feedback_task(
-        name, jsonl_source(files, layout), vocabulary=vocabulary, **settings
+        name,
+        jsonl_source(files, layout),
+        vocabulary=vocabulary,
+        **settings_of(layout, settings),
     )
+
+
+def settings_of(layout: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A layout's settings, overridden by those given that are not None.
+
+    A layout that has prompt and response in one field has them in any one field.
+
+    Raises:
+      ConfigError: the layout is unknown.
+    """
+    own = dict(find_layout(layout).settings)
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "prompt_field" in own and own["prompt_field"] == own.get("response_field"):
+        own["response_field"] = given.get("prompt_field", own["prompt_field"])
+    return {**own, **given}
 
 
 def jsonl_task(name: str = "jsonl", **settings: Any) -> str:

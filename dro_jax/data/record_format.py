@@ -5,7 +5,23 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from dro_jax.data.records import RecordProblem, shown
+from dro_jax.data.chat_template import (
+    AS_USER,
+    HELPSTEER,
+    PLAIN,
+    ChatTemplate,
+    check_text_prompts,
+    join_turns,
+    split_last,
+)
+from dro_jax.data.conversations import (
+    ASSISTANT,
+    USER,
+    Turns,
+    extra_id_turns,
+    read_turns,
+)
+from dro_jax.data.records import RecordProblem, name_in_file, names_in_file, shown
 from dro_jax.data.rewards import Float, RewardKind
 from dro_jax.data.templates import Template, describe_type
 from dro_jax.errors import ConfigError
@@ -36,9 +52,15 @@ class RecordFormat:
       prompt_template: the model's input, from any fields of the record.
       response_template: the model's target; it must contain `{response}`.
       reward_kind: how the feedback becomes a number.
+      chat_template: how prompts that are messages become text.
+      text_prompts: how prompts that are text are read: `plain`, as they are; `user`, as
+        a user's turn; `helpsteer`, likewise, with turns that `<extra_id_1>` begins.
+
+    Prompts and responses may be messages, of one field or of two: the last turn, which
+    must be the assistant's, is the response, and all turns before it are the prompt.
 
     Raises:
-      ConfigError: a template cannot be used.
+      ConfigError: a template or a setting cannot be used.
     """
 
     prompt_field: str = "prompt"
@@ -48,8 +70,11 @@ class RecordFormat:
     prompt_template: str = "{prompt}"
     response_template: str = "{response}"
     reward_kind: RewardKind = dataclasses.field(default_factory=Float)
+    chat_template: ChatTemplate = dataclasses.field(default_factory=ChatTemplate)
+    text_prompts: str = PLAIN
 
     def __post_init__(self):
+        check_text_prompts(self.text_prompts)
         templates = (
             Template(self.prompt_template, "prompt_template"),
             Template(self.response_template, "response_template"),
@@ -67,11 +92,14 @@ class RecordFormat:
         Raises:
           RecordProblem: it holds none that can be trained on.
         """
-        reward = self.reward_kind.parse(self._required(fields, self.reward_field))
+        reward = self._reward(fields)
         return FeedbackRecord(self.prompt(fields), self.response(fields), reward)
 
     def prompt(self, fields: Mapping[str, Any]) -> str:
         """The model's input; the record needs no response and no reward.
+
+        A response that is messages counts where the record has it: its turns before the
+        last are part of the prompt.
 
         Raises:
           RecordProblem: a field of the template is missing or unusable.
@@ -107,7 +135,7 @@ class RecordFormat:
                     raise ConfigError(
                         f"{setting} = {template.text!r} names the field '{name}', which "
                         f"{identity} does not have. Its fields are: "
-                        f"{', '.join(sorted(fields)) or 'none'}"
+                        f"{', '.join(names_in_file(fields)) or 'none'}"
                     )
 
     def _render(self, role: str, template: Template, fields: Mapping[str, Any]) -> str:
@@ -116,26 +144,88 @@ class RecordFormat:
             return text
         return _text(text, role, f"as {role}_template makes it")
 
-    def _values(
-        self, fields: Mapping[str, Any], template: Template
-    ) -> dict[str, Any]:
+    def _values(self, fields: Mapping[str, Any], template: Template) -> dict[str, Any]:
         used = template.fields
         values = {name: fields[name] for name in used if name in fields}
-        for alias, name in (
-            ("prompt", self.prompt_field),
-            ("response", self.response_field),
+        for alias, name, read in (
+            ("prompt", self.prompt_field, self._prompt_text),
+            ("response", self.response_field, self._response_text),
         ):
             if alias in used:
-                where = "" if name == alias else f"field '{name}'"
-                values[alias] = _text(self._required(fields, name), alias, where)
+                shown_name = name_in_file(fields, name)
+                where = "" if shown_name == alias else f"field '{shown_name}'"
+                values[alias] = _text(read(fields), alias, where)
         return values
+
+    def _prompt_text(self, fields: Mapping[str, Any]) -> Any:
+        """The prompt as text; what is neither text nor messages, as it is."""
+        name = self.prompt_field
+        field = name_in_file(fields, name)
+        if name == self.response_field:
+            turns = read_turns(self._required(fields, name), field)
+            if turns is None:
+                raise RecordProblem(
+                    "wrong_type",
+                    f"'{field}' is prompt and response in one, so it must be a list of "
+                    f"messages, not {describe_type(fields[name])}",
+                )
+            before = turns[:-1] if turns[-1].role == ASSISTANT else turns
+            return self.chat_template.prompt(before, field)
+        before, other = self._turns_before_response(fields)
+        if not before or name in fields:
+            value = self._required(fields, name)
+            prompt = self._read_prompt(value, field, before)
+            if not isinstance(prompt, str | tuple):
+                return value
+        else:
+            prompt, field = None, other
+        context = join_turns(prompt, before, (field, other))
+        if isinstance(context, str):
+            return context
+        return self.chat_template.prompt(context, field)
+
+    def _turns_before_response(self, fields: Mapping[str, Any]) -> tuple[Turns, str]:
+        name = self.response_field
+        field = name_in_file(fields, name)
+        turns = read_turns(fields.get(name), field)
+        return ((), field) if turns is None else (split_last(turns, field)[0], field)
+
+    def _read_prompt(self, value: Any, field: str, before: Turns) -> Any:
+        # A text beside a whole conversation is compared with it as it is.
+        if isinstance(value, str) and not before and value.strip():
+            if self.text_prompts == AS_USER:
+                value = [{"role": USER, "content": value}]
+            elif self.text_prompts == HELPSTEER:
+                value = extra_id_turns(value)
+        turns = read_turns(value, field)
+        return value if turns is None else turns
+
+    def _response_text(self, fields: Mapping[str, Any]) -> Any:
+        value = self._required(fields, self.response_field)
+        field = name_in_file(fields, self.response_field)
+        turns = read_turns(value, field)
+        return value if turns is None else split_last(turns, field)[1]
+
+    def _reward(self, fields: Mapping[str, Any]) -> float:
+        value = self._required(fields, self.reward_field)
+        try:
+            return self.reward_kind.parse(value)
+        except RecordProblem as problem:
+            name = name_in_file(fields, self.reward_field)
+            if name == "reward":
+                raise
+            message = problem.message.replace(
+                "the reward", f"the reward (field '{name}')", 1
+            )
+            raise RecordProblem(problem.reason, message) from problem
 
     def _required(self, fields: Mapping[str, Any], name: str) -> Any:
         if name not in fields:
+            stored = ", ".join(f"'{shown(f)}'" for f in names_in_file(fields)[:12])
             raise RecordProblem(
                 "missing_field",
-                f"field '{name}' is missing; the record has "
-                + (", ".join(f"'{shown(f)}'" for f in sorted(fields)[:12]) or "none"),
+                f"field '{name_in_file(fields, name)}' is missing; the record has "
+                f"{stored or 'none'}",
             )
         return fields[name]
 

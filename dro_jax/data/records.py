@@ -42,6 +42,37 @@ class RawRecord:
     problem: RecordProblem | None = None
 
 
+class DerivedFields(dict[str, Any]):
+    """Fields of one trajectory out of a stored object that holds several.
+
+    Attributes:
+      names: where a field comes from in the object, `{"response": "chosen"}`, for
+        messages about it.
+      stored: the names of the object's own fields.
+    """
+
+    def __init__(
+        self,
+        fields: Mapping[str, Any],
+        names: Mapping[str, str],
+        stored: Mapping[str, Any],
+    ):
+        super().__init__(fields)
+        self.names = dict(names)
+        self.stored = tuple(stored)
+
+
+def name_in_file(fields: Mapping[str, Any], name: str) -> str:
+    """What a field is called in the file that a record is from."""
+    return fields.names.get(name, name) if isinstance(fields, DerivedFields) else name
+
+
+def names_in_file(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the fields that the file has for a record, in alphabetical order."""
+    stored = fields.stored if isinstance(fields, DerivedFields) else fields
+    return tuple(sorted(stored))
+
+
 @dataclasses.dataclass(frozen=True)
 class DroppedRecord:
     """A record that was left out, and why."""

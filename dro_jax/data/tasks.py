@@ -3,13 +3,14 @@
 import difflib
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import seqio
 import tensorflow as tf
 
 from dro_jax.data import task_metrics
+from dro_jax.data.chat_template import PLAIN, ChatTemplate
 from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
 from dro_jax.data.preprocessing import (
     LEFT,
@@ -107,6 +108,8 @@ def register_feedback_task(
     id_field: str | None = None,
     prompt_template: str = "{prompt}",
     response_template: str = "{response}",
+    chat_template: Mapping[str, str] | None = None,
+    text_prompts: str = PLAIN,
     prompt_truncation: str = LEFT,
     response_truncation: str = RIGHT,
     reward_kind: str = "float",
@@ -132,6 +135,10 @@ def register_feedback_task(
       prompt_template: the model's input; `{prompt}` is the prompt field, any other name
         in braces is the record's field of that name.
       response_template: the model's target, likewise; it must contain `{response}`.
+      chat_template: how the turns of messages become a prompt, role to text, as
+        `{'user': 'Human: {content}'}`; see `dro_jax.data.chat_template.ChatTemplate`.
+      text_prompts: how prompts that are text are read: `plain`, as they are; `user`, as
+        a user's turn; `helpsteer`, likewise, with turns that `<extra_id_1>` begins.
       prompt_truncation: the side that is cut from a prompt that is too long.
       response_truncation: likewise for a response.
       reward_kind: `float`, `thumbs` or `likert`.
@@ -164,6 +171,8 @@ def register_feedback_task(
         prompt_template=prompt_template,
         response_template=response_template,
         reward_kind=make_reward_kind(reward_kind, likert_range),
+        chat_template=ChatTemplate(chat_template or {}),
+        text_prompts=text_prompts,
     )
     feedback_source = FeedbackSource(
         name,

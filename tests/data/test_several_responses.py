@@ -1,16 +1,15 @@
 """Lines that hold several responses, as single trajectories."""
 
+import dataclasses
 import json
 
 import pytest
 
+from dro_jax.data.layouts.lists import expand_list, expand_pro
+from dro_jax.data.layouts.pairs import expand_pair, expand_trl_pair
+from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.records import RecordProblem
-from dro_jax.data.several_responses import (
-    expand_list,
-    expand_pair,
-    expand_pro,
-    jsonl_source,
-)
+from dro_jax.data.several_responses import jsonl_source
 from dro_jax.errors import ConfigError
 
 
@@ -22,19 +21,106 @@ def test_a_pair_is_a_good_and_a_bad_trajectory():
     ]
 
 
-def test_scores_and_messages_of_a_pair_are_read():
+def _read(expand, fields):
+    record_format = RecordFormat()
+    return [
+        (name, *dataclasses.astuple(record_format.parse(one)))
+        for name, one in expand(fields)
+    ]
+
+
+def U(text):
+    return {"role": "user", "content": text}
+
+
+def A(text):
+    return {"role": "assistant", "content": text}
+
+
+ASKED = "Human: p\n\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    ("fields", "prompt"),
+    [
+        ({"prompt": "p", "chosen": [A("yes")], "rejected": "no"}, "p"),
+        ({"prompt": [U("p")], "chosen": [A("yes")], "rejected": [A("no")]}, ASKED),
+        ({"chosen": [U("p"), A("yes")], "rejected": [U("p"), A("no")]}, ASKED),
+        (
+            {
+                "prompt": "p",
+                "chosen": [U("p"), A("what?"), U("it"), A("yes")],
+                "rejected": [U("p"), A("what?"), U("it"), A("no")],
+            },
+            "Human: p\n\nAssistant: what?\n\nHuman: it\n\nAssistant:",
+        ),
+        (
+            {
+                "chosen": "\n\nHuman: p\n\nAssistant: yes",
+                "rejected": "\n\nHuman: p\n\nAssistant: no",
+            },
+            ASKED,
+        ),
+    ],
+)
+def test_every_turn_of_a_pair_is_used(fields, prompt):
+    scores = {"score_chosen": 8.5, "score_rejected": 2.0}
+    assert _read(expand_pair, {**fields, **scores}) == [
+        ("chosen", prompt, "yes", 8.5),
+        ("rejected", prompt, "no", 2.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"chosen": [U("p"), A("yes"), U("thanks")], "rejected": [U("p"), A("no")]},
+            "'chosen' ends in a turn of the role 'user'",
+        ),
+        (
+            {"chosen": [U("p"), A("yes")], "rejected": [U("q"), A("no")]},
+            "'chosen' and 'rejected' differ before their last turn",
+        ),
+        (
+            {"prompt": "p", "chosen": "", "rejected": "no"},
+            r"\(field 'chosen'\) is empty",
+        ),
+        ({"chosen": "yes", "rejected": "no"}, "has 'chosen', 'rejected'"),
+        (
+            {"prompt": "p", "chosen": "a", "rejected": "b", "score_chosen": None},
+            r"\(field 'score_chosen'\) is missing",
+        ),
+    ],
+)
+def test_pairs_are_refused_by_the_names_of_the_file(fields, message):
+    with pytest.raises(RecordProblem, match=message):
+        _read(expand_pair, fields)
+
+
+def test_words_that_both_texts_begin_with_are_trl_s_prompt():
+    fields = {"chosen": "The sky is blue.", "rejected": "The sky is black."}
+    assert _read(expand_trl_pair, fields) == [
+        ("chosen", "The sky is", " blue.", 1.0),
+        ("rejected", "The sky is", " black.", 0.0),
+    ]
+    with pytest.raises(RecordProblem, match="begin with different words"):
+        _read(expand_trl_pair, {"chosen": "Yes", "rejected": "Yet"})
+
+
+def test_responses_of_a_list_may_be_messages():
     fields = {
-        "prompt": "p",
-        "chosen": [
-            {"role": "user", "content": "p"},
-            {"role": "assistant", "content": "yes"},
-        ],
-        "rejected": "no",
-        "score_chosen": 8.5,
-        "score_rejected": 2.0,
+        "prompt": [U("p")],
+        "responses": [A("a"), [A("b")], "c"],
+        "rewards": [1, 2, None],
     }
-    found = [(one["response"], one["reward"]) for _, one in expand_pair(fields)]
-    assert found == [("yes", 8.5), ("no", 2.0)]
+    found = expand_list(fields)
+    assert _read(lambda fields: [next(found), next(found)], fields) == [
+        ("response 1", ASKED, "a", 1.0),
+        ("response 2", ASKED, "b", 2.0),
+    ]
+    with pytest.raises(RecordProblem, match=r"\(field 'rewards\[2\]'\) is missing"):
+        RecordFormat().parse(next(found)[1])
 
 
 def test_a_list_is_a_trajectory_for_each_response():
@@ -46,12 +132,15 @@ def test_a_list_is_a_trajectory_for_each_response():
 
 
 def test_pro_s_turns_are_tagged():
-    turns = ["<|prompter|>hi", "<|assistant|>what?", "<|prompter|>that", "<|assistant|>"]
+    turns = [
+        "<|prompter|>hi",
+        "<|assistant|>what?",
+        "<|prompter|>that",
+        "<|assistant|>",
+    ]
     fields = {"prefix": [turns], "suffix": ["ok"], "reward": [1.5]}
-    ((name, found),) = expand_pro(fields)
-    assert name == "reply 1"
-    assert found["prompt"] == "Human: hi\n\nAssistant: what?\n\nHuman: that\n\nAssistant:"
-    assert (found["response"], found["reward"]) == ("ok", 1.5)
+    prompt = "Human: hi\n\nAssistant: what?\n\nHuman: that\n\nAssistant:"
+    assert _read(expand_pro, fields) == [("reply 1", prompt, "ok", 1.5)]
 
 
 @pytest.mark.parametrize(
