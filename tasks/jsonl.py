@@ -20,19 +20,22 @@ def register_jsonl_task(
     validation_path: Paths | None = None,
     vocabulary: str | os.PathLike | Any,
     layout: str = "trajectories",
+    encoding: str | None = None,
     **settings: Any,
 ) -> FeedbackTask:
-    """Registers a feedback task over JSONL files.
+    """Registers a feedback task over files: JSONL, JSON, CSV, TSV, Parquet or Arrow.
 
     In gin, where a reference is evaluated anew each time, use :func:`jsonl_task`.
 
     Args:
       name: the task's name.
-      train_path: one file or several, plain or `.gz`, for the split `train`.
+      train_path: a file, a folder of files or a glob, or several of these, for the
+        split `train`; plain or compressed, as `JsonlSource` takes them.
       validation_path: likewise for `validation`; None, no such split.
       vocabulary: `byte` or the path of a SentencePiece model.
       layout: what an object of the files holds, a name in `dro_jax.data.layouts`:
         `trajectories`, one; `pairs`, `chosen` and `rejected`; `hh_rlhf`, `oasst2`, ….
+      encoding: of files of text, as `latin-1`; None, UTF-8, or UTF-16 with its mark.
       **settings: those of `dro_jax.data.tasks.register_feedback_task`, as
         `prompt_field`, `reward_kind`, `reward_transform` or `on_bad_record`; None, as
         the layout has it.
@@ -43,7 +46,7 @@ def register_jsonl_task(
     if not train_path:
         raise ConfigError(
             f"task '{name}' has no file to read: set register_jsonl_task.train_path to "
-            "a JSONL file with the fields prompt, response and reward, or name its own "
+            "a file with the fields prompt, response and reward, or name its own "
             "fields by prompt_field, response_field and reward_field"
         )
     files = {"train": train_path}
@@ -51,7 +54,7 @@ def register_jsonl_task(
         files["validation"] = validation_path
     return register_feedback_task(
         name,
-        jsonl_source(files, layout),
+        jsonl_source(files, layout, encoding=encoding),
         vocabulary=vocabulary,
         **settings_of(layout, settings),
     )
@@ -73,7 +76,7 @@ def settings_of(layout: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def jsonl_task(name: str = "jsonl", **settings: Any) -> str:
-    """The name of a task over JSONL files, registered by the first call.
+    """The name of a task over files, registered by the first call.
 
     Args:
       name: the task's name.

@@ -27,6 +27,21 @@ class RecordProblem(Exception):
         self.message = message
 
 
+class Cell(str):
+    """A cell of a table without types: a text, and a number where one is asked for."""
+
+    __slots__ = ()
+
+    def value(self) -> float | str | None:
+        """The number that the cell holds; None where it is empty; else its text."""
+        if not self.strip():
+            return None
+        try:
+            return float(self)
+        except ValueError:
+            return str(self)
+
+
 @dataclasses.dataclass(frozen=True)
 class RawRecord:
     """One record as its source holds it.

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dro_jax.data.records import RecordProblem
+from dro_jax.data.records import Cell, RecordProblem
 from dro_jax.data.templates import describe_type
 from dro_jax.errors import ConfigError
 
@@ -49,7 +49,8 @@ class Thumbs:
             label = "_".join(value.translate(_EMOJI_MODIFIERS).lower().split())
             if label in _UP or label in _DOWN:
                 return 1.0 if label in _UP else -1.0
-            raise _unknown_thumb(value)
+            if not isinstance(value, Cell) or isinstance(value.value(), str):
+                raise _unknown_thumb(value)
         number = float(value) if isinstance(value, bool) else _finite_number(value)
         if number not in (1.0, 0.0, -1.0):
             raise _unknown_thumb(value)
@@ -122,6 +123,8 @@ def reward_kind(
 
 
 def _finite_number(value: Any) -> float:
+    if isinstance(value, Cell):
+        value = value.value()
     if value is None:
         raise RecordProblem("reward_missing", "the reward is missing (null)")
     if isinstance(value, bool):

@@ -1,19 +1,19 @@
-"""Where records come from: JSONL files, TFDS, any seqio source."""
+"""Where records come from: files, TFDS, any seqio source."""
 
 import abc
-import gzip
 import itertools
-import json
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dro_jax.data.records import RawRecord, RecordProblem, shown
+from dro_jax.data.containers import read_records
+from dro_jax.data.records import RawRecord, RecordProblem
+from dro_jax.data.source_files import source_files
+from dro_jax.data.text_encodings import check_encoding
 from dro_jax.errors import ConfigError, DataError
+from dro_jax.paths import expanded
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
-_UTF8_BOM = b"\xef\xbb\xbf"
 
 
 class RecordSource(abc.ABC):
@@ -51,21 +51,32 @@ class RecordSource(abc.ABC):
 
 
 class JsonlSource(RecordSource):
-    """Text files with one JSON object a line, plain or gzipped (`.gz`).
+    """Files of records: JSONL, a JSON array, CSV, TSV, Parquet or Arrow.
 
-    Lines of white space alone hold no record and are passed over.
+    Each file may be compressed by gzip, bzip2, xz or zstd; what it is, its content
+    tells. A path may also be a folder of such files, a glob, or a URL that fsspec reads;
+    `~` and environment variables are put in. See `dro_jax.data.containers`.
 
     Args:
       files: split name to a path or several.
       advice: what to do when a file is missing, added to that error.
+      encoding: of files of text; None, UTF-8, or UTF-16 with its mark.
 
     Raises:
-      ConfigError: no split, or a split without files.
+      ConfigError: no split, a split without files, or an unknown encoding.
     """
 
-    def __init__(self, files: Mapping[str, Paths], *, advice: str = ""):
-        self._files = {split: _as_paths(paths) for split, paths in files.items()}
+    def __init__(
+        self,
+        files: Mapping[str, Paths],
+        *,
+        advice: str = "",
+        encoding: str | None = None,
+    ):
+        self._files = {split: _as_paths(given) for split, given in files.items()}
         self._advice = advice or "check the path"
+        check_encoding(encoding)
+        self._encoding = encoding
         if not self._files or not all(self._files.values()):
             raise ConfigError(
                 "JsonlSource needs at least one file for every split, as in "
@@ -77,37 +88,13 @@ class JsonlSource(RecordSource):
         return tuple(self._files)
 
     def description(self) -> str:
-        paths = sorted(set(itertools.chain.from_iterable(self._files.values())))
-        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        return f"JSONL {paths[0]}{more}"
+        given = sorted(set(itertools.chain.from_iterable(self._files.values())))
+        more = f" and {len(given) - 1} more" if len(given) > 1 else ""
+        return f"{given[0]}{more}"
 
     def records(self, split: str) -> Iterator[RawRecord]:
-        for path in self._files[self.check_split(split)]:
-            for number, line in self._lines(path):
-                identity = f"{path} line {number}"
-                try:
-                    yield RawRecord(identity, fields=_parse_line(line))
-                except RecordProblem as problem:
-                    yield RawRecord(identity, problem=problem)
-
-    def _lines(self, path: str) -> Iterator[tuple[int, bytes]]:
-        number = 0
-        try:
-            with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if number == 1:
-                        line = line.removeprefix(_UTF8_BOM)
-                    if line.strip():
-                        yield number, line
-        except FileNotFoundError as error:
-            raise DataError(
-                f"the file {path} does not exist: {self._advice}"
-            ) from error
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(
-                f"{path} cannot be read beyond line {number} ({error}): the file is "
-                "damaged, incomplete or not accessible; make or copy it again"
-            ) from error
+        for path in source_files(self._files[self.check_split(split)], self._advice):
+            yield from read_records(path, encoding=self._encoding, advice=self._advice)
 
 
 class SeqioSource(RecordSource):
@@ -243,43 +230,10 @@ def as_record_source(source: Any, name: str) -> RecordSource:
     )
 
 
-def _as_paths(paths: Paths) -> tuple[str, ...]:
-    if isinstance(paths, str | os.PathLike):
-        paths = (paths,)
-    return tuple(os.fspath(path) for path in paths)
-
-
-def _parse_line(line: bytes) -> dict[str, Any]:
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RecordProblem(
-            "invalid_utf8", f"the line is not valid UTF-8 (byte {error.start})"
-        ) from error
-    try:
-        value = json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise RecordProblem(
-            "not_json",
-            f"the line is not JSON ({error}): it begins {text.strip()[:40]!r}",
-        ) from error
-    if not isinstance(value, dict):
-        raise RecordProblem(
-            "not_object",
-            f"the line is JSON but not an object: it begins {text.strip()[:40]!r}",
-        )
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RecordProblem(
-            "duplicate_field", f"field '{shown(twice)}' occurs more than once"
-        )
-    return fields
+def _as_paths(given: Paths) -> tuple[str, ...]:
+    if isinstance(given, str | os.PathLike):
+        given = (given,)
+    return tuple(expanded(path) for path in given)
 
 
 def _as_python(example: Any) -> dict[str, Any]:

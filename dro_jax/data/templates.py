@@ -72,6 +72,8 @@ def describe_type(value: Any) -> str:
     names = {bool: "a truth value", str: "text", list: "a list", dict: "an object"}
     if type(value) in names:
         return names[type(value)]
+    if isinstance(value, str):
+        return names[str]
     if isinstance(value, int | float):
         return "a number"
     return f"a {type(value).__name__}"

@@ -119,7 +119,7 @@ def test_dropped_records_are_logged_with_their_identities(register, caplog):
 
 
 def test_empty_split(register):
-    with pytest.raises(DataError, match=r"split 'train' \(JSONL .*\) holds no records"):
+    with pytest.raises(DataError, match=r"split 'train' \(.*\) holds no records"):
         register([]).source.load("train")
 
 

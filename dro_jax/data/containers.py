@@ -1,0 +1,111 @@
+"""What a file of records is, as its first bytes tell, and its records."""
+
+import functools
+import itertools
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Iterator
+
+from dro_jax.data.arrow_records import (
+    arrow_file_records,
+    arrow_stream_records,
+    parquet_records,
+)
+from dro_jax.data.csv_records import csv_records, delimiter_of
+from dro_jax.data.foreign_files import check_not_foreign, not_records
+from dro_jax.data.json_faults import check_lines, holds_objects, is_array
+from dro_jax.data.json_records import UTF8_BOM, json_array, json_lines
+from dro_jax.data.open_files import OpenFile, opened
+from dro_jax.data.records import RawRecord
+from dro_jax.data.text_encodings import as_utf8, check_legacy
+from dro_jax.errors import DataError
+
+Reader = Callable[[OpenFile], Iterator[RawRecord]]
+_BINARY: dict[bytes, Reader] = {
+    b"PAR1": parquet_records,
+    b"ARROW1\0\0": arrow_file_records,
+    b"\xff\xff\xff\xff": arrow_stream_records,
+}
+# What names say is asked only where the content leaves it open: a table of one column.
+_TABLES_OF_ONE_COLUMN = {".csv": ",", ".tsv": "\t"}
+
+
+def read_records(
+    path: str, *, encoding: str | None = None, advice: str = "check the path"
+) -> Iterator[RawRecord]:
+    """The records of a file: JSONL, a JSON array, CSV, TSV, Parquet or Arrow.
+
+    Each may be compressed by gzip, bzip2, xz or zstd. What a file is, its first bytes
+    tell, whatever its name. An empty file holds no records.
+
+    Args:
+      path: a local path or a URL.
+      encoding: of text; None, UTF-8, or UTF-16 with its mark.
+      advice: what to do when the file is missing.
+
+    Raises:
+      DataError: the file is missing, damaged, or none of these; it is named for what it
+        is.
+    """
+    last = None
+    try:
+        with opened(path) as file:
+            if not file.head:
+                # An error that is there instead of the first byte is raised here.
+                file.stream.read(1)
+                return
+            for record in _records(file, encoding):
+                last = record.identity
+                yield record
+    except FileNotFoundError as error:
+        raise DataError(f"the file {path} does not exist: {advice}") from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        where = f"beyond{last.removeprefix(path)}" if last else "from its beginning"
+        raise DataError(
+            f"{path} cannot be read {where} ({error}): the file is damaged, incomplete "
+            "or not accessible; make or copy it again"
+        ) from error
+
+
+def _records(file: OpenFile, encoding: str | None) -> Iterator[RawRecord]:
+    for magic, reader in _BINARY.items():
+        if file.head.startswith(magic):
+            return reader(file)
+    check_not_foreign(file)
+    file = as_utf8(file, encoding)
+    check_legacy(file)
+    return _text_reader(file)(file)
+
+
+def _text_reader(file: OpenFile) -> Reader:
+    text = file.head.removeprefix(UTF8_BOM).lstrip()
+    if not text:
+        return json_lines
+    if is_array(text, file.is_whole):
+        return json_array
+    if text.startswith((b"{", b"[")) or holds_objects(text, file.is_whole):
+        check_lines(file.path, text, file.is_whole)
+        return json_lines
+    if b"\0" in file.head:
+        raise not_records(file.path, text)
+    if delimiter := _delimiter(file):
+        return functools.partial(csv_records, delimiter=delimiter)
+    raise not_records(file.path, text)
+
+
+def _delimiter(file: OpenFile) -> str | None:
+    head = file.head.removeprefix(UTF8_BOM).decode("utf-8", "replace")
+    if found := delimiter_of(head, file.is_whole):
+        return found
+    endings = itertools.islice(_suffixes(file.path), 2)
+    return next(filter(None, map(_TABLES_OF_ONE_COLUMN.get, endings)), None)
+
+
+def _suffixes(path: str) -> Iterator[str]:
+    """Endings of a name, the last one first."""
+    while True:
+        path, suffix = os.path.splitext(path)
+        if not suffix:
+            return
+        yield suffix.lower()

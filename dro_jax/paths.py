@@ -1,0 +1,74 @@
+"""Paths as people write them: `~`, `$VARIABLES` and URLs."""
+
+import os
+import pathlib
+import re
+
+from dro_jax.errors import ConfigError
+
+PathLike = str | os.PathLike
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+def is_url(path: PathLike) -> bool:
+    """Whether a path is a URL such as gs://bucket/folder."""
+    return _URL.match(os.fspath(path)) is not None
+
+
+def expanded(path: PathLike) -> str:
+    """A path with `~` and environment variables put in; a URL stays as it is.
+
+    A relative path stays relative, to the folder where the command runs; `file://` is
+    taken off. What exists under its literal name is that.
+
+    Raises:
+      ConfigError: a variable is not set, or `~NAME` is no user: such a path would make a
+        folder that is literally called so.
+    """
+    text = os.fspath(path)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    if is_url(text) or os.path.lexists(text):
+        return text
+    for match in _VARIABLE.finditer(text):
+        name = match.group(1) or match.group(2)
+        if name not in os.environ:
+            raise ConfigError(
+                f"the path {text!r} names the environment variable {name}, which is not "
+                "set: set it, or write the path out"
+            )
+    found = os.path.expanduser(os.path.expandvars(text))
+    if found.startswith("~"):
+        raise ConfigError(
+            f"the path {text!r} begins with the home of a user who does not exist here: "
+            "write the path out, or './~…' for a name that begins so"
+        )
+    return found
+
+
+def make_folder(folder: PathLike, setting: str) -> pathlib.Path:
+    """Makes a folder and those above it, where they are missing.
+
+    Args:
+      folder: a local path, expanded.
+      setting: what gave it, as `MODEL_DIR` or `--output_dir`, for the error.
+
+    Raises:
+      ConfigError: it cannot be made, or there is a file in its place.
+    """
+    path = pathlib.Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{setting} = {os.fspath(folder)!r} cannot be made ({reason(error)}): give a "
+            "folder that you may write to"
+        ) from error
+    return path
+
+
+def reason(error: Exception) -> str:
+    """Why the system refused a path, in its words, without the path."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text.splitlines()[0] if text else type(error).__name__
