@@ -71,6 +71,36 @@ class Unstacking:
         return stacked[:, self.layer].reshape(self.shape)
 
 
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """What one layer of a stacked parameter is, in the layout of ``t5``.
+
+    Attributes:
+      stack: the path of the stack, for example ``encoder``.
+      shape: without the layers' axis, with heads joined.
+    """
+
+    stack: str
+    shape: Shape
+
+
+def layers_of(shapes: Mapping[str, Shape]) -> dict[str, Layer]:
+    """The layers of each stacked parameter; of no other parameter.
+
+    Args:
+      shapes: of the parameters of any network, by name.
+    """
+    layers = {}
+    for path, names in _stacks(shapes).items():
+        module = path.rpartition("/")[2]
+        if f"{module}/{_BIAS}" not in names:
+            continue
+        stack = {f"{path}/{name}": shapes[f"{path}/{name}"] for name in names}
+        for part in unstacking(stack).values():
+            layers[part.source] = Layer(path, part.shape)
+    return layers
+
+
 def is_stacked(names: Any) -> bool:
     """Whether a network's parameter names are those of ``scalable_t5``."""
     return any(

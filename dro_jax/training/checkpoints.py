@@ -21,6 +21,7 @@ from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.interop import formats, t5x_orbax
 from dro_jax.interop.t5x_tree import first_line
 from dro_jax.models.networks import VALUE, Params
+from dro_jax.training.per_layer import spans_layers
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.state import TrainState
 
@@ -204,6 +205,12 @@ class Checkpointer:
         saved = t5x_orbax.saved_shapes(self._manager.directory / f"{_PREFIX}_{step}")
         wanted = t5x_orbax.tree_shapes(target)
         if strange := sorted(saved.keys() ^ wanted.keys()):
+            if spans_layers(saved) and any("/v_row/" in name for name in wanted):
+                raise ValueError(
+                    "its Adafactor took stacked layers (SCAN_LAYERS) for one parameter, "
+                    "as earlier versions did, and this one takes each by itself: its "
+                    "parameters can start a run, but this one cannot go on"
+                )
             where = "the checkpoint" if strange[0] in saved else "this run"
             raise ValueError(
                 f"{strange[0]} is in {where} alone, as are {len(strange) - 1} others"

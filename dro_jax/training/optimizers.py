@@ -7,6 +7,7 @@ import jax
 import optax
 
 from dro_jax.models.networks import VALUE
+from dro_jax.training.per_layer import per_layer
 from dro_jax.training.schedules import Schedule
 
 OptimizerFactory = Callable[[Schedule], optax.GradientTransformation]
@@ -22,21 +23,31 @@ def adafactor(
     """Adafactor (Shazeer and Stern 2018, arXiv 1804.04235) with T5's settings.
 
     The rate is relative: each update is scaled by its parameter's root mean square
-    where `multiply_by_parameter_scale` is on.
+    where `multiply_by_parameter_scale` is on. Layers that a scan keeps in one array are
+    parameters each by itself, as without the scan.
     """
-    return lambda schedule: optax.adafactor(
-        schedule,
-        decay_rate=decay_rate,
-        multiply_by_parameter_scale=multiply_by_parameter_scale,
-        clipping_threshold=clipping_threshold,
-        weight_decay_rate=weight_decay,
-    )
+
+    def optimizer(schedule):
+        return per_layer(
+            optax.adafactor(
+                schedule,
+                decay_rate=decay_rate,
+                multiply_by_parameter_scale=multiply_by_parameter_scale,
+                clipping_threshold=clipping_threshold,
+                weight_decay_rate=weight_decay,
+            )
+        )
+
+    return optimizer
 
 
 def adamw(
     *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
 ) -> OptimizerFactory:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
+
+    Elementwise: whether layers are stacked makes no difference.
+    """
     return lambda schedule: optax.adamw(
         schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay
     )

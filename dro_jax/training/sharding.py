@@ -13,8 +13,10 @@ from flax.linen import partitioning
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dro_jax.errors import ConfigError
+from dro_jax.models.layer_stacking import layers_of
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
+from dro_jax.models.t5_stacks import PARAM_SCAN_AXIS
 
 DATA, MODEL = "data", "model"
 Rules = tuple[tuple[str, str | None], ...]
@@ -131,24 +133,30 @@ class Partitioner:
 
         A leaf whose path ends in a parameter's path is placed like that parameter where
         the shapes agree, and like the axes that are left where it is a mean over one
-        axis (Adafactor's factors). Everything else is replicated.
+        axis (Adafactor's factors). The same holds for a leaf with a stacked parameter's
+        layers first and its heads joined, as `per_layer` keeps them. Everything else is
+        replicated.
 
         Args:
           tree: an optimiser state, or its shapes.
           params: parameters or their shapes.
           shardings: the parameters' shardings.
         """
-        of_param = {
-            path: (leaf.shape, sharding.spec)
-            for (path, leaf), sharding in zip(
-                _with_names(params), jax.tree.leaves(shardings), strict=True
-            )
-        }
+        named = _with_names(params)
+        layers = layers_of({"/".join(path): leaf.shape for path, leaf in named})
+        of_param = {}
+        for (path, leaf), sharding in zip(
+            named, jax.tree.leaves(shardings), strict=True
+        ):
+            forms = [(leaf.shape, _axes(sharding.spec, leaf.shape))]
+            if layer := layers.get("/".join(path)):
+                forms.append(_layers_first(*forms[0], layer.shape))
+            of_param[path] = forms
 
         def place(path, leaf):
             for start in range(len(path)):
                 if path[start:] in of_param:
-                    spec = _spec_like(leaf.shape, *of_param[path[start:]])
+                    spec = _spec_like(leaf.shape, of_param[path[start:]])
                     return NamedSharding(self.mesh, spec)
             return self.replicated
 
@@ -220,11 +228,32 @@ def _name(key) -> str:
     return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
 
 
-def _spec_like(shape, param_shape, spec) -> PartitionSpec:
-    if shape == param_shape:
-        return spec
-    axes = list(spec) + [None] * (len(param_shape) - len(spec))
-    for left_out in range(len(param_shape)):
-        if shape == param_shape[:left_out] + param_shape[left_out + 1 :]:
-            return PartitionSpec(*axes[:left_out], *axes[left_out + 1 :])
+def _spec_like(shape, forms) -> PartitionSpec:
+    """Of a leaf that is a parameter in one of its forms, or lacks one axis of that."""
+    for form, axes in forms:
+        if shape == form:
+            return PartitionSpec(*axes)
+    for form, axes in forms:
+        for left_out in range(len(form)):
+            if shape == form[:left_out] + form[left_out + 1 :]:
+                return PartitionSpec(*axes[:left_out], *axes[left_out + 1 :])
     return PartitionSpec()
+
+
+def _axes(spec, shape):
+    return [*spec, *[None] * (len(shape) - len(spec))]
+
+
+def _layers_first(shape, axes, layer_shape):
+    """A stacked parameter's shape and mesh axes as :func:`per_layer` holds it."""
+    sizes, axes = list(shape), list(axes)
+    count, first = sizes.pop(PARAM_SCAN_AXIS), axes.pop(PARAM_SCAN_AXIS)
+    joined = []
+    for size in layer_shape:
+        # Of joined axes the first is the slower: its split is one of the whole.
+        joined.append(axes.pop(0))
+        part = sizes.pop(0)
+        while part < size:
+            part *= sizes.pop(0)
+            axes.pop(0)
+    return (count, *layer_shape), [first, *joined]

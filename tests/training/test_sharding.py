@@ -1,5 +1,6 @@
 """Meshes of 8 simulated devices against one device: the same numbers."""
 
+import dataclasses
 import functools
 
 import jax
@@ -102,7 +103,9 @@ def of_records(batch):
     shape = batch["rewards"].shape
     fields = {
         "reference_logprobs": rng.normal(-15, 2, shape),
-        "reference_token_logprobs": rng.normal(-4, 1, batch["decoder_input_tokens"].shape),
+        "reference_token_logprobs": rng.normal(
+            -4, 1, batch["decoder_input_tokens"].shape
+        ),
         "advantages": rng.normal(0, 1, shape),
         "prompt_values": rng.normal(0, 1, shape),
         "quantiles": rng.random(shape),
@@ -134,11 +137,11 @@ def reference_params():
     return jax.device_get(small.init(model, packed_batch()))
 
 
-def steps_of(kind, mesh, num_microbatches=1, optimizer=None):
+def steps_of(kind, mesh, num_microbatches=1, optimizer=None, network=small.NETWORK):
     objective, value = (MODELS | OTHERS)[kind]
     return MeshSteps(
         FeedbackModel(
-            network=small.NETWORK,
+            network=network,
             objective=objective,
             value=value,
             logits_bytes=LOGITS_OF_A_ROW,
@@ -210,15 +213,19 @@ def test_microbatches_give_the_numbers_of_the_whole_batch(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adamw", "adafactor"])
-def test_optimiser_state_is_sharded_like_parameters(name):
+@pytest.mark.parametrize(
+    ("kind", "name", "scan"), [("dro_v", "adamw", False), ("nll", "adafactor", True)]
+)
+def test_optimiser_state_is_sharded_like_parameters(kind, name, scan):
+    network = dataclasses.replace(small.NETWORK, scan_layers=scan)
+
     def train(mesh):
         config = optimizers.OptimizerConfig(
             getattr(optimizers, name)(),
             schedules.learning_rate_schedule(learning_rate=0.05),
             max_grad_norm=1.0,
         )
-        steps = steps_of("dro_v", mesh, optimizer=config.build())
+        steps = steps_of(kind, mesh, optimizer=config.build(), network=network)
         state = steps.start(None, jax.random.key(1))
         for _ in range(3):
             state, _ = steps.train(state, packed_batch(), None)
