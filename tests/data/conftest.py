@@ -37,9 +37,26 @@ def write_jsonl(tmp_path):
 
 
 @pytest.fixture
-def register(write_jsonl):
-    """Registers a byte-level task from records or splits of them, for one test."""
+def register_source():
+    """Registers a byte-level task from a source, for one test."""
     names = []
+
+    def register(source, name=None, **settings):
+        name = name or f"made_{next(_numbers)}"
+        task = register_feedback_task(
+            name, source, **{"vocabulary": "byte", **settings}
+        )
+        names.append(name)
+        return task
+
+    yield register
+    for name in names:
+        seqio.TaskRegistry.remove(name)
+
+
+@pytest.fixture
+def register(write_jsonl, register_source):
+    """Registers a byte-level task from records or splits of them, for one test."""
 
     def register(records, name=None, **settings):
         name = name or f"made_{next(_numbers)}"
@@ -48,15 +65,9 @@ def register(write_jsonl):
             split: write_jsonl(rows, f"{name}-{split}.jsonl")
             for split, rows in splits.items()
         }
-        task = register_feedback_task(
-            name, JsonlSource(files), **{"vocabulary": "byte", **settings}
-        )
-        names.append(name)
-        return task
+        return register_source(JsonlSource(files), name, **settings)
 
-    yield register
-    for name in names:
-        seqio.TaskRegistry.remove(name)
+    return register
 
 
 @pytest.fixture

@@ -54,3 +54,20 @@ def test_one_file_is_one_split(path):
 def test_the_path_is_required():
     with pytest.raises(ConfigError, match=r"set register_jsonl_task\.train_path"):
         register_jsonl_task(vocabulary="byte")
+
+
+def test_a_layout_brings_its_settings_unless_others_are_given(tmp_path):
+    file = tmp_path / "kto.jsonl"
+    messages = {"prompt": [{"role": "user", "content": "q"}], "completion": "r"}
+    file.write_text(json.dumps({**messages, "label": False, "stars": 4}) + "\n")
+    given = {"prompt_field": None, "reward_field": "stars", "reward_kind": "float"}
+    task = register_jsonl_task(
+        train_path=file,
+        vocabulary="byte",
+        layout="kto_mix",
+        chat_template={"user": "Q: {content}", "assistant": "A: {content}"},
+        **given,
+    )
+    loaded = task.source.load("train")
+    assert (loaded.prompts, loaded.responses) == (["Q: q\n\nA:"], ["r"])
+    assert loaded.rewards.tolist() == [4.0]

@@ -77,6 +77,7 @@ LAYOUTS = {
                 "prompt_field": "messages",
                 "response_field": "messages",
                 "reward_field": "quality",
+                "id_field": "message_id",
                 "on_bad_record": DROP,
             },
             regroup=MessageTrees,

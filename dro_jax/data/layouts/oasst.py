@@ -110,7 +110,11 @@ def _trajectory(identity: str, path: Sequence[Fields]) -> RawRecord:
         identity,
         DerivedFields(
             {**others, **labels, "messages": messages},
-            {"messages": "text", "quality": "labels.quality"},
+            # The usual reward is named so also where a message does not have it.
+            {
+                "messages": "text",
+                **{name: f"labels.{name}" for name in ("quality", *labels)},
+            },
             [*reply, *(f"labels.{name}" for name in labels)],
         ),
     )
