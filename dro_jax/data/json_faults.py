@@ -124,7 +124,7 @@ def _are_objects(value: Any) -> bool:
 
 def _are_columns(values: list[Any]) -> bool:
     return (
-        all(isinstance(value, list) for value in values)
+        all(value and isinstance(value, list) for value in values)
         and len(set(map(len, values))) == 1
         and not any(isinstance(item, list) for value in values for item in value)
     )

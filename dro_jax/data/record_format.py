@@ -21,7 +21,13 @@ from dro_jax.data.conversations import (
     extra_id_turns,
     read_turns,
 )
-from dro_jax.data.records import RecordProblem, name_in_file, names_in_file, shown
+from dro_jax.data.records import (
+    RecordProblem,
+    missing_field,
+    name_in_file,
+    names_in_file,
+    shown,
+)
 from dro_jax.data.rewards import Float, RewardKind
 from dro_jax.data.templates import Template, describe_type
 from dro_jax.errors import ConfigError
@@ -221,12 +227,7 @@ class RecordFormat:
 
     def _required(self, fields: Mapping[str, Any], name: str) -> Any:
         if name not in fields:
-            stored = ", ".join(f"'{shown(f)}'" for f in names_in_file(fields)[:12])
-            raise RecordProblem(
-                "missing_field",
-                f"field '{name_in_file(fields, name)}' is missing; the record has "
-                f"{stored or 'none'}",
-            )
+            raise missing_field(fields, name)
         return fields[name]
 
 

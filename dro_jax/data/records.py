@@ -11,6 +11,13 @@ ERROR = "error"
 DROP = "drop"
 _NAMED_IN_SUMMARY = 5
 _MOST_SHOWN = 80
+# What may ail all records of a file, so that correcting or dropping one is no remedy.
+_OF_ALL_RECORDS = {
+    "missing_field": (
+        "If all records are so, name the fields as the file does (prompt_field, "
+        "response_field, reward_field) or the layout that it has. "
+    ),
+}
 
 
 class RecordProblem(Exception):
@@ -86,6 +93,16 @@ def names_in_file(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the fields that the file has for a record, in alphabetical order."""
     stored = fields.stored if isinstance(fields, DerivedFields) else fields
     return tuple(sorted(stored))
+
+
+def missing_field(fields: Mapping[str, Any], name: str) -> RecordProblem:
+    """The problem of a record without a field, in the names of the file."""
+    stored = ", ".join(f"'{shown(field)}'" for field in names_in_file(fields)[:12])
+    return RecordProblem(
+        "missing_field",
+        f"field '{name_in_file(fields, name)}' is missing; the record has "
+        f"{stored or 'none'}",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +186,10 @@ class BadRecords:
         """
         if not self._drop:
             raise DataError(
-                f"{identity}: {problem.message}. Correct the record, or register task "
-                f"'{self._task}' with on_bad_record='drop' to leave such records out "
-                "and have them counted and listed"
+                f"{identity}: {problem.message}. {_OF_ALL_RECORDS.get(problem.reason, '')}"
+                f"Correct the record, or register task '{self._task}' with "
+                "on_bad_record='drop' to leave such records out and have them counted "
+                "and listed"
             ) from problem
         self.dropped.append(DroppedRecord(identity, problem.reason, problem.message))
 

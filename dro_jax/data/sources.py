@@ -206,10 +206,14 @@ class ExpandedSource(RecordSource):
             if raw.problem is not None:
                 yield raw
                 continue
+            is_empty = True
             try:
                 for part, fields in self._expand(raw.fields):
+                    is_empty = False
                     if belongs(fields):
                         yield RawRecord(f"{raw.identity} {part}", fields=fields)
+                if is_empty:
+                    raise RecordProblem("no_responses", "it holds no response")
             except RecordProblem as problem:
                 yield RawRecord(raw.identity, problem=problem)
 

@@ -146,11 +146,25 @@ def test_pro_s_turns_are_tagged():
 @pytest.mark.parametrize(
     ("expand", "fields", "message"),
     [
-        (expand_pair, {"prompt": "p", "chosen": "a"}, "'rejected' is missing"),
-        (expand_pair, {"chosen": [], "rejected": "a"}, "'chosen' is missing"),
+        (
+            expand_pair,
+            {"prompt": "p", "chosen": "a"},
+            "'rejected' is missing; the record has 'chosen', 'prompt'",
+        ),
+        (expand_pair, {"chosen": [], "rejected": "a"}, "'chosen' is a list, neither"),
+        (expand_pair, {"chosen": 3, "rejected": "a"}, "'chosen' is a number, neither"),
+        (
+            expand_list,
+            {"prompt": "p", "response": "a"},
+            "'responses' is missing; the record has 'prompt', 'response'",
+        ),
         (expand_list, {"responses": ["a"], "rewards": 1.0}, "must all be lists"),
         (expand_list, {"responses": ["a"], "rewards": []}, "lengths, 1, 0"),
-        (expand_pro, {"prefix": [], "suffix": []}, "'reward' must all be lists"),
+        (
+            expand_pro,
+            {"prefix": [], "suffix": []},
+            "'reward' is missing; the record has",
+        ),
         (
             expand_pro,
             {"prefix": [["hello"]], "suffix": ["a"], "reward": [1.0]},
@@ -169,6 +183,22 @@ def test_files_are_read_by_their_layout(tmp_path):
     source = jsonl_source({"train": path}, "pairs")
     found = [(raw.identity, raw.fields["reward"]) for raw in source.records("train")]
     assert found == [(f"{path} line 1 chosen", 1.0), (f"{path} line 1 rejected", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("layout", "record"),
+    [
+        ("lists", {"prompt": "p", "responses": [], "rewards": []}),
+        ("pro", {"prefix": [], "suffix": [], "reward": []}),
+        ("ultrafeedback", {"instruction": "p", "completions": []}),
+    ],
+)
+def test_an_object_without_responses_is_a_bad_record(layout, record, tmp_path):
+    path = tmp_path / "file.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    (raw,) = jsonl_source({"train": path}, layout).records("train")
+    assert raw.problem.reason == "no_responses"
+    assert raw.identity == f"{path} line 1"
 
 
 def test_an_unknown_layout_is_refused(tmp_path):

@@ -148,6 +148,15 @@ def test_fields_are_mapped_and_named_in_errors(register):
     assert "the prompt (field 'q') is empty" in task.record_report().dropped[0].message
 
 
+def test_a_field_that_is_missing_may_be_so_of_the_whole_file(register):
+    task = register([{"question": "a", "answer": "b", "stars": 1}])
+    with pytest.raises(
+        DataError,
+        match=r"line 1: .*'answer', 'question', 'stars'\. If all records.*name",
+    ):
+        task.source.load("train")
+
+
 def test_template_field_that_no_record_has_is_a_configuration_error(register):
     task = register([GOOD], prompt_template="{topic}: {prompt}", on_bad_record="drop")
     with pytest.raises(ConfigError, match="prompt_template.*'topic'.*line 1 does not"):

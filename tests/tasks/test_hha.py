@@ -161,7 +161,7 @@ def test_without_data_the_tasks_exist_and_say_what_to_set(load_tasks, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({}, "wrong_type"),
+        ({}, "missing_field"),
         ({"prefix": [], "suffix": "a", "reward": []}, "wrong_type"),
         ({"prefix": [["<|assistant|>"]], "suffix": [], "reward": []}, "unequal_lists"),
         ({"prefix": ["text"], "suffix": ["a"], "reward": [1]}, "wrong_type"),

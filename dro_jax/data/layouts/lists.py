@@ -5,7 +5,7 @@ from typing import Any
 
 from dro_jax.data.conversations import ASSISTANT, USER
 from dro_jax.data.layouts.layout import Fields
-from dro_jax.data.records import DerivedFields, RecordProblem
+from dro_jax.data.records import DerivedFields, RecordProblem, missing_field
 from dro_jax.data.templates import describe_type
 
 _MARKS = {"<|prompter|>": USER, "<|assistant|>": ASSISTANT}
@@ -45,7 +45,9 @@ def expand_completions(fields: Fields) -> Iterator[tuple[str, Fields]]:
     Raises:
       RecordProblem: there is no such list.
     """
-    completions = fields.get("completions")
+    if "completions" not in fields:
+        raise missing_field(fields, "completions")
+    completions = fields["completions"]
     if not isinstance(completions, list):
         raise RecordProblem(
             "wrong_type",
@@ -104,7 +106,10 @@ def _without(fields: Fields, *names: str) -> dict[str, Any]:
 
 
 def _lists(fields: Fields, *names: str) -> list[list[Any]]:
-    columns = [fields.get(name) for name in names]
+    for name in names:
+        if name not in fields:
+            raise missing_field(fields, name)
+    columns = [fields[name] for name in names]
     if not all(isinstance(column, list) for column in columns):
         quoted = [f"'{name}'" for name in names]
         raise RecordProblem(

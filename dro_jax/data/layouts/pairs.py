@@ -8,7 +8,8 @@ from typing import Any
 from dro_jax.data.chat_template import split_last
 from dro_jax.data.conversations import read_turns, tagged_turns
 from dro_jax.data.layouts.layout import Fields
-from dro_jax.data.records import DerivedFields, RecordProblem
+from dro_jax.data.records import DerivedFields, RecordProblem, missing_field
+from dro_jax.data.templates import describe_type
 
 SIDES = ("chosen", "rejected")
 # Where publishers put a side's score.
@@ -90,8 +91,11 @@ def _side(fields: Fields, side: str) -> Any:
         tagged = None if "prompt" in fields else tagged_turns(value, side)
         return value if tagged is None else tagged
     if read_turns(value, side) is None:
+        if side not in fields:
+            raise missing_field(fields, side)
         raise RecordProblem(
-            "wrong_type", f"'{side}' is missing, or is neither text nor messages"
+            "wrong_type",
+            f"'{side}' is {describe_type(value)}, neither text nor messages",
         )
     return value
 
