@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gin import config_parser
@@ -84,9 +84,14 @@ class Configuration:
         Raises:
           ConfigError: the text is no gin.
         """
+        return cls.of(parse_statements(text, source))
+
+    @classmethod
+    def of(cls, statements: Iterable[Any]) -> "Configuration":
+        """From parsed statements, later ones overriding earlier ones."""
         macros, bindings, names = {}, {}, {}
         modules: dict[str, str] = {}
-        for statement in parse_statements(text, source):
+        for statement in statements:
             if isinstance(statement, config_parser.ImportStatement):
                 if statement.is_from or statement.alias:
                     modules[statement.bound_name()] = statement.module

@@ -6,6 +6,7 @@ before gin starts, and gin is given these texts.
 """
 
 import contextlib
+import importlib.util
 import io
 import os
 import pathlib
@@ -50,6 +51,14 @@ class _AsWritten(config_parser.ParserDelegate):
 
     def macro(self, macro_name):
         return Macro(macro_name)
+
+
+def shipped_folders() -> list[str]:
+    """The folders that hold the `gin_configs` which dro_jax ships."""
+    spec = importlib.util.find_spec("gin_configs")
+    if spec is None:
+        return []
+    return [str(pathlib.Path(folder).parent) for folder in spec.submodule_search_locations]
 
 
 def parse_statements(text: str, source: str) -> list[Any]:

@@ -1,10 +1,8 @@
 """gin, at the one place where runs are composed."""
 
-import difflib
-import importlib.util
-import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import gin
 
@@ -14,7 +12,9 @@ from dro_jax.cli.gin_files import (
     PARSING_ERRORS,
     GinFiles,
     parse_statements,
+    shipped_folders,
 )
+from dro_jax.cli.gin_names import check_names
 from dro_jax.errors import ConfigError
 
 # gin writes this line where a constant is used, as `%gin.REQUIRED`.
@@ -47,7 +47,7 @@ def parse(
     """
     gin.clear_config()
     try:
-        _parse(files, bindings, search_paths, gin_allow.AllowList(allow_imports))
+        _parse(files, bindings, search_paths, allow_imports)
     except ConfigError:
         gin.clear_config()
         raise
@@ -91,10 +91,34 @@ def macro(name: str):
     return value
 
 
-def _parse(files, bindings, search_paths: str, allowed: gin_allow.AllowList) -> None:
-    folders = [path for path in search_paths.split(",") if path] + _shipped_folders()
+def check(
+    files: Sequence[str],
+    bindings: Sequence[str],
+    search_paths: str = "",
+    allow_imports: Sequence[str] = (),
+) -> tuple[GinFiles, list[Any]]:
+    """What `parse` refuses without importing anything: files, imports, names.
+
+    Args:
+      files, bindings, search_paths, allow_imports: as for `parse`.
+
+    Returns:
+      The files, and the bindings as statements.
+
+    Raises:
+      ConfigError: as `parse`.
+    """
+    folders = [path for path in search_paths.split(",") if path] + shipped_folders()
     read = GinFiles(files, folders)
-    gin_allow.check_imports(read, allowed)
+    gin_allow.check_imports(read, gin_allow.AllowList(allow_imports))
+    typed = parse_statements("\n".join(bindings), COMMAND_LINE)
+    check_names(read.statements, typed)
+    return read, typed
+
+
+def _parse(files, bindings, search_paths: str, allow_imports: Sequence[str]) -> None:
+    read, typed = check(files, bindings, search_paths, allow_imports)
+    allowed = gin_allow.AllowList(allow_imports)
     try:
         with read.given_to_gin():
             gin.parse_config_files_and_bindings(files, [], finalize_config=False)
@@ -105,12 +129,8 @@ def _parse(files, bindings, search_paths: str, allowed: gin_allow.AllowList) -> 
         raise
     except PARSING_ERRORS as error:
         raise ConfigError(f"gin: {_one_line(error)}") from error
-    typed = parse_statements("\n".join(bindings), COMMAND_LINE)
     gin_allow.check_configurables([*read.statements, *typed], allowed)
     gin_allow.check_modules(read, typed, allowed)
-    text = gin.config_str()
-    _refuse_unused(bindings, text)
-    _refuse_missing(text)
 
 
 def _imports() -> list[str]:
@@ -120,43 +140,6 @@ def _imports() -> list[str]:
         for line in lines
         if line.startswith(("from ", "import ")) and line != _IMPORT_OF_CONSTANTS
     ]
-
-
-def _shipped_folders() -> list[str]:
-    spec = importlib.util.find_spec("gin_configs")
-    if spec is None:
-        return []
-    return [str(pathlib.Path(folder).parent) for folder in spec.submodule_search_locations]
-
-
-def _refuse_unused(bindings: Sequence[str], text: str) -> None:
-    used = set(re.findall(r"%([A-Za-z_]\w*)", text))
-    for binding in bindings:
-        name = binding.split("=")[0].strip()
-        if "." in name or "/" in name or name in used:
-            continue
-        near = difflib.get_close_matches(name, used, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        raise ConfigError(
-            f"--gin.{name} sets a name that no gin file uses{hint} The names in use: "
-            + ", ".join(sorted(used - {"gin"}))
-        )
-
-
-def _refuse_missing(text: str) -> None:
-    bound = dict(re.findall(r"^(\w+) = (.*)$", text, flags=re.MULTILINE))
-    used = set(re.findall(r"%([A-Za-z_]\w*)(?!\.)\b", text))
-    missing = sorted(
-        {name for name, value in bound.items() if value == "%gin.REQUIRED"}
-        | (used - set(bound) - {"gin"})
-    )
-    if missing:
-        raise ConfigError(
-            "required settings are missing: "
-            + ", ".join(missing)
-            + ". Set them in a gin file, or with "
-            + " ".join(f"--gin.{name}=…" for name in missing)
-        )
 
 
 def _one_line(error: Exception) -> str:

@@ -1,7 +1,6 @@
 """One pass over a split in plain Python: read, validate, account."""
 
 import dataclasses
-import logging
 
 import numpy as np
 
@@ -9,8 +8,7 @@ from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.records import BadRecords, RecordProblem, RecordReport
 from dro_jax.data.sources import RecordSource
 from dro_jax.errors import DataError
-
-_logger = logging.getLogger(__name__)
+from dro_jax.messages import note
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +94,7 @@ def load_split(
     report = RecordReport(split, num_read, tuple(bad.dropped))
     _check_not_empty(report, source, task)
     if report.dropped:
-        _logger.warning("task '%s', %s", task, report.summary())
+        note(f"task '{task}', {report.summary()}")
     return LoadedSplit(
         prompts=[record.prompt for record in records],
         responses=[record.response for record in records],

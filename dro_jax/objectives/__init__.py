@@ -36,6 +36,7 @@ _MODULES = {
         "ALoLSeq",
         "ALoLKL",
     ),
+    "_signed_rewards": ("RewardWeighted",),
     "_bco": ("bco", "bco_shift", "BCO"),
     "_kto": ("kto", "mismatched_kl", "kto_weights", "KTO"),
     "_unpaired": (

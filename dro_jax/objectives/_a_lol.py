@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives._signed_rewards import RewardWeighted
 from dro_jax.objectives.checks import (
     check_non_negative,
     check_one_length,
@@ -211,7 +212,7 @@ def a_lol_kl(
 
 
 @dataclasses.dataclass(frozen=True)
-class RLoL:
+class RLoL(RewardWeighted):
     """:func:`r_lol` as an objective.
 
     Attributes:
@@ -222,13 +223,14 @@ class RLoL:
     needs: ClassVar[Needs] = Needs(reference=True)
 
     def __post_init__(self):
+        super().__post_init__()
         check_non_negative(clip=self.clip)
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = r_lol(
             trajectories.policy_logprobs,
             trajectories.reference_logprobs,
-            trajectories.rewards,
+            self.shifted(trajectories),
             clip=self.clip,
         )
         weights = arithmetic.importance_weights(trajectories.log_ratios, self.clip)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives._signed_rewards import RewardWeighted
 from dro_jax.objectives.checks import (
     check_fraction,
     check_one_length,
@@ -169,19 +170,19 @@ class NLL:
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightedBC:
+class WeightedBC(RewardWeighted):
     """:func:`weighted_bc` as an objective: no reference, no value."""
 
     needs: ClassVar[Needs] = Needs()
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         return Losses(
-            policy=weighted_bc(trajectories.policy_logprobs, trajectories.rewards)
+            policy=weighted_bc(trajectories.policy_logprobs, self.shifted(trajectories))
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class RGold:
+class RGold(RewardWeighted):
     """:func:`r_gold` as an objective; reads tokens.
 
     Attributes:
@@ -192,6 +193,7 @@ class RGold:
     needs: ClassVar[Needs] = Needs(token_logprobs=True)
 
     def __post_init__(self):
+        super().__post_init__()
         check_fraction(floor=self.floor)
 
     def __call__(self, trajectories: Trajectories) -> Losses:
@@ -199,7 +201,7 @@ class RGold:
             policy=r_gold(
                 trajectories.token_logprobs,
                 trajectories.token_weights,
-                trajectories.rewards,
+                self.shifted(trajectories),
                 floor=self.floor,
             )
         )

@@ -6,6 +6,7 @@ from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.grouping import Singles
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
+from dro_jax.objectives import RewardWeighted
 from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training.prepared_data import (
     Preparation,
@@ -23,7 +24,7 @@ from dro_jax.training.reference import (
 from dro_jax.training.settings import (
     check_groups,
     check_value_settings,
-    fitted_to_labels,
+    fitted_to_rewards,
 )
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.value_of_reference import ValueFitConfig, ValueOfReference
@@ -83,13 +84,13 @@ class ReferenceData:
         fit_config = dataclasses.replace(
             config, split=self.value_fit_split, shuffle=False, num_epochs=1
         )
-        check_value_settings(model, self.value_fit, None, fit_config, self.path)
+        check_value_settings(model, fit_config, self.path)
         config = dataclasses.replace(
             config, group_size=self.group_size, single_responses=self.single_responses
         )
         check_groups(model, config, self.sampling)
         if config.num_epochs is None:
-            _check_labels(model, config)
+            _check_fitted(model, config)
         cached = needs.reference and mode_for(model, self.mode) == "cached"
         reference = value = None
         if cached or needs.advantages:
@@ -134,13 +135,20 @@ class ReferenceData:
         return folder
 
 
-def _check_labels(model: FeedbackModel, config: DatasetConfig) -> None:
+def _check_fitted(model: FeedbackModel, config: DatasetConfig) -> None:
     """Refuses what the built-in trainer would fit to the data: T5X's model is made."""
-    fitted = fitted_to_labels(model, config).objective
-    if fitted != model.objective:
-        raise ConfigError(
-            f"{type(fitted).__name__}.class_weights = 'balanced' is fitted to the data, "
-            "for which T5X has no place: set CLASS_WEIGHTS = "
-            f"({fitted.class_weights[0]:.4g}, {fitted.class_weights[1]:.4g}), which is "
-            "what it gives here"
-        )
+    fitted = fitted_to_rewards(model, config, tell=None).objective
+    if fitted == model.objective:
+        return
+    name = type(fitted).__name__
+    if isinstance(fitted, RewardWeighted):
+        if not fitted.reward_shift:
+            return
+        setting, value = "REWARD_SHIFT", f"{fitted.reward_shift:.9g}"
+    else:
+        desirable, undesirable = fitted.class_weights
+        setting, value = "CLASS_WEIGHTS", f"({desirable:.4g}, {undesirable:.4g})"
+    raise ConfigError(
+        f"{name}'s {setting} is fitted to the data, for which T5X has no place: set "
+        f"{setting} = {value}, which is what is fitted here"
+    )

@@ -15,6 +15,7 @@ from dro_jax.interop import formats
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.models.t5_config import T5Config
+from dro_jax.objectives.interface import Needs
 from dro_jax.training import initialization
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import Preempted, StopSignal
@@ -51,28 +52,29 @@ def check_mode(mode: str, setting: str) -> None:
 
 
 def mode_for(model: FeedbackModel, mode: Mode | None) -> Mode:
-    """The mode of a model's reference: the one asked for, if its objective allows it.
+    """The mode of a model's reference: the one asked for, or that its objective needs.
 
     Raises:
-      ConfigError: the mode is unknown, or the objective needs the other.
+      ConfigError: the mode is unknown.
     """
     if mode is not None:
         check_mode(mode, "reference")
-    needs, name = model.objective.needs, type(model.objective).__name__
+    needs = model.objective.needs
     if needs.mismatched:
-        if mode == "cached":
-            raise ConfigError(
-                f"{name} reads log-probabilities of mismatched pairs, which differ from "
-                "batch to batch and cannot be cached: leave REFERENCE at None, or set "
-                "'frozen_copy'"
-            )
         return "frozen_copy"
-    if needs.prompt_values and mode == "frozen_copy":
-        raise ConfigError(
-            f"{name} reads the reference's log-probabilities of a whole split before it "
-            "starts: leave REFERENCE at None, or set 'cached'"
-        )
+    if needs.prompt_values:
+        return "cached"
     return mode or "cached"
+
+
+def why_not(needs: Needs) -> str:
+    """Why an objective's reference has one mode alone."""
+    if needs.mismatched:
+        return (
+            "reads log-probabilities of mismatched pairs, which differ from batch to "
+            "batch and cannot be cached"
+        )
+    return "reads the reference's log-probabilities of a whole split before it starts"
 
 
 def check_path(model: FeedbackModel, path: str | None) -> None:

@@ -1,13 +1,17 @@
 """Settings of a run that cannot be used, refused before anything is computed."""
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.interop.locations import is_url
+from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
-from dro_jax.objectives import Labelled
+from dro_jax.objectives import Labelled, RewardWeighted
 from dro_jax.training.prepared_data import check_sampling
-from dro_jax.training.reference import Mode, check_path, mode_for
+from dro_jax.training.reference import Mode, mode_for, why_not
 from dro_jax.training.value_fit import ValueFitConfig
 
 
@@ -82,59 +86,60 @@ def check_groups(model: FeedbackModel, dataset: Any, sampling: str) -> None:
         )
 
 
-def check_reference_settings(
-    model: FeedbackModel, reference: Mode | None, cache_dir: str | None, path: str | None
-) -> None:
-    """Refuses a reference that is missing, or set without effect.
-
-    Raises:
-      ConfigError: so it is.
-    """
-    objective = type(model.objective).__name__
-    check_path(model, path)
-    if not model.objective.needs.reference and reference is not None:
-        raise ConfigError(
-            f"{objective} uses no reference, so train.reference = {reference!r} has no "
-            "effect: remove it"
-        )
-    cached = model.objective.needs.reference and mode_for(model, reference) == "cached"
-    if cache_dir is not None and not cached:
-        raise ConfigError(
-            f"train.reference_cache_dir = {cache_dir!r} (REFERENCE_CACHE_DIR) has no "
-            "effect without a cached reference: remove it"
-        )
-
-
-def check_value_settings(
+def unused_settings(
     model: FeedbackModel,
-    value_fit: ValueFitConfig | None,
-    own_dataset: Any,
-    dataset: Any,
-    path: str | None,
-) -> None:
-    """Refuses advantages without what they come from, or settings without effect.
+    *,
+    reference: Mode | None = None,
+    reference_cache_dir: str | None = None,
+    value_fit: ValueFitConfig | None = None,
+    value_fit_dataset_cfg: Any = None,
+) -> list[str]:
+    """What is set for other objectives than the model's, a sentence each.
+
+    Losses are compared by changing the objective's file alone, so that the rest of the
+    command line holds what any of them reads.
+
+    Args:
+      model: whose objective reads these or not.
+      reference, reference_cache_dir, value_fit, value_fit_dataset_cfg: as for `train`.
+    """
+    needs, name = model.objective.needs, type(model.objective).__name__
+    found = []
+    mode = mode_for(model, reference)
+    if reference is not None and not needs.reference:
+        found.append(f"REFERENCE is not used by {name}, which has no reference")
+    elif reference is not None and mode != reference:
+        found.append(f"REFERENCE is {mode!r} for {name}, which {why_not(needs)}")
+    if reference_cache_dir is not None and not needs.reference:
+        found.append(f"REFERENCE_CACHE_DIR is not used by {name}: it has no reference")
+    elif reference_cache_dir is not None and mode != "cached":
+        found.append(
+            f"REFERENCE_CACHE_DIR is not used by {name}: its reference is a frozen copy"
+        )
+    for setting, value in (
+        ("value_fit", value_fit),
+        ("value_fit_dataset_cfg", value_fit_dataset_cfg),
+    ):
+        if value is not None and not needs.advantages:
+            found.append(
+                f"train.{setting} is not used by {name}, which reads no advantages"
+            )
+    return found
+
+
+def check_value_settings(model: FeedbackModel, dataset: Any, path: str | None) -> None:
+    """Refuses advantages without what they come from.
 
     Args:
       model: whose objective reads advantages or not.
-      value_fit: how the value of the reference is fitted.
-      own_dataset: a split that is for this alone, or None.
-      dataset: what it is fitted on, or None.
+      dataset: the split that V_ref is fitted on, or None.
       path: the reference's checkpoint.
 
     Raises:
-      ConfigError: one is missing, or set without effect.
+      ConfigError: one is missing.
     """
     objective = type(model.objective).__name__
     if not model.objective.needs.advantages:
-        for name, setting in (
-            ("value_fit", value_fit),
-            ("value_fit_dataset_cfg", own_dataset),
-        ):
-            if setting is not None:
-                raise ConfigError(
-                    f"{objective} reads no advantages, so train.{name} has no effect: "
-                    "remove it"
-                )
         return
     if path is None:
         raise ConfigError(
@@ -149,19 +154,37 @@ def check_value_settings(
         )
 
 
-def fitted_to_labels(model: FeedbackModel, dataset: Any) -> FeedbackModel:
-    """The model with an objective that knows how large the data's two classes are.
+def fitted_to_rewards(
+    model: FeedbackModel, dataset: Any, tell: Callable[[str], None] | None = note
+) -> FeedbackModel:
+    """The model with an objective that knows the data's rewards.
+
+    Labels need the sizes of the two classes, and rewards that weigh log π a shift.
+
+    Args:
+      model: whose objective may need that.
+      dataset: the training split.
+      tell: is given a sentence about rewards that are shifted.
 
     Raises:
-      DataError: one class is empty.
+      DataError: the objective can learn nothing from these rewards.
     """
-    if not isinstance(model.objective, Labelled):
+    if not isinstance(model.objective, Labelled | RewardWeighted):
         return model
+    name = type(model.objective).__name__
+    rewards = dataset.prompt_records().rewards
     try:
-        fitted = model.objective.fitted_to(dataset.prompt_records().rewards)
+        fitted = model.objective.fitted_to(rewards)
     except ValueError as error:
         raise DataError(
-            f"{type(model.objective).__name__} and the split '{dataset.split}' of "
-            f"{dataset.name}: {error}"
+            f"{name} and the split '{dataset.split}' of {dataset.name}: {error}"
         ) from error
+    shifted = fitted != model.objective and getattr(fitted, "reward_shift", None)
+    if shifted and tell is not None:
+        tell(
+            f"{name} weighs log π by the reward, which has no bound below 0, and these "
+            f"rewards reach down to {np.min(rewards):.4g}: {fitted.reward_shift:.4g} is "
+            "added to each, so that the worst counts 0. REWARD_SHIFT sets another "
+            "number, 0.0 none"
+        )
     return model.with_objective(fitted)

@@ -10,6 +10,7 @@ import numpy as np
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import TrainingError
+from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import check_vocabulary
@@ -21,15 +22,15 @@ from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
 from dro_jax.training.prepared_data import Preparation, Sampling, like_prepared
-from dro_jax.training.reference import Mode, Reference
+from dro_jax.training.reference import Mode, Reference, check_path
 from dro_jax.training.run_progress import RunProgress, check_identity
 from dro_jax.training.settings import (
     check_groups,
     check_model_dir,
-    check_reference_settings,
     check_settings,
     check_value_settings,
-    fitted_to_labels,
+    fitted_to_rewards,
+    unused_settings,
 )
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
@@ -114,9 +115,7 @@ def train(
         a loss or gradient is not finite.
       Preempted: SIGTERM came; the state is saved. As a SystemExit its code is 143.
     """
-    check_reference_settings(
-        model, reference, reference_cache_dir, initial_checkpoint_path
-    )
+    check_path(model, initial_checkpoint_path)
     check_settings(
         on_non_finite,
         sampling,
@@ -127,13 +126,19 @@ def train(
         },
     )
     fit_dataset = value_fit_dataset_cfg or train_eval_dataset_cfg
-    check_value_settings(
-        model, value_fit, value_fit_dataset_cfg, fit_dataset, initial_checkpoint_path
-    )
+    check_value_settings(model, fit_dataset, initial_checkpoint_path)
+    for sentence in unused_settings(
+        model,
+        reference=reference,
+        reference_cache_dir=reference_cache_dir,
+        value_fit=value_fit,
+        value_fit_dataset_cfg=value_fit_dataset_cfg,
+    ):
+        note(sentence)
     check_model_dir(model_dir)
     check_groups(model, train_dataset_cfg, sampling)
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
-    model = fitted_to_labels(model, train_dataset_cfg)
+    model = fitted_to_rewards(model, train_dataset_cfg)
     partitioner = (mesh or MeshConfig()).build()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
     for dataset in (train_eval_dataset_cfg, value_fit_dataset_cfg):

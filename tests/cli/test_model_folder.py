@@ -5,7 +5,7 @@ import pathlib
 import gin
 import pytest
 
-from dro_jax.cli import gin_setup, model_folder
+from dro_jax.cli import gin_files, gin_setup, model_folder
 from dro_jax.errors import ConfigError
 
 FILES = [
@@ -326,7 +326,7 @@ def test_overwrite_keeps_the_checkpoint_to_start_from(start, tmp_path, monkeypat
     before = files(folder)
     monkeypatch.chdir(tmp_path)
     text = configuration(
-        [str(pathlib.Path(gin_setup._shipped_folders()[0], name)) for name in FILES],
+        [str(pathlib.Path(gin_files.shipped_folders()[0], name)) for name in FILES],
         INITIAL_CHECKPOINT_PATH=f"'run/{start}'",
     )
     with pytest.raises(ConfigError, match="whose checkpoints --overwrite deletes"):

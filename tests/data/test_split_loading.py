@@ -1,7 +1,6 @@
 """Every kind of bad record is refused by its identity, or dropped, counted and listed."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -108,11 +107,12 @@ def test_bad_feedback_of_other_kinds(register, kind, reward, reason):
     assert [record.reason for record in task.record_report().dropped] == [reason]
 
 
-def test_dropped_records_are_logged_with_their_identities(register, caplog):
+def test_dropped_records_are_told_once_with_their_identities(register, capsys):
     task = register([GOOD, b"?", {**GOOD, "response": ""}], on_bad_record="drop")
-    with caplog.at_level(logging.WARNING):
-        task.source.load("train")
-    (message,) = caplog.messages
+    task.source.load("train")
+    task.source.load("train")
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith("note: task ")
     assert "3 records read, 2 dropped" in message
     assert "line 2" in message
     assert "line 3: the response is empty" in message

@@ -251,10 +251,6 @@ def test_advantages_without_held_out_data_are_refused(tmp_path, reference_dir):
         run(tmp_path, ALoL(), initial_checkpoint_path=str(reference_dir))
     with pytest.raises(ConfigError, match="ALoLRefFree reads .* INITIAL_CHECKPOINT"):
         run(tmp_path, ALoLRefFree())
-    with pytest.raises(ConfigError, match="NLL reads no advantages"):
-        run(tmp_path, value_fit=ValueFitConfig())
-    with pytest.raises(ConfigError, match="train.value_fit_dataset_cfg has no effect"):
-        run(tmp_path, value_fit_dataset_cfg=HELD_OUT)
     with pytest.raises(ConfigError, match="'often' .SAMPLING. is unknown"):
         run(tmp_path, sampling="often")
 
@@ -298,21 +294,6 @@ def test_one_class_alone_is_refused(tmp_path, reference_dir, objective):
         run(tmp_path, objective, initial_checkpoint_path=str(reference_dir))
 
 
-@pytest.mark.parametrize(
-    ("objective", "mode", "message"),
-    [
-        (KTO(), "cached", "KTO reads .* mismatched pairs"),
-        (RPO(), "frozen_copy", "RPO reads .* a whole split"),
-    ],
-)
-def test_a_mode_that_the_objective_cannot_use_is_refused(
-    tmp_path, reference_dir, objective, mode, message
-):
-    settings = {"initial_checkpoint_path": str(reference_dir), "reference": mode}
-    with pytest.raises(ConfigError, match=message):
-        run(tmp_path, objective, **settings)
-
-
 def test_data_that_runs_out_stops_the_run(tmp_path):
     with pytest.raises(TrainingError, match="ran out at step 6"):
         run(tmp_path, train_dataset_cfg=ArrayDataset(num_epochs=1))
@@ -322,12 +303,10 @@ def test_data_that_runs_out_stops_the_run(tmp_path):
     ("changes", "error", "message"),
     [
         ({"objective": DROV()}, ConfigError, "INITIAL_CHECKPOINT_PATH"),
-        ({"reference": "cached"}, ConfigError, "NLL uses no reference"),
         ({"num_microbatches": 0}, ConfigError, "NUM_MICROBATCHES"),
         ({"log_period": 0}, ConfigError, "LOG_PERIOD"),
         ({"watchdog_seconds": 0}, ConfigError, "WATCHDOG_SECONDS"),
         ({"on_non_finite": "ignore"}, ConfigError, "use 'stop' or 'skip'"),
-        ({"reference_cache_dir": "/tmp"}, ConfigError, "REFERENCE_CACHE_DIR"),
         (
             {"objective": DROV(), "initial_checkpoint_path": "/no/such/folder"},
             CheckpointError,

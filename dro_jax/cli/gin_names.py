@@ -1,0 +1,104 @@
+"""The names that gin files and flags set and use, known from their statements alone.
+
+Nothing is imported for this, so that a misspelt name is refused at once.
+"""
+
+import difflib
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from gin import config_parser
+
+from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.gin_files import (
+    Macro,
+    Reference,
+    contained,
+    parse_statements,
+    shipped_folders,
+)
+from dro_jax.errors import ConfigError
+from dro_jax.messages import note
+
+_REQUIRED = Macro("gin.REQUIRED")
+
+
+def check_names(files: Sequence[Any], typed: Sequence[Any]) -> None:
+    """Refuses a name that is typed and not used, and one that is used and not set.
+
+    Args:
+      files: statements of all files, in their order.
+      typed: those of the command line.
+
+    Raises:
+      ConfigError: there is one; what another objective's file sets is only noted.
+    """
+    configuration = Configuration.of([*files, *typed])
+    used = _used(configuration)
+    for statement in typed:
+        name = _macro_set_by(statement)
+        if name is not None and name not in used:
+            _unused(name, used, configuration)
+    _refuse_missing(configuration, used)
+
+
+def _unused(name: str, used: set[str], configuration: Configuration) -> None:
+    if name in _settings_of_objectives():
+        note(f"{name} is not used by {_objective(configuration)}")
+        return
+    near = difflib.get_close_matches(name, used, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    raise ConfigError(
+        f"--gin.{name} sets a name that no gin file uses{hint} The names in use: "
+        + ", ".join(sorted(used))
+    )
+
+
+def _refuse_missing(configuration: Configuration, used: set[str]) -> None:
+    macros = configuration.macros
+    required = {name for name, value in macros.items() if value == _REQUIRED}
+    missing = sorted(required | (used - set(macros)))
+    if missing:
+        raise ConfigError(
+            "required settings are missing: "
+            + ", ".join(missing)
+            + ". Set them in a gin file, or with "
+            + " ".join(f"--gin.{name}=…" for name in missing)
+        )
+
+
+def _used(configuration: Configuration) -> set[str]:
+    values = [*configuration.bindings.values(), *configuration.macros.values()]
+    return {
+        part.name
+        for value in values
+        for part in contained(value)
+        if isinstance(part, Macro) and not part.name.startswith("gin.")
+    }
+
+
+def _macro_set_by(statement: Any) -> str | None:
+    if not isinstance(statement, config_parser.BindingStatement):
+        return None
+    if statement.arg_name or statement.scope or "." in statement.selector:
+        return None
+    return statement.selector
+
+
+def _settings_of_objectives() -> set[str]:
+    """The names that the shipped objective files set, each for itself."""
+    return {
+        name
+        for folder in shipped_folders()
+        for path in pathlib.Path(folder, "gin_configs/objectives").glob("*.gin")
+        for statement in parse_statements(path.read_text("utf-8"), str(path))
+        if (name := _macro_set_by(statement))
+    }
+
+
+def _objective(configuration: Configuration) -> str:
+    value = configuration.macros.get("OBJECTIVE")
+    if isinstance(value, Reference):
+        return value.selector.rpartition(".")[2]
+    return "these gin files"

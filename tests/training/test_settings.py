@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import small
+
+from dro_jax import objectives
+from dro_jax.errors import DataError
+from dro_jax.models.model import FeedbackModel
+from dro_jax.training.reference import mode_for
+from dro_jax.training.settings import (
+    check_value_settings,
+    fitted_to_rewards,
+    unused_settings,
+)
+from dro_jax.training.value_fit import ValueFitConfig
+
+ALL = [
+    getattr(objectives, name)()
+    for name in objectives.__all__
+    if name.isidentifier()
+    and hasattr(getattr(objectives, name), "needs")
+    and name not in ("Objective", "Labelled")
+]
+
+
+def model_of(objective):
+    return FeedbackModel(network=small.NETWORK, objective=objective)
+
+
+class Rewards:
+    """A data set of these rewards."""
+
+    name, split = "task", "train"
+
+    def __init__(self, *rewards):
+        self.rewards = np.array(rewards, np.float32)
+
+    def prompt_records(self):
+        return self
+
+
+def test_one_command_line_serves_every_objective():
+    assert len(ALL) == 23
+    for objective in ALL:
+        model = model_of(objective)
+        check_value_settings(model, object(), "/some/reference")
+        notes = unused_settings(
+            model,
+            reference="cached",
+            reference_cache_dir="/some/cache",
+            value_fit=ValueFitConfig(),
+            value_fit_dataset_cfg=object(),
+        )
+        assert all(type(objective).__name__ in sentence for sentence in notes)
+        needs = objective.needs
+        expected = 2 * (not needs.reference or needs.mismatched)
+        assert len(notes) == expected + 2 * (not needs.advantages), objective
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings", "sentence"),
+    [
+        (
+            objectives.WeightedBC(),
+            {"reference_cache_dir": "/c"},
+            "REFERENCE_CACHE_DIR is not used by WeightedBC: it has no reference",
+        ),
+        (
+            objectives.KTO(),
+            {"reference_cache_dir": "/c"},
+            "REFERENCE_CACHE_DIR is not used by KTO: its reference is a frozen copy",
+        ),
+        (
+            objectives.KTO(),
+            {"reference": "cached"},
+            (
+                "REFERENCE is 'frozen_copy' for KTO, which reads log-probabilities of "
+                "mismatched pairs, which differ from batch to batch and cannot be cached"
+            ),
+        ),
+        (
+            objectives.RPO(),
+            {"reference": "frozen_copy"},
+            (
+                "REFERENCE is 'cached' for RPO, which reads the reference's "
+                "log-probabilities of a whole split before it starts"
+            ),
+        ),
+        (
+            objectives.NLL(),
+            {"reference": "cached"},
+            "REFERENCE is not used by NLL, which has no reference",
+        ),
+        (objectives.DROV(), {"reference": "frozen_copy"}, None),
+        (objectives.DROV(), {"reference_cache_dir": "/c"}, None),
+    ],
+)
+def test_what_another_objective_reads_is_a_sentence(objective, settings, sentence):
+    found = unused_settings(model_of(objective), **settings)
+    assert found == ([sentence] if sentence else [])
+
+
+def test_the_mode_is_the_one_that_the_objective_needs():
+    assert mode_for(model_of(objectives.KTO()), "cached") == "frozen_copy"
+    assert mode_for(model_of(objectives.RPO()), "frozen_copy") == "cached"
+
+
+@pytest.mark.parametrize("kind", ["WeightedBC", "RGold", "RLoL"])
+def test_rewards_below_0_are_shifted_where_the_loss_has_no_bound(kind, capsys):
+    objective = getattr(objectives, kind)()
+    fitted = fitted_to_rewards(model_of(objective), Rewards(1.5, -0.5, 0.25)).objective
+    assert fitted.reward_shift == 0.5
+    told = capsys.readouterr().err
+    assert told.startswith(f"note: {kind} weighs log π by the reward")
+    assert "reach down to -0.5: 0.5 is added to each" in told
+    fitted = fitted_to_rewards(model_of(objective), Rewards(0.0, 2.0)).objective
+    assert fitted.reward_shift == 0
+    chosen = getattr(objectives, kind)(reward_shift=0.0)
+    assert fitted_to_rewards(model_of(chosen), Rewards(-1.0, 1.0)).objective == chosen
+    assert capsys.readouterr().err == ""
+
+
+def test_rewards_that_are_all_one_negative_number_are_refused():
+    with pytest.raises(DataError, match="all 2 rewards are -1: there is nothing"):
+        fitted_to_rewards(model_of(objectives.WeightedBC()), Rewards(-1.0, -1.0))
+
+
+@pytest.mark.parametrize("kind", ["TOPR", "ALoL", "AWR", "NLL", "UNA"])
+def test_losses_with_a_bound_take_rewards_as_they_are(kind):
+    model = model_of(getattr(objectives, kind)())
+    assert fitted_to_rewards(model, Rewards(-1.0, 1.0)) is model
