@@ -1,28 +1,37 @@
 """A strict environment for every test: eight simulated devices, no silent promotion."""
 
+import atexit
+import gc
 import os
 import pathlib
+import shutil
+import tempfile
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-# Eight devices to shard over; little optimisation, since tests compile more than they
-# compute.
-os.environ["XLA_FLAGS"] = " ".join(
-    (
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
-        "--xla_llvm_disable_expensive_passes=true",
-    )
-)
+import cheap_compilation
+
+cheap_compilation.configure(devices=8)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# One folder of compiled programs for all workers of a run and all processes that its
+# tests start. It is made anew, so that no run depends on an earlier one, unless somebody
+# keeps one: in this variable, or by making the folder .cache/jax-tests.
+_CACHE = "JAX_COMPILATION_CACHE_DIR"
+_KEPT = pathlib.Path(__file__).parents[1] / ".cache" / "jax-tests"
+if _CACHE not in os.environ:
+    if _KEPT.is_dir():
+        os.environ[_CACHE] = str(_KEPT)
+    else:
+        os.environ[_CACHE] = tempfile.mkdtemp(prefix="dro-jax-compiled-")
+        atexit.register(shutil.rmtree, os.environ[_CACHE], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# Only repeated runs on one machine gain from this; a fresh machine compiles everything.
-jax.config.update(
-    "jax_compilation_cache_dir",
-    str(pathlib.Path(__file__).parent.parent / ".cache" / "jax-tests"),
-)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the collector need not walk it in every test."""
+    gc.collect()
+    gc.freeze()

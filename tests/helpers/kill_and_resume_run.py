@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import random
 
+import cheap_compilation
 import small
 
 from dro_jax.data.dataset import DatasetConfig
@@ -96,8 +96,7 @@ def differences(whole: pathlib.Path, other: pathlib.Path, step: int) -> list[str
 
 
 def _use(devices: int) -> None:
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    cheap_compilation.configure(devices)
 
 
 def _settings(folder: str, devices: int) -> dict:

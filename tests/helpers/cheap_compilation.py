@@ -1,0 +1,23 @@
+"""Flags for XLA in tests, which compile far more than they compute."""
+
+import os
+
+FLAGS = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    # The older emitters compile a training step in half the time.
+    "--xla_cpu_use_fusion_emitters=false",
+)
+
+
+def configure(devices: int) -> None:
+    """Simulate devices on the CPU for this process and its children.
+
+    JAX reads this when it starts; what the environment asks for beside it stays.
+    """
+    count = f"--xla_force_host_platform_device_count={devices}"
+    given = os.environ.get("XLA_FLAGS", "").split()
+    kept = [flag for flag in given if flag.split("=")[0] != count.split("=")[0]]
+    added = [flag for flag in (count, *FLAGS) if flag not in kept]
+    os.environ["XLA_FLAGS"] = " ".join(kept + added)
+    os.environ["JAX_PLATFORMS"] = "cpu"
