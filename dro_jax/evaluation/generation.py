@@ -23,27 +23,39 @@ def generate(
 ) -> Iterator[tuple[HostBatch, decoding.Decoded]]:
     """Decode each batch of prompts.
 
+    Samples are drawn by the configuration's seed, the record's id and the sample's
+    number: a record's are the same in whatever batch and row it stands.
+
     Args:
       model: whose policy network decodes.
       params: the policy's parameters.
-      batches: with `encoder_input_tokens` ``[B, L]``.
+      batches: with `encoder_input_tokens` ``[B, L]`` and `record_ids` ``[B, 1, 2]``.
       config: how responses are chosen.
       eos_id: the token that ends a response.
 
     Returns:
       Pairs of the batch and its `Decoded` of ``[B, K]`` responses, on the host.
     """
-    key = jax.random.key(config.seed)
-    for index, batch in enumerate(batches):
+    # Other generators draw otherwise where several keys are used at once.
+    key = jax.random.key(config.seed, impl="threefry2x32")
+    for batch in batches:
         decoded = decoding.decode(
             model.network,
             params,
             jnp.asarray(batch["encoder_input_tokens"]),
-            jax.random.fold_in(key, index),
+            _record_keys(key, batch["record_ids"][:, 0]),
             config,
             eos_id=eos_id,
         )
         yield batch, jax.device_get(decoded)
+
+
+@jax.jit
+def _record_keys(key: jax.Array, record_ids: np.ndarray) -> jax.Array:
+    """``[B]`` keys from ids ``[B, 2]``."""
+    fold = jax.vmap(jax.random.fold_in)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, record_ids[:, 0])
+    return fold(keys, record_ids[:, 1])
 
 
 def response_text(vocabulary, tokens: np.ndarray) -> str:

@@ -80,7 +80,8 @@ def decode(
       network: the network.
       params: the policy's parameters.
       encoder_input_tokens: int32 ``[B, L]``.
-      key: of the sampling; without effect on beam search and greedy decoding.
+      key: of the sampling: one, or ``[B]``, one for each prompt; without effect on beam
+        search and greedy decoding.
       config: how responses are chosen; its `seed` is not read.
       eos_id: the token that ends a response.
 

@@ -56,10 +56,12 @@ def sample_token(
       int32 ``[N]``.
     """
     logits = logits / temperature
-    categorical = jax.vmap(jax.random.categorical)
-    if not top_k and top_p is None:
-        return categorical(keys, logits).astype(jnp.int32)
     vocab_size = logits.shape[-1]
+    # The noise belongs to the token, not to its rank: two tokens that rounding makes
+    # change places keep theirs, and filters draw what no filter draws where they can.
+    noise = jax.vmap(lambda key: jax.random.gumbel(key, (vocab_size,)))(keys)
+    if not top_k and top_p is None:
+        return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
     sorted_logits, ids = jax.lax.top_k(logits, min(top_k or vocab_size, vocab_size))
     if top_p is not None:
         probs = jax.nn.softmax(sorted_logits, axis=-1)
@@ -67,16 +69,30 @@ def sample_token(
         # The likeliest token stays however small top_p is.
         keep = (mass_before < top_p).at[:, 0].set(True)
         sorted_logits = jnp.where(keep, sorted_logits, -jnp.inf)
-    choice = categorical(keys, sorted_logits)
+    noisy = sorted_logits + jnp.take_along_axis(noise, ids, axis=1)
+    choice = jnp.argmax(noisy, axis=-1)
     return jnp.take_along_axis(ids, choice[:, None], axis=1)[:, 0]
 
 
-def _row_keys(rng: jax.Array, num_prompts: int, num_samples: int) -> jax.Array:
+def _prompt_keys(rng: jax.Array, num_prompts: int) -> jax.Array:
+    """A key for each prompt: those given, or one for each row of one key given."""
+    # A key of the old kind is itself a vector.
+    old = not jnp.issubdtype(rng.dtype, jax.dtypes.prng_key)
+    if rng.ndim == old:
+        return jax.vmap(jax.random.fold_in, (None, 0))(rng, jnp.arange(num_prompts))
+    if rng.shape[0] != num_prompts:
+        raise ConfigError(
+            f"Decoding: {rng.shape[0]} random keys for {num_prompts} prompts; give one "
+            "key, or one for each."
+        )
+    return rng
+
+
+def _row_keys(prompt_keys: jax.Array, num_samples: int) -> jax.Array:
     """A key for each response, whatever the number of prompts and samples."""
     fold = jax.vmap(jax.random.fold_in, (None, 0))
-    prompt_keys = fold(rng, jnp.arange(num_prompts))
     keys = jax.vmap(fold, (0, None))(prompt_keys, jnp.arange(num_samples))
-    return keys.reshape(num_prompts * num_samples, *keys.shape[2:])
+    return keys.reshape(keys.shape[0] * num_samples, *keys.shape[2:])
 
 
 @functools.partial(
@@ -113,7 +129,7 @@ def _sample(
     )
     num_prompts = encoder_input_tokens.shape[0]
     num_rows = num_prompts * num_samples
-    row_keys = _row_keys(rng, num_prompts, num_samples)
+    row_keys = _row_keys(_prompt_keys(rng, num_prompts), num_samples)
 
     def choose(logits, step):
         logits = ban_padding(logits)
@@ -175,15 +191,18 @@ def temperature_sample(
 ) -> Decoded:
     """Samples responses, in one compiled loop that ends with the last response.
 
-    Responses never hold the padding id 0. A response depends on ``rng``, its prompt,
-    its row and its sample number only: not on the rows and samples beside it. Rows
-    without a prompt (all padding) stay empty.
+    Responses never hold the padding id 0. A response depends on its key, its prompt and
+    its sample number only: not on the rows and samples beside it. With a key for each
+    prompt it does not depend on the row either; but in batches of other sizes matrix
+    products round otherwise, which changes a token where two were equally good up to
+    rounding. Rows without a prompt (all padding) stay empty.
 
     Args:
       network: the policy.
       params: its parameters; subtrees that are not its own are ignored.
       encoder_input_tokens: int32 ``[B, L]``, one prompt a row.
-      rng: a random key; unused when greedy.
+      rng: a random key, from which each row takes its own, or ``[B]`` keys, one for
+        each prompt; unused when greedy.
       max_decode_length: T, at most so many tokens, EOS included.
       num_samples: K, independent responses for each prompt.
       temperature: divides the logits; 0 takes the likeliest token (greedy).

@@ -7,7 +7,7 @@ import pytest
 import seqio
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.data.inputs import input_batches, read_inputs
+from dro_jax.data.inputs import Input, input_batches, read_inputs, record_ids
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
 from dro_jax.errors import DataError
@@ -52,6 +52,9 @@ def test_same_tokens_as_training(task, tmp_path):
         for name in ("encoder_input_tokens", "decoder_target_tokens", "truncated",
                      "decoder_input_tokens", "trajectory_weights"):  # fmt: skip
             np.testing.assert_array_equal(mine[name], theirs[name])
+    # The last of five records stands in a batch that is filled up.
+    ids = np.concatenate([mine["record_ids"] for mine in ours])[:, 0]
+    np.testing.assert_array_equal(ids[:5], record_ids(inputs))
 
 
 def test_prompts_need_no_response(task, tmp_path):
@@ -65,3 +68,21 @@ def test_prompts_need_no_response(task, tmp_path):
 def test_an_empty_file_is_refused(task, tmp_path):
     with pytest.raises(DataError, match="holds no records"):
         read_inputs(task, write(tmp_path / "none.jsonl", []), responses=False)
+
+
+def test_a_record_s_id_is_what_it_says():
+    said = [{"question": "a", "n": 1}, {"question": "a", "n": 2}, {"question": "b"}]
+    inputs = [Input(fields, fields["question"]) for fields in said]
+    ids = record_ids(inputs)
+    assert ids.dtype == np.int32 and len(np.unique(ids, axis=0)) == 3
+    np.testing.assert_array_equal(record_ids(inputs[::-1]), ids[::-1])
+    np.testing.assert_array_equal(record_ids(inputs[1:]), ids[1:])
+    again = Input({"n": 1, "question": "a"}, "another template's text")
+    np.testing.assert_array_equal(record_ids([again]), ids[:1])
+    # Equal records are told apart by their number alone.
+    twice = record_ids([inputs[0], inputs[2], inputs[0]])
+    np.testing.assert_array_equal(twice[:2], ids[[0, 2]])
+    assert (twice[2] != ids[0]).any()
+    # Those that come from no file are told by their prompts.
+    bare = record_ids([Input({}, "a"), Input({}, "b")])
+    assert (bare[0] != bare[1]).any()

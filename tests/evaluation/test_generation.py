@@ -8,7 +8,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.evaluation.generation import as_trajectories, generate, response_text
 from dro_jax.evaluation.policy_evaluation import Evaluation, evaluate_responses
 from dro_jax.evaluation.report import samples, table
-from dro_jax.models.decoding import DecodingConfig
+from dro_jax.models.decoding import DecodingConfig, decode
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
 from dro_jax.training.mesh_steps import device_fields
@@ -50,6 +50,75 @@ def test_padding_rows_stay_padding(decoded):
 def test_batches_draw_different_samples(decoded):
     _, _, results = decoded
     assert not np.array_equal(results[0][1].tokens, results[1][1].tokens)
+
+
+PROMPTS = np.random.default_rng(0).integers(2, 40, (12, 4)).astype(np.int32)
+IDS = np.random.default_rng(1).integers(-(2**31), 2**31, (12, 2)).astype(np.int32)
+
+
+def samples_by_record(model, params, order, batch_size, **settings):
+    """Tokens and log-probs of each record, the records in some order."""
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    full = [np.pad(part, (0, batch_size - len(part))) for part in batches]
+    filled = [np.arange(batch_size) < len(part) for part in batches]
+    given = [
+        {
+            "encoder_input_tokens": PROMPTS[rows] * present[:, None],
+            "record_ids": IDS[rows][:, None] * present[:, None, None],
+        }
+        for rows, present in zip(full, filled, strict=True)
+    ]
+    config = DecodingConfig(**{"max_decode_length": 6, "num_samples": 3} | settings)
+    found = {}
+    results = generate(model, params, given, config)
+    for part, (_, out) in zip(batches, results, strict=True):
+        for row, record in enumerate(part):
+            found[int(record)] = (out.tokens[row], out.logprobs[row])
+    return found
+
+
+def assert_same_samples(found, expected):
+    for record, (tokens, logprobs) in found.items():
+        np.testing.assert_array_equal(tokens, expected[record][0])
+        np.testing.assert_allclose(logprobs, expected[record][1], atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 20, "top_p": 0.9}, {"beams": 3}])
+def test_a_sample_depends_on_its_record_alone(decoded, settings):
+    """Not on the batch's size and tail, the file's order or the neighbours."""
+    model, params, _ = decoded
+    rows = np.arange(12)
+    whole = samples_by_record(model, params, rows, 8, **settings)
+    if "beams" not in settings:
+        assert len({tokens.tobytes() for tokens, _ in whole.values()}) == 12
+        other = samples_by_record(model, params, rows, 8, seed=1, **settings)
+        assert any((other[i][0] != whole[i][0]).any() for i in whole)
+    sizes = (1, 3) if not settings else ()
+    for size in sizes:
+        found = samples_by_record(model, params, rows, size, **settings)
+        assert_same_samples(found, whole)
+    for order in (rows[::-1], np.delete(rows, 2)):
+        found = samples_by_record(model, params, order, 8, **settings)
+        assert_same_samples(found, whole)
+
+
+def test_samples_do_not_depend_on_the_devices(decoded):
+    model, params, _ = decoded
+    keys = jax.vmap(jax.random.key)(np.arange(8))
+    mesh = jax.sharding.Mesh(jax.devices(), ("data",))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    config = DecodingConfig(max_decode_length=6, num_samples=3)
+    one = decode(model.network, params, PROMPTS[:8], keys, config)
+    eight = decode(
+        model.network,
+        jax.device_put(params, everywhere),
+        jax.device_put(PROMPTS[:8], rows),
+        jax.device_put(keys, rows),
+        config,
+    )
+    assert len(eight.tokens.sharding.device_set) == 8
+    np.testing.assert_array_equal(one.tokens, eight.tokens)
 
 
 def test_text_ends_at_eos_or_padding():

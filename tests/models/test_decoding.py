@@ -123,6 +123,34 @@ def test_other_rows_and_samples_do_not_matter(tiny):
     assert (part.logprobs[2:] == 0).all()
 
 
+def test_a_key_for_each_prompt(tiny):
+    keys = jax.random.split(jax.random.key(5), 3)
+    sample = lambda rng, prompts=TINY_PROMPTS: temperature_sample(
+        *tiny, prompts, rng, max_decode_length=6, num_samples=4
+    )
+    found = sample(keys)
+    turned = sample(keys[::-1], TINY_PROMPTS[::-1])
+    np.testing.assert_array_equal(turned.tokens[::-1], found.tokens)
+    assert_equal(sample(jax.random.key_data(keys)), found)
+    with pytest.raises(ConfigError, match="2 random keys for 3 prompts"):
+        sample(keys[:2])
+
+
+def test_filters_draw_what_no_filter_draws_where_they_can():
+    keys = jax.random.split(jax.random.key(0), 500)
+    logits = jnp.broadcast_to(jnp.linspace(-1.0, 2.0, 8), (500, 8))
+    free, filtered = sample_token(keys, logits), sample_token(keys, logits, top_k=4)
+    kept = np.asarray(free) >= 4
+    assert 300 < kept.sum() < 500
+    np.testing.assert_array_equal(filtered[kept], free[kept])
+    # Two tokens that change ranks by rounding keep their noise.
+    nudged = logits.at[:, 6].set(logits[:, 7] * (1 + 1e-6))
+    near = logits.at[:, 6].set(logits[:, 7] * (1 - 1e-6))
+    np.testing.assert_array_equal(
+        sample_token(keys, nudged, top_k=4), sample_token(keys, near, top_k=4)
+    )
+
+
 def exact_first_token(tiny, temperature=1.0, allowed=None):
     """The distribution of the first token, its candidates renormalised."""
     network, params = tiny
