@@ -1,10 +1,10 @@
 """The loop itself: steps, metrics, evaluations and saves in their order."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from dro_jax import metrics as metrics_lib
@@ -44,6 +44,7 @@ class Loop:
       checkpointer: where states are saved.
       writer: where metrics go.
       periods: when each of these happens; all happen at the last step.
+      throughput: measures the steps' rates.
       guard: looks at each step's numbers.
       stop: whether the run was told to stop.
       watchdog: ends the run where it hangs.
@@ -58,6 +59,7 @@ class Loop:
         checkpointer: Checkpointer,
         writer: MetricWriter,
         periods: Periods,
+        throughput: Throughput,
         guard: NonFiniteGuard,
         stop: StopSignal,
         watchdog: Watchdog,
@@ -68,6 +70,7 @@ class Loop:
         self._checkpointer = checkpointer
         self._writer = writer
         self._periods = periods
+        self._throughput = throughput
         self._guard = guard
         self._stop = stop
         self._watchdog = watchdog
@@ -92,11 +95,14 @@ class Loop:
           Preempted: the run was told to stop; its state is saved.
         """
         at = _Place(int(state.step), progress)
-        throughput = Throughput(sum(x.size for x in jax.tree.leaves(state.params)))
+        throughput = self._throughput
+        throughput.restart()
+        # The first call compiles, which is no step's time.
+        apart = throughput.apart()
         with Progress("train", total_steps, start=at.step) as bar:
             while True:
                 if at.line_due:
-                    self._write_line(state, at, total_steps, throughput, bar)
+                    self._write_line(state, at, total_steps, bar)
                 stopping = self._stop.stop_now(at.step)
                 if at.step and (stopping or self._is(at, total_steps, "save")):
                     self._guard.check()
@@ -108,7 +114,9 @@ class Loop:
                 if at.step >= total_steps:
                     break
                 batch = _next(batches, at.step)
-                state, metrics = self._train_step(state, batch)
+                with apart:
+                    state, metrics = self._train_step(state, batch)
+                apart = contextlib.nullcontext()
                 self._guard.watch(at.step, metrics, batch)
                 self._watchdog.reset()
                 at.advance(metrics, position_after(batch))
@@ -124,7 +132,7 @@ class Loop:
         period = getattr(self._periods, what)
         return at.step == total_steps or at.step % period == 0
 
-    def _write_line(self, state, at, total_steps, throughput, bar) -> None:
+    def _write_line(self, state, at, total_steps, bar) -> None:
         self._guard.check()
         steps = at.window.num_steps
         values = metrics_lib.compute(at.window.sums())
@@ -132,7 +140,7 @@ class Loop:
         timed_steps, counts = at.window.since_start(values)
         record = values | self._rates(at.step - 1)
         if timed_steps:
-            record |= throughput.measure(timed_steps, counts)
+            record |= self._throughput.measure(timed_steps, counts)
         if self._evaluate is not None and self._is(at, total_steps, "evaluate"):
             # An evaluation cut short is done again by the run that resumes.
             if self._stop.received:
@@ -145,7 +153,7 @@ class Loop:
         self._writer.write(at.step, record)
         bar.say(_summary(record))
         at.window, at.line_due = Window(), False
-        throughput.restart()
+        self._throughput.restart()
 
     def _tick(self) -> bool:
         self._watchdog.reset()

@@ -11,6 +11,7 @@ import numpy as np
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import TrainingError
 from dro_jax.messages import note
+from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import check_vocabulary
@@ -35,6 +36,7 @@ from dro_jax.training.settings import (
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
+from dro_jax.training.throughput import Throughput, peak_flops
 from dro_jax.training.value_fit import ValueFitConfig
 from dro_jax.training.value_of_reference import ValueOfReference
 from dro_jax.training.watchdog import Watchdog
@@ -240,6 +242,12 @@ def train(
             checkpointer=checkpointer,
             writer=writer,
             periods=Periods(log_period, eval_period, checkpoint_cfg.period),
+            throughput=Throughput(
+                train_step_flops(
+                    model, first, frozen_copy=frozen.step_params is not None
+                ),
+                peak_flops(partitioner.mesh.devices.flat, model.network_config.dtype),
+            ),
             guard=NonFiniteGuard(model_dir, train_dataset_cfg.identities),
             stop=stop,
             watchdog=watchdog,
