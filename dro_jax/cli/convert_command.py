@@ -56,9 +56,7 @@ def _check(arguments) -> None:
             "--scan_layers and --no-scan_layers have no effect with --to hf, whose "
             "format has but one layout: leave them out"
         )
-    if arguments.step is not None and re.search(
-        r"checkpoint_\d+/*$", arguments.source
-    ):
+    if arguments.step is not None and re.search(r"checkpoint_\d+/*$", arguments.source):
         raise ConfigError(
             f"--step {arguments.step} has no effect: {arguments.source} is one "
             "checkpoint. Name the folder that it lies in, or leave --step out"
@@ -146,7 +144,10 @@ def _task_vocabulary(file: pathlib.Path) -> tuple[str | None, str]:
     path = getattr(task.vocabulary, "sentencepiece_model_file", None)
     if path is None and described != BYTE:
         return None, f"the task's vocabulary ({described}) is none of transformers'"
-    return path or BYTE, f"vocabulary = {path or BYTE!r}: that of the task '{task.name}'"
+    note = f"vocabulary = {path or BYTE!r}: that of the task '{task.name}'"
+    if marks := getattr(task.vocabulary, "marks", None):
+        note += f", where white space is written as {dict(marks)}"
+    return path or BYTE, note
 
 
 def _first(bound: Mapping[str, object], name: re.Pattern) -> object:
@@ -237,7 +238,9 @@ def _rule(stored: StoredModel, to: str) -> str:
         return f"from {theirs}, to T5X's"
     if to == "hf":
         return f"from T5X's names to {theirs}"
-    return "layers stacked" if stored.config.scan_layers else "stacked layers taken apart"
+    return (
+        "layers stacked" if stored.config.scan_layers else "stacked layers taken apart"
+    )
 
 
 def _left_out(stored: StoredModel, to: str) -> list[str]:

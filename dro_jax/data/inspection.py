@@ -5,27 +5,25 @@ from typing import Any
 
 import numpy as np
 import seqio
-import tensorflow as tf
 
 from dro_jax.data.inspection_text import report_text
+from dro_jax.data.inspection_tokens import Fidelity, read_side, texts_as_read
 from dro_jax.data.packing import padding_share
 from dro_jax.data.records import RecordReport
 from dro_jax.data.reward_statistics import Histogram, RewardStatistics
 from dro_jax.data.settings import check_lengths, make_packing
 from dro_jax.data.tasks import FeedbackTask, feedback_task
-from dro_jax.data.vocabularies import (
-    check_vocabulary,
-    describe_vocabulary,
-    encode_texts,
-)
+from dro_jax.data.vocabularies import describe_vocabulary
 
 PERCENTILES = (50, 90, 95, 99)
-_TEXTS_AT_ONCE = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One record as the model is given it."""
+    """One record as the model is given it: texts as their tokens give them back.
+
+    Where lengths were given, what these cut is missing.
+    """
 
     identity: str
     prompt: str
@@ -79,6 +77,8 @@ class TaskReport:
       examples: a few records, spread over the split.
       prompt: token lengths of prompts.
       response: token lengths of responses.
+      prompt_fidelity: how many prompts their tokens do not give back.
+      response_fidelity: likewise of responses.
       padding_share: the share of padding in prompts and responses together.
       packed_padding_share: the same with `pack = True`, records in a random order; None
         where no lengths were given.
@@ -93,6 +93,8 @@ class TaskReport:
     examples: tuple[Example, ...]
     prompt: Lengths
     response: Lengths
+    prompt_fidelity: Fidelity
+    response_fidelity: Fidelity
     padding_share: float
     packed_padding_share: float | None
     rewards: RewardStatistics
@@ -142,9 +144,9 @@ def inspect_task(
     """
     task = feedback_task(name)
     loaded, rewards = task.source.load(split), task.source.rewards(split)
-    prompt_tokens = _token_counts(task, split, "inputs")
-    response_tokens = _token_counts(task, split, "targets")
-    packed = None
+    prompt_tokens, prompt_fidelity = read_side(task, split, "inputs")
+    response_tokens, response_fidelity = read_side(task, split, "targets")
+    packed, given = None, lengths
     if lengths is not None:
         check_lengths("inspect_task", lengths)
         packed = _packed_padding_share(prompt_tokens, response_tokens, lengths)
@@ -156,6 +158,12 @@ def inspect_task(
     prompt = Lengths.of(prompt_tokens, lengths["inputs"])
     response = Lengths.of(response_tokens, lengths["targets"])
     shown = np.linspace(0, len(loaded) - 1, min(num_examples, len(loaded))).astype(int)
+    texts = texts_as_read(
+        task,
+        [loaded.prompts[i] for i in shown],
+        [loaded.responses[i] for i in shown],
+        given,
+    )
     return TaskReport(
         name=name,
         split=split,
@@ -163,17 +171,19 @@ def inspect_task(
         examples=tuple(
             Example(
                 identity=loaded.identities[i],
-                prompt=loaded.prompts[i],
-                response=loaded.responses[i],
+                prompt=text_of_prompt,
+                response=text_of_response,
                 recorded_reward=float(loaded.rewards[i]),
                 reward=float(rewards[i]),
                 prompt_tokens=int(prompt_tokens[i]),
                 response_tokens=int(response_tokens[i]),
             )
-            for i in shown
+            for i, (text_of_prompt, text_of_response) in zip(shown, texts, strict=True)
         ),
         prompt=prompt,
         response=response,
+        prompt_fidelity=prompt_fidelity,
+        response_fidelity=response_fidelity,
         padding_share=float(
             np.average(
                 [prompt.padding_share, response.padding_share],
@@ -225,13 +235,3 @@ def _packed_padding_share(
     )
     order = np.random.default_rng(0).permutation(len(tokens))
     return padding_share(tokens[order], make_packing(lengths))
-
-
-def _token_counts(task: FeedbackTask, split: str, feature: str) -> np.ndarray:
-    check_vocabulary(task.vocabulary)
-    texts = tf.data.Dataset.from_tensor_slices(task.source.tensors(split)[feature])
-    counts = texts.batch(_TEXTS_AT_ONCE).map(
-        lambda batch: encode_texts(task.vocabulary, batch).lengths,
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    return 1 + np.concatenate(list(counts.as_numpy_iterator()))

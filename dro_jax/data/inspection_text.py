@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+OTHER = "other"
+
 if TYPE_CHECKING:
     from dro_jax.data.inspection import Lengths, TaskReport
 
@@ -22,6 +24,7 @@ def report_text(report: "TaskReport") -> str:
         f"{head}, vocabulary {report.vocabulary}",
         *_examples(report),
         _lengths(report),
+        _fidelity(report),
         _rewards(report),
         _records(report),
     ]
@@ -76,6 +79,33 @@ def _length_row(name: str, lengths: "Lengths") -> list[str]:
         f"{lengths.truncated_share:.1%}",
         f"{lengths.padding_share:.1%}",
     ]
+
+
+def _fidelity(report: "TaskReport") -> str:
+    sides = (("prompt", report.prompt_fidelity), ("response", report.response_fidelity))
+    lines = []
+    if not any(side.num_changed for _, side in sides):
+        lines.append("all texts come back equal from their tokens")
+    for name, side in sides:
+        if side.num_changed:
+            kinds = ", ".join(f"{kind} in {n:,}" for kind, n in side.lost.items())
+            counts = f"{side.num_changed:,} of {side.num_texts:,} (lost: {kinds})"
+            lines += [
+                f"{name}s that do not come back equal from their tokens: {counts}",
+                f"  {side.example.identity}",
+                f"    {side.example.text!r}",
+                f"    is read as {side.example.read!r}",
+            ]
+    if any(kind != OTHER for _, side in sides for kind in side.lost):
+        lines.append("  white space is kept by KEEP_WHITESPACE = True (docs/tasks.md)")
+    lines.append(
+        "unknown pieces: "
+        + ", ".join(
+            f"{side.num_unknown:,} in {side.num_with_unknown:,} {name}s"
+            for name, side in sides
+        )
+    )
+    return "\n".join(lines)
 
 
 def _rewards(report: "TaskReport") -> str:

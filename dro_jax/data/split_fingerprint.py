@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import describe_vocabulary
+from dro_jax.data.whitespace import WhitespaceVocabulary
 
 
 def split_fingerprint(
@@ -50,6 +51,8 @@ def _vocabulary_digest(vocabulary: seqio.Vocabulary) -> str:
         # The file's contents, wherever it lies.
         digest = hashlib.sha256(tf.io.gfile.GFile(path, "rb").read())
     digest.update(f"{vocabulary.vocab_size}".encode())
+    if isinstance(vocabulary, WhitespaceVocabulary):
+        digest.update(repr(vocabulary.marks).encode())
     return f"{type(vocabulary).__name__} {digest.hexdigest()[:16]}"
 
 

@@ -102,6 +102,7 @@ def register_feedback_task(
     *,
     vocabulary: str | os.PathLike | seqio.Vocabulary,
     extra_ids: int = 0,
+    keep_whitespace: Mapping[str, str] | bool = False,
     prompt_field: str = "prompt",
     response_field: str = "response",
     reward_field: str = "reward",
@@ -128,6 +129,9 @@ def register_feedback_task(
       source: a `JsonlSource`, a `TfdsSource` or any `seqio.DataSource`.
       vocabulary: `byte`, the path of a SentencePiece model, or a `seqio.Vocabulary`.
       extra_ids: sentinels to add to the vocabulary, for a name or a path.
+      keep_whitespace: whether line breaks, tabs and runs of spaces are kept, which
+        SentencePiece reads as single spaces; or the words to keep them as, `{'\\n':
+        '<n>'}`: see `dro_jax.data.whitespace`.
       prompt_field: the field with the prompt.
       response_field: the field with the response.
       reward_field: the field with the feedback.
@@ -188,7 +192,9 @@ def register_feedback_task(
         return seqio.TaskRegistry.add(
             name,
             source=feedback_source,
-            output_features=_features(resolve_vocabulary(vocabulary, extra_ids)),
+            output_features=_features(
+                resolve_vocabulary(vocabulary, extra_ids, keep_whitespace)
+            ),
             preprocessors=[
                 functools.partial(
                     encode_feedback,

@@ -3,13 +3,14 @@
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import seqio
 import tensorflow as tf
 
 from dro_jax.data.sentencepiece_files import holds_extra_ids, processor_of
+from dro_jax.data.whitespace import WhitespaceVocabulary, keep_whitespace
 from dro_jax.errors import ConfigError, DataError
 
 BYTE = "byte"
@@ -17,7 +18,9 @@ PAD_ID = 0
 
 
 def resolve_vocabulary(
-    vocabulary: str | os.PathLike | seqio.Vocabulary, extra_ids: int = 0
+    vocabulary: str | os.PathLike | seqio.Vocabulary,
+    extra_ids: int = 0,
+    whitespace: Mapping[str, str] | bool = False,
 ) -> seqio.Vocabulary:
     """A vocabulary from what a task was given.
 
@@ -27,10 +30,18 @@ def resolve_vocabulary(
       extra_ids: sentinels to add at the end, `<extra_id_0>` the last; for a name or path
         alone. T5's model of 32,000 pieces takes 100; mT5's and umT5's files hold theirs
         already and take none.
+      whitespace: whether line breaks, tabs and runs of spaces are kept, and as which
+        words: see `dro_jax.data.whitespace`.
 
     Raises:
-      ConfigError: neither of these, or `extra_ids` would have no effect.
+      ConfigError: neither of these, or a setting would have no effect.
     """
+    return keep_whitespace(_resolved(vocabulary, extra_ids), whitespace)
+
+
+def _resolved(
+    vocabulary: str | os.PathLike | seqio.Vocabulary, extra_ids: int
+) -> seqio.Vocabulary:
     if extra_ids < 0:
         raise ConfigError(f"extra_ids is {extra_ids}: give 0 or more")
     if isinstance(vocabulary, seqio.Vocabulary):
@@ -55,7 +66,8 @@ def check_vocabulary(vocabulary: seqio.Vocabulary) -> None:
 
     Raises:
       DataError: its file is missing or no SentencePiece model, or holds the extra ids
-        that were to be added; or it has no end-of-text token, or id 0 is not padding.
+        that were to be added; or it has no end-of-text token, or id 0 is not padding;
+        or it cannot keep the white space that it is to keep.
     """
     path = getattr(vocabulary, "sentencepiece_model_file", None)
     if path is not None:
@@ -72,6 +84,8 @@ def check_vocabulary(vocabulary: seqio.Vocabulary) -> None:
             "it for padding and would leave that token out: train the SentencePiece "
             "model with pad_id=0, eos_id=1, unk_id=2, as T5's"
         )
+    if isinstance(vocabulary, WhitespaceVocabulary):
+        vocabulary.check()
 
 
 def check_tokenizer(
@@ -170,7 +184,7 @@ def encode_texts(vocabulary: seqio.Vocabulary, texts: tf.Tensor) -> FlatTokens:
         return FlatTokens(
             tf.cast(joined, tf.int32) + zero_byte, tf.strings.length(texts)
         )
-    if type(vocabulary) is seqio.SentencePieceVocabulary:
+    if type(vocabulary) in (seqio.SentencePieceVocabulary, WhitespaceVocabulary):
         ragged = vocabulary.encode_tf(texts)
     else:
         ragged = tf.map_fn(
@@ -187,7 +201,8 @@ def describe_vocabulary(vocabulary: seqio.Vocabulary) -> str:
     """A few words, without loading it."""
     path = getattr(vocabulary, "sentencepiece_model_file", None)
     if path is not None:
-        return f"SentencePiece {path}"
+        kept = isinstance(vocabulary, WhitespaceVocabulary)
+        return f"SentencePiece {path}" + (", white space kept" if kept else "")
     return (
         BYTE
         if isinstance(vocabulary, seqio.ByteVocabulary)

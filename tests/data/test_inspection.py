@@ -51,10 +51,54 @@ def test_examples_rewards_and_records(report):
     first, last = report.examples
     assert (first.prompt, first.response, first.prompt_tokens) == ("a", "no", 2)
     assert last.identity.endswith("line 3")
+    # Four and five tokens: the prompt's end with its end of text, the whole response.
+    assert (last.prompt, last.response) == ("hij", "abcde")
     assert (last.recorded_reward, report.rewards.recorded.mean) == (2.0, 1.0)
     assert last.reward == pytest.approx((2 - 1) / (2 / 3) ** 0.5)
     assert report.histogram.counts == (1, 1, 1)
     assert report.records.reasons() == {"empty_response": 1}
+
+
+def test_texts_are_shown_as_the_model_gets_them(register, sentencepiece_model):
+    rows = [
+        {"prompt": "the cat", "response": "sat\n on", "reward": 0},
+        {"prompt": "a\tdog  ran", "response": "on Ω the Ω mat", "reward": 1},
+    ]
+    task = register(rows, vocabulary=sentencepiece_model)
+    report = inspect_task(task.name, num_examples=2)
+    assert report.examples[0].response == "sat on"
+    prompt, response = report.prompt_fidelity, report.response_fidelity
+    assert (prompt.num_changed, response.num_changed, prompt.num_texts) == (1, 2, 2)
+    assert prompt.lost == {"tabs": 1, "runs of spaces": 1}
+    assert response.lost == {"line breaks": 1, "other": 1}
+    assert (response.num_unknown, response.num_with_unknown) == (2, 1)
+    assert (response.example.text, response.example.read) == ("sat\n on", "sat on")
+    text = report.to_text()
+    for part in (
+        "prompts that do not come back equal from their tokens: 1 of 2 (lost: tabs in 1",
+        "    'sat\\n on'\n    is read as 'sat on'",
+        "KEEP_WHITESPACE = True",
+        "unknown pieces: 0 in 0 prompts, 2 in 1 responses",
+    ):
+        assert part in text
+    assert (
+        json.loads(json.dumps(report.to_json()))["prompt_fidelity"]["num_changed"] == 1
+    )
+
+
+def test_kept_white_space_comes_back(register, sentencepiece_model):
+    rows = [{"prompt": "a\tdog  ran", "response": "sat\n on", "reward": 0}]
+    task = register(
+        rows, vocabulary=sentencepiece_model, extra_ids=3, keep_whitespace=True
+    )
+    report = inspect_task(task.name)
+    assert (report.examples[0].prompt, report.examples[0].response) == (
+        "a\tdog  ran",
+        "sat\n on",
+    )
+    text = report.to_text()
+    assert "all texts come back equal from their tokens\nunknown pieces: 0 in" in text
+    assert ", white space kept" in text
 
 
 def test_text(report):

@@ -265,7 +265,7 @@ def test_another_label_may_be_the_reward(load):
             "ultrafeedback",
             [{"instruction": "a", "completions": [{"response": "r"}]}],
             r"line 1 completion 1: field 'overall_score' is missing; the record has "
-            r"'completions', 'completions\[0\].response', 'instruction'",
+            + r"'completions', 'completions\[0\].response', 'instruction'",
         ),
         ("ultrafeedback", [{"instruction": "a"}], "'completions' is null, not a list"),
         ("oasst2", [{"prompt": "a"}], "neither a tree, .*, nor a message"),
