@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import gin
 
-from dro_jax.cli import gin_setup, model_folder
+from dro_jax.cli import gin_setup, model_folder, vocabulary_size
 from dro_jax.errors import ConfigError
 from dro_jax.training.settings import check_model_dir
 from dro_jax.training.train import train
@@ -51,5 +51,6 @@ def train_from_gin(
     gin_setup.parse(files, bindings, search_paths, allow_imports)
     check_model_dir(gin_setup.macro("MODEL_DIR"))
     folder = pathlib.Path(gin_setup.macro("MODEL_DIR"))
+    vocabulary_size.settle(None if overwrite else folder)
     model_folder.prepare(folder, gin.config_str(), overwrite=overwrite)
     return gin_setup.call(train)

@@ -7,8 +7,11 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from dro_jax.errors import ConfigError
+from dro_jax.messages import note
 
 REMAT_POLICIES = ("none", "minimal", "full")
+_T5_ROWS = 32128  # T5's 32,100 pieces
+_ROWS_MULTIPLE = 128  # splits over devices and fits their tiles, as T5's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +19,7 @@ class T5Config:
     """The shape of a T5 and how it is computed; field names are T5X's.
 
     Attributes:
-      vocab_size: rows of the embedding table.
+      vocab_size: rows of the embedding table; None, those of T5, 32,128.
       emb_dim, num_heads, num_encoder_layers, num_decoder_layers, head_dim, mlp_dim:
         sizes.
       mlp_activations: ``('relu',)`` for T5 1.0, ``('gelu', 'linear')`` for 1.1.
@@ -32,7 +35,7 @@ class T5Config:
       ConfigError: for an unknown remat policy or activation, or sizes below one.
     """
 
-    vocab_size: int
+    vocab_size: int  # None is replaced
     emb_dim: int = 512
     num_heads: int = 8
     num_encoder_layers: int = 6
@@ -48,6 +51,8 @@ class T5Config:
     scan_layers: bool = False
 
     def __post_init__(self):
+        if self.vocab_size is None:
+            object.__setattr__(self, "vocab_size", _T5_ROWS)
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
         object.__setattr__(self, "dtype", jnp.dtype(self.dtype))
         if self.remat_policy not in REMAT_POLICIES:
@@ -67,6 +72,23 @@ class T5Config:
                 raise ConfigError(f"T5Config.{field.name} is {value}; give at least 1.")
 
 
+def rows_for(vocabulary) -> int:
+    """The rows that an embedding needs for a vocabulary, a multiple of 128 as T5's."""
+    return -(-vocabulary.vocab_size // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
+
+
+def note_spare_rows(vocabulary, vocab_size: int) -> None:
+    """Tells of an embedding of twice the rows that a vocabulary needs, or more."""
+    needed = rows_for(vocabulary)
+    if vocab_size >= 2 * needed:
+        note(
+            f"the network has {vocab_size:,} rows for a vocabulary of "
+            f"{vocabulary.vocab_size:,} pieces: the others are of no use, and cost memory "
+            f"and time. A run that starts from nothing needs VOCAB_SIZE = {needed}; one "
+            "from a checkpoint, the vocabulary that the checkpoint was trained with"
+        )
+
+
 def check_vocabulary(vocabulary, vocab_size: int, side: str = "task's") -> None:
     """Refuse a vocabulary with ids beyond the network's embedding; None passes.
 
@@ -77,5 +99,6 @@ def check_vocabulary(vocabulary, vocab_size: int, side: str = "task's") -> None:
         raise ConfigError(
             f"the {side} vocabulary has {vocabulary.vocab_size} pieces but "
             f"T5Config.vocab_size is {vocab_size}: token ids would fall outside the "
-            "embedding. Use the vocabulary the model was made for, or raise vocab_size"
+            "embedding. Use the vocabulary the model was made for, or set vocab_size "
+            f"(VOCAB_SIZE in gin) to {rows_for(vocabulary)}"
         )

@@ -14,7 +14,7 @@ from dro_jax.messages import note
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
-from dro_jax.models.t5_config import check_vocabulary
+from dro_jax.models.t5_config import check_vocabulary, note_spare_rows
 from dro_jax.training import checkpoints, initialization
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps
@@ -140,6 +140,7 @@ def train(
     check_model_dir(model_dir)
     check_groups(model, train_dataset_cfg, sampling)
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
+    note_spare_rows(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     model = fitted_to_rewards(model, train_dataset_cfg)
     partitioner = (mesh or MeshConfig()).build()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)

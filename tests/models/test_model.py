@@ -9,6 +9,7 @@ import small
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
+from dro_jax.models.t5_config import note_spare_rows
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import DROP, DROV, NLL
 
@@ -141,10 +142,26 @@ def test_a_vocabulary_that_does_not_fit_is_refused():
     class Vocabulary:
         vocab_size = 41
 
-    with pytest.raises(ConfigError, match="41 pieces but T5Config.vocab_size is 40"):
+    with pytest.raises(
+        ConfigError,
+        match="41 pieces but T5Config.vocab_size is 40.*VOCAB_SIZE .* to 128",
+    ):
         FeedbackModel(
             network=small.NETWORK, objective=NLL(), output_vocabulary=Vocabulary()
         )
+
+
+def test_rows_far_beyond_the_vocabulary_are_told(capsys):
+    class Vocabulary:
+        vocab_size = 259
+
+    vocabulary = Vocabulary()
+    note_spare_rows(vocabulary, 767)
+    assert not capsys.readouterr().err
+    note_spare_rows(vocabulary, 32128)
+    told = capsys.readouterr().err
+    assert "32,128 rows for a vocabulary of 259 pieces" in told
+    assert "VOCAB_SIZE = 384" in told
 
 
 def test_a_trunk_of_another_vocabulary_is_refused():
