@@ -40,11 +40,30 @@ def assemble(
       ConfigError: the batch lacks one of them.
     """
     _check_fields(objective, batch)
+    return coupled(of_rows(outputs, batch, value, objective), value)
+
+
+def coupled(trajectories: Trajectories, value: ValueEstimate | None) -> Trajectories:
+    """Whole trajectories from those of :func:`of_rows`, with what all have in common."""
+    return trajectories if value is None else value.coupled(trajectories)
+
+
+def of_rows(
+    outputs: RowOutputs,
+    batch: Batch,
+    value: ValueEstimate | None,
+    objective: Objective,
+) -> Trajectories:
+    """As :func:`assemble`, but for what couples trajectories of several rows.
+
+    A mean value is left to :func:`coupled`, mismatched pairs that the batch does not
+    hold to who puts the parts of a split together.
+    """
     mask, weights = trajectory_mask(batch), batch["trajectory_weights"]
     reference = outputs.reference_logprobs
     fields = {}
     if outputs.values is not None:
-        fields |= value.fields(outputs.values, mask, weights)
+        fields |= value.fields(outputs.values, mask)
     if objective.needs.token_logprobs:
         fields |= _tokens(outputs, mask)
     if outputs.mismatched_log_ratios is not None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs, output_layer, t5
-from dro_jax.models.assembly import RUNNING, assemble
+from dro_jax.models.assembly import RUNNING, assemble, coupled, of_rows
 from dro_jax.models.networks import (
     Batch,
     Networks,
@@ -18,13 +18,14 @@ from dro_jax.models.networks import (
     trajectory_mask,
 )
 from dro_jax.models.reference_outputs import (
+    log_ratios,
     policy_logprobs,
     policy_token_logprobs,
     reference_outputs,
 )
 from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.models.t5x_contract import T5XContract, T5XSettings
-from dro_jax.models.training_metrics import training_metrics
+from dro_jax.models.training_metrics import training_metrics, trajectory_metrics
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives.interface import Objective, Trajectories
 
@@ -175,6 +176,28 @@ class FeedbackModel(T5XContract):
           The N = B·S trajectories.
         """
         return self._assemble(self.row_outputs(params, batch, **options), batch)
+
+    def trajectories_of_part(
+        self, params: Params, batch: Batch, *, reference_params: Params | None = None
+    ) -> Trajectories:
+        """As :meth:`trajectories`, but for what couples them to the split's others.
+
+        A value of granularity `batch` is not averaged yet, and a batch without
+        mismatched pairs gives none: :meth:`metrics_of_whole` takes it from there.
+        """
+        outputs = self.row_outputs(params, batch, reference_params=reference_params)
+        return of_rows(outputs, batch, self._networks.value, self.objective)
+
+    def metrics_of_whole(self, trajectories: Trajectories) -> metrics_lib.Metrics:
+        """Metrics of a split's trajectories, all statistics taken over all of it."""
+        trajectories = coupled(trajectories, self._networks.value)
+        return trajectory_metrics(trajectories, self.objective(trajectories))
+
+    def log_ratios(
+        self, params: Params, batch: Batch, reference_params: Params
+    ) -> jax.Array:
+        """``[B, S]`` float32 ℓ between two policies, no dropout."""
+        return log_ratios(self._networks, params, reference_params, batch)
 
     def token_logprobs(self, params: Params, batch: Batch) -> jax.Array:
         """``[B, T]`` float32 log π(y_t|x, y_<t), 0 at padding, no dropout."""

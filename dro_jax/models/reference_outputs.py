@@ -64,19 +64,27 @@ def reference_outputs(
         fields["reference_logprobs"] = summed
         if needs.token_logprobs:
             fields["reference_token_logprobs"] = per_token
-    if needs.mismatched:
-        if reference_params is None:
-            raise ConfigError(
-                f"{type(objective).__name__} reads log-probabilities of pairs that "
-                "differ from batch to batch, so they cannot be cached: use "
-                "REFERENCE = 'frozen_copy'"
-            )
+    if needs.mismatched and reference_params is None:
+        raise ConfigError(
+            f"{type(objective).__name__} reads log-probabilities of pairs that "
+            "differ from batch to batch, so they cannot be cached: use "
+            "REFERENCE = 'frozen_copy'"
+        )
+    if needs.mismatched and f"{MISMATCHED}weights" in batch:
         others = batch | {
             name.removeprefix(MISMATCHED): x
             for name, x in batch.items()
             if name.startswith(f"{MISMATCHED}encoder")
         }
-        fields["mismatched_log_ratios"] = policy_logprobs(
-            networks, jax.lax.stop_gradient(params), others
-        ) - policy_logprobs(networks, frozen, others)
+        fields["mismatched_log_ratios"] = log_ratios(networks, params, frozen, others)
     return fields
+
+
+def log_ratios(
+    networks: Networks, params: Params, reference_params: Params, batch: Batch
+) -> jax.Array:
+    """``[B, S]`` ℓ between two policies, without dropout or gradient."""
+    policy, reference = jax.lax.stop_gradient((params, reference_params))
+    return policy_logprobs(networks, policy, batch) - policy_logprobs(
+        networks, reference, batch
+    )

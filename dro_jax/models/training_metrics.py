@@ -15,6 +15,25 @@ def training_metrics(
     trajectories: Trajectories, losses: Losses, batch: Batch
 ) -> metrics_lib.Metrics:
     """Metrics of a batch as sums; the glossary in the README defines each name."""
+    return trajectory_metrics(trajectories, losses) | batch_metrics(batch)
+
+
+def batch_metrics(batch: Batch) -> metrics_lib.Metrics:
+    """Those of a batch's rows, whatever the policy makes of them."""
+    out = {
+        "num_tokens": metrics_lib.Sum(_count(batch)),
+        "padding_fraction": _padding_fraction(batch),
+    }
+    if "truncated" in batch:
+        truncated = (batch["truncated"] > 0).astype(jnp.float32)
+        out["truncation_rate"] = _mean(truncated, batch["trajectory_weights"])
+    return out
+
+
+def trajectory_metrics(
+    trajectories: Trajectories, losses: Losses
+) -> metrics_lib.Metrics:
+    """Those of trajectories, a batch's or a split's, and of their losses."""
     weights = trajectories.weights
     mean = functools.partial(_mean, weights=weights)
     out = {
@@ -22,12 +41,7 @@ def training_metrics(
         "rewards/mean": mean(trajectories.rewards),
         "logps/policy": mean(trajectories.policy_logprobs),
         "num_trajectories": metrics_lib.Sum(jnp.sum(weights)),
-        "num_tokens": metrics_lib.Sum(_count(batch)),
-        "padding_fraction": _padding_fraction(batch),
     }
-    if "truncated" in batch:
-        truncated = (batch["truncated"].reshape(-1) > 0).astype(jnp.float32)
-        out["truncation_rate"] = mean(truncated)
     if losses.value is not None:
         out["loss/policy"] = mean(losses.policy)
         out["loss/value"] = mean(losses.value)

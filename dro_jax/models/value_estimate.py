@@ -10,6 +10,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs, output_layer, t5
 from dro_jax.models import value as value_lib
 from dro_jax.models.value import ValueConfig
+from dro_jax.objectives.interface import Trajectories
 
 Batch = dict[str, jax.Array]
 Params = dict[str, Any]
@@ -128,12 +129,13 @@ class ValueEstimate:
         lengths = jnp.maximum(jnp.sum(mask, axis=1), 1.0)
         return logprobs.sum_over_tokens(values, mask) / lengths
 
-    def fields(
-        self, values: jax.Array, mask: jax.Array, weights: jax.Array
-    ) -> dict[str, jax.Array]:
-        """The value fields of `Trajectories`; arguments as in `per_trajectory`."""
+    def fields(self, values: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
+        """The value fields of `Trajectories`, each row's own: see :meth:`coupled`.
+
+        Arguments as in `per_trajectory`.
+        """
         if not self.config.per_token:
-            return {"values": self.per_trajectory(values, mask, weights).reshape(-1)}
+            return {"values": values.reshape(-1)}
         rows, _, slots = mask.shape
         shares = mask / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1.0)
         row_starts = jnp.arange(rows, dtype=jnp.int32)[:, None] * slots
@@ -143,6 +145,13 @@ class ValueEstimate:
             "value_owners": owners.reshape(-1),
             "value_weights": jnp.sum(shares, axis=-1).reshape(-1),
         }
+
+    def coupled(self, trajectories: Trajectories) -> Trajectories:
+        """The trajectories with the mean of their values, if granularity is `batch`."""
+        if self.config.granularity != "batch":
+            return trajectories
+        mean = value_lib.batch_value(trajectories.values, trajectories.weights)
+        return dataclasses.replace(trajectories, values=mean)
 
     @property
     def _method(self) -> str:

@@ -94,7 +94,8 @@ def bco_shift(
 class BCO(Labelled):
     """:func:`bco` as an objective; its shift is the mean of all batches' so far.
 
-    Without a run that carries it, the shift is the batch's own.
+    Held-out trajectories are judged by the run's shift as it stands. Without a run that
+    carries it, the shift is the batch's own.
 
     Attributes:
       beta: inverse temperature, per nat.
@@ -121,8 +122,11 @@ class BCO(Labelled):
         if trajectories.running is not None:
             batches = trajectories.running["batches"] + 1
             before = trajectories.running["shift"]
-            shift = before + (shift - before) / batches
-            running = {"shift": shift, "batches": batches}
+            if trajectories.held_out:
+                shift = jnp.where(batches > 1, before, shift)
+            else:
+                shift = before + (shift - before) / batches
+                running = {"shift": shift, "batches": batches}
         losses = bco(
             trajectories.policy_logprobs,
             trajectories.reference_logprobs,

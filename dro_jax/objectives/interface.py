@@ -65,6 +65,8 @@ class Trajectories:
         gradient.
       mismatched_weights: ``[N]`` 1 where there is such a pair.
       running: scalars that the run carries, by name; None outside of a run.
+      held_out: whether these are read to judge the run: what it carries is used as it
+        stands, and not moved on.
       group_size: K: trajectories iK to iK + K − 1 answer one prompt, best first; empty
         places have weight 0. 1 where nothing is grouped.
     """
@@ -87,6 +89,7 @@ class Trajectories:
     mismatched_weights: jax.Array | None = None
     running: dict[str, jax.Array] | None = None
     group_size: int = dataclasses.field(default=1, metadata={"static": True})
+    held_out: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def at_values(self, per_trajectory: jax.Array) -> jax.Array:
         """``[N] -> [M]``: each value's copy of its trajectory's number."""

@@ -38,7 +38,7 @@ class Loop:
 
     Args:
       train_step: `(state, batch) -> (state, metrics)`, jitted, asynchronous.
-      evaluate: `(params, tick) -> metrics` on held-out data, or None; it calls `tick`
+      evaluate: `(state, tick) -> metrics` on held-out data, or None; it calls `tick`
         once a batch, and stops early where that is true.
       rates: the learning rates of a step, to log.
       checkpointer: where states are saved.
@@ -145,7 +145,7 @@ class Loop:
             # An evaluation cut short is done again by the run that resumes.
             if self._stop.received:
                 return
-            evaluation = self._evaluate(state.params, self._tick)
+            evaluation = self._evaluate(state, self._tick)
             if self._stop.received:
                 return
             at.evaluation = evaluation

@@ -7,6 +7,7 @@ import optax
 from dro_jax import metrics as metrics_lib
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
+from dro_jax.objectives.interface import Trajectories
 from dro_jax.training import initialization, step
 from dro_jax.training import state as state_lib
 from dro_jax.training.sharding import ParamLayout, Partitioner
@@ -57,6 +58,10 @@ class MeshSteps:
             out_shardings=jax.tree.map(lambda leaf: leaf.sharding, self.state_layout),
         )
         self._evaluate = step.make_eval_step(model)
+        self._gather = step.make_gather_step(model, partitioner.replicated)
+        self._log_ratios = jax.jit(
+            model.log_ratios, out_shardings=partitioner.replicated
+        )
 
     def put(self, batch: HostBatch) -> Batch:
         """The fields of a batch that a step reads, on the devices."""
@@ -107,7 +112,26 @@ class MeshSteps:
             )
         return list(metrics)
 
+    def gather(
+        self, params: Params, batch: HostBatch, reference_params: Params | None
+    ) -> tuple[Trajectories, metrics_lib.Metrics]:
+        """A batch's trajectories as a part of a split, on the host, and row metrics."""
+        with self.partitioner.context():
+            trajectories, metrics = self._gather(
+                params, self.put(batch), reference_params
+            )
+        return jax.tree.map(np.asarray, trajectories), metrics
+
     def log_ratios(
+        self, params: Params, batch: HostBatch, reference_params: Params
+    ) -> np.ndarray:
+        """``[B, S]`` ℓ between two policies, without dropout."""
+        with self.partitioner.context():
+            return np.asarray(
+                self._log_ratios(params, self.put(batch), reference_params)
+            )
+
+    def log_ratios_at_start(
         self, params: Params, batch: HostBatch, reference_params: Params | None
     ) -> jax.Array:
         """``[N]`` ℓ of a batch exactly as the first train step will see it."""

@@ -11,6 +11,8 @@ from dro_jax import metrics as metrics_lib
 from dro_jax.models.assembly import RUNNING, with_running
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Batch, Params
+from dro_jax.models.training_metrics import batch_metrics
+from dro_jax.objectives.interface import Trajectories
 from dro_jax.training.microbatches import loss_and_gradient
 from dro_jax.training.state import TrainState
 
@@ -79,6 +81,25 @@ def make_eval_step(model: FeedbackModel) -> EvalStep:
         return model.loss(params, batch, reference_params=reference_params)[1]
 
     return jax.jit(step)
+
+
+def make_gather_step(
+    model: FeedbackModel, out_shardings: jax.sharding.Sharding
+) -> Callable[..., tuple[Trajectories, metrics_lib.Metrics]]:
+    """A jitted `(params, batch, reference_params) -> (trajectories, metrics)`.
+
+    Args:
+      model: gives trajectories of a part of a split, and metrics of its rows alone.
+      out_shardings: of all of it; replicated, every host has it whole.
+    """
+
+    def step(params, batch, reference_params):
+        trajectories = model.trajectories_of_part(
+            params, batch, reference_params=reference_params
+        )
+        return trajectories, batch_metrics(batch)
+
+    return jax.jit(step, out_shardings=out_shardings)
 
 
 def log_ratios_at_start(

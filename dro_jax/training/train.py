@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from dro_jax import metrics as metrics_lib
 from dro_jax.errors import TrainingError
 from dro_jax.messages import note
 from dro_jax.models.flops import train_step_flops
@@ -16,6 +15,7 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import check_vocabulary, note_spare_rows
 from dro_jax.training import checkpoints, initialization
+from dro_jax.training.held_out import HeldOut
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
@@ -225,11 +225,18 @@ def train(
         for dataset in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
             preparation.check(dataset)
         train_data = preparation.prepare(train_dataset_cfg, training=True)
-        evaluate = _evaluator(steps, train_eval_dataset_cfg, preparation, frozen)
+        evaluate = None
+        if train_eval_dataset_cfg is not None:
+            evaluate = HeldOut(
+                model,
+                steps,
+                preparation.prepare(train_eval_dataset_cfg),
+                frozen.step_params,
+            )
         if frozen.facts():
             writer.write_facts("reference_cache.json", frozen.facts())
         if int(state.step) == 0 and model.objective.needs.reference:
-            log_ratios = steps.log_ratios(
+            log_ratios = steps.log_ratios_at_start(
                 state.params, train_data.complete(first), frozen.step_params
             )
             _check_step_zero(model, log_ratios, step_zero_tolerance)
@@ -270,21 +277,3 @@ def _check_step_zero(model, log_ratios, tolerance) -> None:
             f"|log π − log π_ref| reaches {largest:.4g} nats on the first batch "
             f"(step_zero_tolerance is {tolerance:g}). {advice}"
         )
-
-
-def _evaluator(steps: MeshSteps, dataset, preparation: Preparation, frozen: Reference):
-    if dataset is None:
-        return None
-    data = preparation.prepare(dataset)
-
-    def evaluate(params, tick) -> dict[str, float]:
-        total = None
-        for batch in data.batches():
-            metrics = steps.evaluate(params, batch, frozen.step_params)
-            total = metrics if total is None else metrics_lib.merge(total, metrics)
-            if tick():
-                break
-        values = metrics_lib.compute(total)
-        return {f"eval/{name}": value for name, value in values.items()}
-
-    return evaluate

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import small
 
-from dro_jax.training.mismatched_pairs import with_mismatched_prompts
+from dro_jax.training.mismatched_pairs import (
+    MismatchedPairs,
+    with_mismatched_prompts,
+)
 
 LENGTHS = ((4, 3), (3, 4), (5, 2), (2, 5), (3, 3), (2, 2))
 
@@ -67,3 +70,52 @@ def test_rows_of_padding_and_equal_prompts_make_no_pair(items):
     batch["trajectory_weights"][2] = 0
     weights = with_mismatched_prompts(batch)["mismatched_weights"]
     assert weights[:, 0].tolist() == [1, 1, 0]
+
+
+def pairs_of_split(batches):
+    """(record, tokens of its response, tokens of the other prompt), over a split."""
+    split = MismatchedPairs()
+    numbers = []
+    for batch in batches:
+        split.add(batch)
+        numbers += batch["record_ids"][batch["trajectory_weights"] > 0][:, 1].tolist()
+    found = set()
+    for batch, owners in split.batches():
+        assert batch["encoder_input_tokens"].shape == batches[0]["encoder_input_tokens"].shape
+        for row, slot in np.argwhere(owners >= 0):
+            texts = []
+            for side in ("encoder_input_tokens", "decoder_target_tokens"):
+                tokens = batch[side][row]
+                segments = batch.get(f"{side[:7]}_segment_ids")
+                if segments is not None:
+                    tokens = tokens[segments[row] == slot + 1]
+                texts.append(tuple(tokens[tokens > 0].tolist()))
+            found.add((numbers[owners[row, slot]], *texts))
+        split.keep(owners, owners.astype(np.float32))
+    log_ratios, weights = split.of_records()
+    kept = {number for number, *_ in found}
+    assert [number in kept for number in sorted(numbers)] == (weights > 0).tolist()
+    in_order = np.argsort(numbers)
+    np.testing.assert_array_equal(log_ratios[weights > 0], in_order[weights > 0])
+    return found
+
+
+def test_pairs_of_a_split_do_not_depend_on_its_batches(items):
+    rows = [[item] for item in items]
+    one = pairs_of_split([batch_of(rows, packed=False)])
+    parts = [batch_of(rows[i : i + 2], packed=False) for i in (4, 0, 2)]
+    assert pairs_of_split(parts) == one
+    packed = [batch_of([items[3:6]]), batch_of([items[:3]])]
+    assert pairs_of_split(packed) == one
+    by_number = {item["number"]: item for item in items}
+    prompts = [tuple(item["prompt"].tolist()) for item in items]
+    assert len(one) == len(items)
+    for number, prompt, response in one:
+        assert response == tuple(by_number[number]["response"].tolist())
+        assert prompt in prompts
+        assert prompt != tuple(by_number[number]["prompt"].tolist())
+
+
+def test_equal_prompts_make_no_pair_of_a_split(items):
+    twins = [items[0], items[0] | {"number": 9}]
+    assert pairs_of_split([batch_of([[x] for x in twins], packed=False)]) == set()

@@ -1,0 +1,100 @@
+"""Evaluation on a held-out split: the same figures whatever its batches are."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+
+from dro_jax import metrics as metrics_lib
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import Params
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.mismatched_pairs import MismatchedPairs
+from dro_jax.training.prepared_data import PreparedData
+from dro_jax.training.split_trajectories import SplitTrajectories
+from dro_jax.training.state import TrainState
+
+Tick = Callable[[], bool]
+
+
+class HeldOut:
+    """Computes a split's metrics, each under `eval/`.
+
+    Where each trajectory has its own loss, the batches' sums are merged. Where a
+    statistic couples trajectories (DRO-P's mean, KTO's z, class sizes, a mean reward or
+    value), a batch's own would say how large batches are. So a first pass collects what
+    the networks make of each trajectory, a few numbers each, and the objective is then
+    computed once, over all of the split: exact, by the very function that is trained,
+    and without a rule for each statistic. KTO's pairs, formed over the whole split, take
+    a second pass.
+
+    Args:
+      model: gives metrics.
+      steps: where parameters and batches live.
+      data: the split, read whole.
+      reference_params: the frozen copy, where there is one.
+    """
+
+    def __init__(
+        self,
+        model: FeedbackModel,
+        steps: MeshSteps,
+        data: PreparedData,
+        reference_params: Params | None,
+    ):
+        self._model, self._steps = model, steps
+        # Pairs are formed over the split here, not in its batches.
+        self._data = dataclasses.replace(data, mismatched=False)
+        self._reference = reference_params
+        self._metrics_of_whole = jax.jit(model.metrics_of_whole)
+
+    def __call__(self, state: TrainState, tick: Tick) -> dict[str, float]:
+        """The metrics of a state.
+
+        Args:
+          state: its parameters are judged; what its run carries is used as it stands.
+          tick: called once a batch; where it is true the evaluation ends, with nothing.
+        """
+        compute = self._whole if self._model.couples_trajectories else self._summed
+        metrics = compute(state, tick)
+        if metrics is None:
+            return {}
+        values = metrics_lib.compute(metrics)
+        return {f"eval/{name}": value for name, value in values.items()}
+
+    def _summed(self, state: TrainState, tick: Tick) -> metrics_lib.Metrics | None:
+        total = None
+        for batch in self._data.batches():
+            metrics = self._steps.evaluate(state.params, batch, self._reference)
+            total = metrics if total is None else metrics_lib.merge(total, metrics)
+            if tick():
+                return None
+        return total
+
+    def _whole(self, state: TrainState, tick: Tick) -> metrics_lib.Metrics | None:
+        split, of_rows = SplitTrajectories(), None
+        pairs = MismatchedPairs() if self._model.objective.needs.mismatched else None
+        for batch in self._data.batches():
+            part, metrics = self._steps.gather(state.params, batch, self._reference)
+            split.add(batch["record_ids"], part)
+            if pairs is not None:
+                pairs.add(batch)
+            of_rows = (
+                metrics if of_rows is None else metrics_lib.merge(of_rows, metrics)
+            )
+            if tick():
+                return None
+        whole = dataclasses.replace(
+            split.joined(), running=jax.device_get(state.running) or None, held_out=True
+        )
+        if pairs is not None:
+            for batch, owners in pairs.batches():
+                found = self._steps.log_ratios(state.params, batch, self._reference)
+                pairs.keep(owners, found)
+                if tick():
+                    return None
+            log_ratios, weights = pairs.of_records()
+            whole = dataclasses.replace(
+                whole, mismatched_log_ratios=log_ratios, mismatched_weights=weights
+            )
+        return jax.device_get(self._metrics_of_whole(whole)) | of_rows
