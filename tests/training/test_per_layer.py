@@ -116,11 +116,10 @@ def trained(tx, params, grads):
 @pytest.mark.parametrize(
     ("optimizer", "max_grad_norm"),
     [
-        (adafactor(), None),
-        (adafactor(weight_decay=0.01, multiply_by_parameter_scale=False), 1.0),
+        (adafactor(weight_decay=0.01), None),
         (adamw(weight_decay=0.1), 1.0),
     ],
-    ids=["adafactor", "adafactor, clipped", "adamw, clipped"],
+    ids=["adafactor", "adamw, clipped"],
 )
 def test_a_scan_over_layers_changes_no_update(optimizer, max_grad_norm):
     params = apart()
@@ -153,8 +152,13 @@ def test_the_state_of_t5_large_is_as_small_as_without_a_scan():
 
 
 def test_without_a_scan_updates_and_state_are_optax_s_own():
-    layers = apart()["encoder"]
-    params = {"encoder": {name: layers[name] for name in ("layers_0", "relpos_bias")}}
+    encoder = apart()["encoder"]
+    params = {
+        "encoder": {
+            "layers_0": {"mlp": {"wo": encoder["layers_0"]["mlp"]["wo"]}},
+            "relpos_bias": encoder["relpos_bias"],
+        }
+    }
     ours, optax_s = per_layer(optax.adafactor(0.01)), optax.adafactor(0.01)
     state, wanted = ours.init(params), optax_s.init(params)
     assert jax.tree.structure(state) == jax.tree.structure(wanted)
