@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dro_jax.certificate.problem import CONDITIONS
 
@@ -26,12 +26,12 @@ _FAMILIES = {
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
-def draw(reports: Sequence["FormReport"], path: str) -> None:
+def draw(reports: Sequence["FormReport"], file: str | BinaryIO) -> None:
     """One row a form: KL(π‖π*) of all methods, then two frontiers, as a PNG.
 
     Args:
       reports: of the forms.
-      path: where the picture goes.
+      file: the PNG, or its path.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def draw(reports: Sequence["FormReport"], path: str) -> None:
         frontiers[-1].legend(
             frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9
         )
-    figure.savefig(path, dpi=130)
+    figure.savefig(file, format="png", dpi=130)
 
 
 def _draw_distances(axes: "Axes", report: "FormReport") -> None:

@@ -1,8 +1,6 @@
 """`dro-jax benchmark`."""
 
-import json
 import os
-import pathlib
 import platform
 import sys
 
@@ -30,8 +28,6 @@ def run(arguments) -> None:
     """Measure, print a table, write JSON."""
     if arguments.rounds < 1:
         raise ConfigError(f"--rounds = {arguments.rounds}: give at least 1")
-    if arguments.json and not pathlib.Path(arguments.json).absolute().parent.is_dir():
-        raise ConfigError(f"--json {arguments.json}: there is no such folder")
     figures: Figures = {}
     for name in arguments.only or _PARTS:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
@@ -47,8 +43,7 @@ def run(arguments) -> None:
         for name, figure in figures.items():
             report[name] = figure.median
             report[f"{name}.spread"] = [figure.low, figure.high]
-        text = json.dumps(report, indent=2)
-        pathlib.Path(arguments.json).write_text(text + "\n", "utf-8")
+        arguments.json.write_json(report)
 
 
 def _table(figures: Figures) -> list[str]:

@@ -1,15 +1,16 @@
 """`dro-jax certify`."""
 
 import dataclasses
-import json
-import pathlib
+import functools
 import sys
 
 from dro_jax.certificate import plot, report
 from dro_jax.certificate.certify import FORMS, certify
 from dro_jax.certificate.methods import choose
 from dro_jax.certificate.problem import ResponseSpace
+from dro_jax.cli.outputs import Output
 from dro_jax.errors import ConfigError
+from dro_jax.paths import make_folder
 
 
 def run(arguments) -> None:
@@ -20,11 +21,11 @@ def run(arguments) -> None:
         raise ConfigError(f"--seed must be 0 or more, got {arguments.seed}")
     names = arguments.objectives and arguments.objectives.split(",")
     methods = choose(names)
-    output = pathlib.Path(arguments.output_dir)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--output_dir {output} cannot be made: {error}") from error
+    output = make_folder(arguments.output_dir, "--output_dir")
+    files = {
+        kind: Output.at("--output_dir", output / f"certificate.{kind}")
+        for kind in ("md", "json", "png")
+    }
     forms = FORMS if arguments.form == "both" else (arguments.form,)
     reports = [
         certify(
@@ -38,11 +39,9 @@ def run(arguments) -> None:
     ]
     text = report.markdown(reports)
     print(text)
-    (output / "certificate.md").write_text(text + "\n", "utf-8")
-    content = _content(reports, arguments.seed)
-    written = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-    (output / "certificate.json").write_text(written + "\n", "utf-8")
-    plot.draw(reports, str(output / "certificate.png"))
+    files["md"].write_text(text)
+    files["json"].write_json(_content(reports, arguments.seed))
+    files["png"].write_picture(functools.partial(plot.draw, reports))
     seconds = sum(r.seconds for r in reports)
     print(f"{seconds:.0f} s in all. Written: {output}/certificate.md, .json and .png")
 

@@ -27,6 +27,7 @@ _EXAMPLES = ("token_embedder", "/query/", "/mlp/wo/", "relpos_bias", "head/kerne
 def run(arguments) -> None:
     """Convert a model, and say what became of everything that it holds."""
     _check(arguments)
+    formats.check_destination(arguments.destination)
     source = arguments.source
     if arguments.step is not None:
         source = f"{source.rstrip('/')}/checkpoint_{arguments.step}"

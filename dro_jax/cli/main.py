@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 
+from dro_jax.cli import outputs
 from dro_jax.cli.parser import build_parser
 from dro_jax.errors import ConfigError, UserError
 
@@ -19,7 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments, rest = build_parser().parse_known_args(argv)
     try:
         arguments.gin_bindings = gin_bindings(rest)
-        _import_command(arguments.command_module).run(arguments)
+        with outputs.prepared(arguments):
+            _import_command(arguments.command_module).run(arguments)
     except UserError as error:
         # gin appends the configurables that it was calling.
         message = str(error).split("\n  In call to configurable")[0]

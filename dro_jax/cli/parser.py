@@ -87,6 +87,14 @@ def _add_model_arguments(parser, reads: str, writes: str) -> None:
     parser.add_argument("--step", type=int, help="which checkpoint; default the newest")
     parser.add_argument("--input", required=True, metavar="FILE", help=reads)
     parser.add_argument("--output", required=True, metavar="FILE", help=writes)
+    parser.add_argument(
+        "--rename_field",
+        action="append",
+        default=[],
+        metavar="NAME=OTHER",
+        help="another name for a field that is added; records that have one of its "
+        "name are refused. May be repeated",
+    )
     parser.add_argument("--batch_size", type=int, default=32)
 
 

@@ -1,17 +1,19 @@
 """`dro-jax quickstart`: a reference by NLL, DRO-V from it, and a comparison."""
 
-import json
+import functools
 import pathlib
 import time
 from collections.abc import Sequence
 
 from dro_jax.cli import gin_setup
+from dro_jax.cli.outputs import Output
 from dro_jax.cli.train_command import train_from_gin
 from dro_jax.data.inputs import Input, input_batches
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation import report
 from dro_jax.evaluation.policy_evaluation import evaluate_policy, evaluate_responses
 from dro_jax.models.decoding import DecodingConfig
+from dro_jax.paths import make_folder
 from dro_jax.training import checkpoints
 
 _RUNS = "gin_configs/runs/quickstart_{}.gin"
@@ -43,6 +45,10 @@ def quickstart(
       bindings: further gin bindings for both runs.
     """
     began = time.monotonic()
+    files = {
+        kind: Output.at("--output_dir", make_folder(output, "--output_dir") / name)
+        for kind, name in (("json", "report.json"), ("png", "report.png"))
+    }
     common = [f"RANDOM_SEED = {seed}", *bindings]
     reference_dir, policy_dir = output / "reference", output / "dro_v"
     print("1/3  train the reference by NLL on the logged replies", flush=True)
@@ -52,7 +58,7 @@ def quickstart(
     limit = [] if steps is None else [f"TRAIN_STEPS = {steps}"]
     _train("dro_v", policy_dir, [*common, *start, *limit])
     print("3/3  sample replies to unseen prompts and score them", flush=True)
-    _compare(reference_dir, policy_dir, output, seed, began)
+    _compare(reference_dir, policy_dir, files, seed, began)
 
 
 def _train(name: str, model_dir: pathlib.Path, bindings: list[str]) -> None:
@@ -60,7 +66,7 @@ def _train(name: str, model_dir: pathlib.Path, bindings: list[str]) -> None:
     train_from_gin(files, [f"MODEL_DIR = '{model_dir}'", *bindings])
 
 
-def _compare(reference_dir, policy_dir, output, seed, began) -> None:
+def _compare(reference_dir, policy_dir, files, seed, began) -> None:
     # The configuration parsed last, DRO-V's, gives model and task.
     model = gin_setup.macro("MODEL")
     lengths = gin_setup.macro("TASK_FEATURE_LENGTHS")
@@ -92,17 +98,15 @@ def _compare(reference_dir, policy_dir, output, seed, began) -> None:
     print("\n" + report.table(everything) + "\n")
     print(report.samples(logged.prompts, reference, dro_v))
     seconds = time.monotonic() - began
-    _write(output, reference, dro_v, logs, best, seconds)
-    report.draw(
-        everything,
-        str(output / "report.png"),
-        title="Quickstart: support desk, aligned by DRO-V from noisy thumbs",
-    )
-    print(f"{seconds:.0f} s in all. Report: {output}/report.json, {output}/report.png")
+    files["json"].write_json(_content(reference, dro_v, logs, best, seconds))
+    title = "Quickstart: support desk, aligned by DRO-V from noisy thumbs"
+    files["png"].write_picture(functools.partial(report.draw, everything, title=title))
+    places = ", ".join(file.path for file in files.values())
+    print(f"{seconds:.0f} s in all. Report: {places}")
 
 
-def _write(output, reference, dro_v, logs, best, seconds) -> None:
-    content = {
+def _content(reference, dro_v, logs, best, seconds) -> dict:
+    return {
         "reward": {
             "reference": reference.reward,
             "dro_v": dro_v.reward,
@@ -116,5 +120,3 @@ def _write(output, reference, dro_v, logs, best, seconds) -> None:
             for evaluation in (reference, dro_v, logs, best)
         },
     }
-    text = json.dumps(content, indent=2)
-    (output / "report.json").write_text(text + "\n", "utf-8")

@@ -1,16 +1,13 @@
 """A trained model rebuilt from its folder, for the commands that use one."""
 
 import dataclasses
-import json
-import os
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from dro_jax.cli import gin_setup
 from dro_jax.data.modules import import_modules
 from dro_jax.data.tasks import FeedbackTask, feedback_task
-from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.errors import CheckpointError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.training import checkpoints
@@ -61,22 +58,3 @@ def restore(arguments) -> Restored:
         task=feedback_task(gin_setup.macro("MIXTURE_OR_TASK_NAME")),
         lengths=gin_setup.macro("TASK_FEATURE_LENGTHS"),
     )
-
-
-def write_jsonl(path: str, records: Iterable[Mapping[str, Any]]) -> int:
-    """Write records to a file whole or not at all; returns how many.
-
-    Raises:
-      ConfigError: the folder does not exist.
-    """
-    target = pathlib.Path(path)
-    if not target.absolute().parent.is_dir():
-        raise ConfigError(f"--output {path}: the folder does not exist")
-    partial = target.with_name(target.name + ".partial")
-    count = 0
-    with partial.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            count += 1
-    os.replace(partial, target)
-    return count

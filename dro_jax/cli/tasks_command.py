@@ -1,8 +1,5 @@
 """`dro-jax tasks list` and `dro-jax tasks inspect NAME`."""
 
-import json
-import pathlib
-
 from dro_jax.cli import gin_setup
 from dro_jax.data.inspection import inspect_task, list_tasks
 from dro_jax.data.modules import import_modules
@@ -42,10 +39,9 @@ def _inspect(arguments) -> None:
     )
     print(report.to_text())
     if arguments.json:
-        text = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
-        pathlib.Path(arguments.json).write_text(text + "\n", "utf-8")
+        arguments.json.write_json(report.to_json())
     if arguments.png:
-        report.write_histogram(arguments.png)
+        arguments.png.write_picture(report.write_histogram)
 
 
 def _lengths(arguments) -> dict[str, int] | None:

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ import tensorflow as tf
 from dro_jax.data.batching import fill_up
 from dro_jax.data.converter import model_features
 from dro_jax.data.preprocessing import encode_batch
-from dro_jax.data.records import RecordProblem
+from dro_jax.data.records import RawRecord, RecordProblem
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import check_vocabulary
 from dro_jax.errors import DataError
 
 _SPLIT = "input"
+_STDIN = "-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +39,36 @@ class Input:
     response: str = ""
 
 
-def read_inputs(
-    task: FeedbackTask, path: str | os.PathLike, *, responses: bool
+def read_raw(path: str | os.PathLike) -> list[RawRecord]:
+    """The records of a file, as :class:`JsonlSource` reads it; `-` is standard input.
+
+    Raises:
+      DataError: it is missing or empty.
+    """
+    if os.fspath(path) == _STDIN:
+        path = "/dev/stdin"
+    records = list(JsonlSource({_SPLIT: path}).records(_SPLIT))
+    if not records:
+        raise DataError(f"{path} holds no records")
+    return records
+
+
+def as_inputs(
+    task: FeedbackTask, records: Iterable[RawRecord], *, responses: bool
 ) -> list[Input]:
-    """Reads a JSONL file with a task's fields, its reward field not needed.
+    """Records with a task's fields, its reward field not needed.
 
     Args:
       task: whose field names and templates apply.
-      path: plain or `.gz`.
+      records: as a source gives them.
       responses: whether records must hold a response.
 
     Raises:
-      DataError: the file is missing or empty, or a record cannot be used.
+      DataError: a record cannot be used.
     """
-    source = JsonlSource({_SPLIT: path})
     record_format = task.source.record_format
     inputs = []
-    for raw in source.records(_SPLIT):
+    for raw in records:
         try:
             if raw.problem is not None:
                 raise raw.problem
@@ -66,8 +80,6 @@ def read_inputs(
                 "of the file"
             ) from problem
         inputs.append(Input(raw.fields, prompt, response))
-    if not inputs:
-        raise DataError(f"{path} holds no records")
     return inputs
 
 

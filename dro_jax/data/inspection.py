@@ -1,7 +1,7 @@
 """What a task holds, before anything is trained on it."""
 
 import dataclasses
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import seqio
@@ -116,11 +116,11 @@ class TaskReport:
         values["records"] = self.records.to_json()
         return values
 
-    def write_histogram(self, path: str) -> None:
+    def write_histogram(self, file: str | BinaryIO) -> None:
         """Draws the rewards as a PNG."""
         from dro_jax.data.inspection_plot import write_histogram
 
-        write_histogram(self, path)
+        write_histogram(self, file)
 
 
 def inspect_task(

@@ -1,6 +1,6 @@
 """The histogram of a task's rewards, as a PNG."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -18,12 +18,12 @@ _GREY = "#6b6b6b"
 _HEADROOM = 1.15
 
 
-def write_histogram(report: "TaskReport", path: str) -> None:
+def write_histogram(report: "TaskReport", file: str | BinaryIO) -> None:
     """Draws the transformed rewards of a report, mean and median marked.
 
     Args:
       report: of the task.
-      path: of the PNG.
+      file: the PNG, or its path.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def write_histogram(report: "TaskReport", path: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(top=_HEADROOM * max(report.histogram.counts))
     axes.legend(frameon=False, loc="upper right", ncols=2)
-    figure.savefig(path)
+    figure.savefig(file, format="png")
 
 
 def _draw_bars(axes: "Axes", histogram: Histogram) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dro_jax.errors import CheckpointError
 from dro_jax.models import decoding
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
@@ -48,6 +49,19 @@ def generate(
             eos_id=eos_id,
         )
         yield batch, jax.device_get(decoded)
+
+
+def check_numbers(*computed: np.ndarray) -> None:
+    """Refuses what a model that is not finite computes.
+
+    Raises:
+      CheckpointError: there is a NaN.
+    """
+    if any(np.isnan(numbers).any() for numbers in computed):
+        raise CheckpointError(
+            "the model computes NaN, so its parameters are not finite numbers: take an "
+            "earlier checkpoint (--step), or train it anew"
+        )
 
 
 @jax.jit

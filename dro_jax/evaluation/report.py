@@ -1,6 +1,7 @@
 """A comparison of policies as a table, as JSON and as a picture."""
 
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 
@@ -50,12 +51,14 @@ def samples(
     return "\n".join(lines)
 
 
-def draw(evaluations: Sequence[Evaluation], path: str, *, title: str) -> None:
+def draw(
+    evaluations: Sequence[Evaluation], file: str | BinaryIO, *, title: str
+) -> None:
     """Mean true rewards as bars, and the spread of rewards behind them, as a PNG.
 
     Args:
       evaluations: four: before, after, logged, best possible.
-      path: where the picture goes.
+      file: the PNG, or its path.
       title: its title.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -85,4 +88,4 @@ def draw(evaluations: Sequence[Evaluation], path: str, *, title: str) -> None:
     for axes in (means, spread):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
-    figure.savefig(path, dpi=150)
+    figure.savefig(file, format="png", dpi=150)

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 
 from dro_jax.errors import CheckpointError, ConfigError, UserError
 from dro_jax.interop import locations
@@ -81,19 +82,12 @@ def write_model(
       CheckpointError: the destination holds something, or the model cannot be read.
       ConfigError: the destination cannot be written, or a tokenizer has no use.
     """
-    text = os.fspath(destination)
-    if locations.is_url(text) and not text.startswith("file://"):
-        raise ConfigError(
-            f"{text}: models are written to local folders alone. Write it to one, and "
-            "copy that (gcloud storage cp -r)"
-        )
+    target = check_destination(destination)
     if tokenizer is not None and format != "hf":
         raise ConfigError(
             f"a tokenizer has no place in the format {format!r}, only in 'hf': leave "
             "it out"
         )
-    target = pathlib.Path(locations.normalised(text))
-    locations.check_free(target)
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
@@ -107,6 +101,31 @@ def write_model(
         raise ConfigError(f"{target} cannot be written ({error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_destination(destination: str | os.PathLike) -> pathlib.Path:
+    """The folder that a model is to be written to: of a link, what it leads to.
+
+    Raises:
+      CheckpointError: it holds something.
+      ConfigError: it is no local folder, or cannot be made.
+    """
+    text = os.fspath(destination)
+    if locations.is_url(text) and not text.startswith("file://"):
+        raise ConfigError(
+            f"{text}: models are written to local folders alone. Write it to one, and "
+            "copy that (gcloud storage cp -r)"
+        )
+    target = pathlib.Path(os.path.realpath(locations.normalised(text)))
+    locations.check_free(target)
+    # Tried where the new one is to be: permissions do not tell all.
+    parent = next(path for path in target.parents if os.path.lexists(path))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written ({error})") from error
+    return target
 
 
 def _write(stored, folder: pathlib.Path, format: Format, tokenizer) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import uuid
 import zipfile
 from collections.abc import Callable, Mapping
@@ -48,16 +49,20 @@ def write_whole(
 ) -> None:
     """Writes a file that is seen whole or not at all; `new` never replaces one."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    if not new:
-        os.replace(partial, path)
-        return
-    with contextlib.suppress(FileExistsError):
-        os.link(partial, path)
-    partial.unlink()
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if new:
+            with contextlib.suppress(FileExistsError):
+                os.link(partial, path)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(path, partial)
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_json(path: pathlib.Path, value: Any, *, new: bool = False) -> None:

@@ -1,6 +1,8 @@
 """The commands on a model that `dro-jax train` made: one small run serves all tests."""
 
+import gzip
 import json
+import os
 
 import gin
 import numpy as np
@@ -98,7 +100,7 @@ def test_what_generate_reports_is_what_score_computes(nll_dir, data, tmp_path):
     assert all(len(record["responses"]) == 4 for record in generated)
     # A byte model may also write what is no text; that does not survive as text.
     samples = [
-        {"prompt": record["prompt"], "sampled": item["logprob"], **item}
+        {"prompt": record["prompt"], "sampled": item["logprob"], "response": item["response"]}
         for record in generated
         for item in record["responses"]
         if item["response"].isalpha() and item["response"].isascii()
@@ -108,6 +110,43 @@ def test_what_generate_reports_is_what_score_computes(nll_dir, data, tmp_path):
     for record in read_lines(scored):
         assert record["logprob"] == pytest.approx(record["sampled"], abs=1e-4)
         assert "value" not in record
+
+
+@pytest.mark.slow
+def test_generate_and_score_take_pipes_and_keep_fields(nll_dir, data, tmp_path, capfd):
+    """A record's answer is its own, whatever the order, and passes from `-` to `-`."""
+    answers, again = tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl"
+    assert command("generate", nll_dir, data, answers) == 0
+    assert command("generate", nll_dir, answers, again) == 2
+    shown = capfd.readouterr()
+    assert f"6 prompts answered: {answers}" in shown.out
+    assert "line 1 has a field 'responses' already" in shown.err
+    renamed = "--rename_field=responses=second"
+    assert command("generate", nll_dir, answers, again, renamed, "--seed=1") == 0
+    for record in read_lines(again):
+        assert len(record["responses"]) == len(record["second"]) == 1
+    turned = write_lines(tmp_path / "turned.jsonl", RECORDS[::-1][:5])
+    capfd.readouterr()
+    kept = os.dup(0)
+    with turned.open() as file:
+        os.dup2(file.fileno(), 0)
+    try:
+        assert command("generate", nll_dir, "-", "-", "--batch_size=3") == 0
+    finally:
+        os.dup2(kept, 0)
+    shown = capfd.readouterr()
+    assert "5 prompts answered: standard output" in shown.err
+    found = [json.loads(line) for line in shown.out.splitlines()]
+    texts = {
+        record["n"]: record["responses"][0]["response"]
+        for record in map(json.loads, gzip.decompress(answers.read_bytes()).splitlines())
+    }
+    assert [record["n"] for record in found] == [5, 4, 3, 2, 1]
+    for record in found:
+        assert record["responses"][0]["response"] == texts[record["n"]]
+    scored = write_lines(tmp_path / "s.jsonl", [RECORDS[0] | {"logprob": 1}])
+    assert command("score", nll_dir, scored, "-") == 2
+    assert "--rename_field logprob=NEW_NAME" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import seqio
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.data.inputs import Input, input_batches, read_inputs, record_ids
+from dro_jax.data.inputs import Input, as_inputs, input_batches, read_raw, record_ids
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
 from dro_jax.errors import DataError
@@ -41,7 +41,7 @@ def task(tmp_path):
 def test_same_tokens_as_training(task, tmp_path):
     unscored = [{k: v for k, v in r.items() if k != "score"} for r in RECORDS]
     path = write(tmp_path / "pairs.jsonl", unscored)
-    inputs = read_inputs(task, path, responses=True)
+    inputs = as_inputs(task, read_raw(path), responses=True)
     assert inputs[0].prompt == "Q: how 1?"
     assert inputs[0].fields == unscored[0]
     ours = list(input_batches(task, inputs, LENGTHS, batch_size=2))
@@ -59,15 +59,15 @@ def test_same_tokens_as_training(task, tmp_path):
 
 def test_prompts_need_no_response(task, tmp_path):
     path = write(tmp_path / "prompts.jsonl", [{"question": "why?"}])
-    (item,) = read_inputs(task, path, responses=False)
+    (item,) = as_inputs(task, read_raw(path), responses=False)
     assert (item.prompt, item.response) == ("Q: why?", "")
     with pytest.raises(DataError, match="line 1: field 'answer' is missing"):
-        read_inputs(task, path, responses=True)
+        as_inputs(task, read_raw(path), responses=True)
 
 
-def test_an_empty_file_is_refused(task, tmp_path):
+def test_an_empty_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no records"):
-        read_inputs(task, write(tmp_path / "none.jsonl", []), responses=False)
+        read_raw(write(tmp_path / "none.jsonl", []))
 
 
 def test_a_record_s_id_is_what_it_says():

@@ -1,0 +1,6 @@
+"""Numbers of things, as people say them."""
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 record`, `2 records`, `12,345 records`."""
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
