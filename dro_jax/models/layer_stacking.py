@@ -73,23 +73,14 @@ class Unstacking:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """What one layer of a stacked parameter is, in the layout of ``t5``.
-
-    Attributes:
-      stack: the path of the stack, for example ``encoder``.
-      shape: without the layers' axis, with heads joined.
-    """
+    """One layer of a stacked parameter: its stack's path, its shape in ``t5``'s layout."""
 
     stack: str
     shape: Shape
 
 
 def layers_of(shapes: Mapping[str, Shape]) -> dict[str, Layer]:
-    """The layers of each stacked parameter; of no other parameter.
-
-    Args:
-      shapes: of the parameters of any network, by name.
-    """
+    """By name the layers of stacked parameters, among those of any network."""
     layers = {}
     for path, names in _stacks(shapes).items():
         module = path.rpartition("/")[2]

@@ -33,7 +33,7 @@ def per_layer(tx: optax.GradientTransformation) -> optax.GradientTransformation:
 
     def update(updates, state, params=None):
         if params is None:
-            raise ValueError(optax.NO_PARAMS_MSG)
+            raise ValueError("per_layer needs the parameters: update(…, params)")
         return _by_stack(tx, params).update(updates, state, params)
 
     return optax.GradientTransformation(init, update)

@@ -162,6 +162,8 @@ def test_without_a_scan_updates_and_state_are_optax_s_own():
     ours, optax_s = per_layer(optax.adafactor(0.01)), optax.adafactor(0.01)
     state, wanted = ours.init(params), optax_s.init(params)
     assert jax.tree.structure(state) == jax.tree.structure(wanted)
+    with pytest.raises(ValueError, match="needs the parameters"):
+        ours.update(params, state)
     updates = ours.update(params, state, params), optax_s.update(params, wanted, params)
     jax.tree.map(np.testing.assert_array_equal, *updates)
 
