@@ -102,7 +102,7 @@ class Configuration:
                 if not argument:
                     macros[f"{scope}{selector}"] = value
                     continue
-                full = f"{scope}{_full_name(selector, modules)}.{argument}"
+                full = f"{scope}{full_name(selector, modules)}.{argument}"
                 bindings[full] = value
                 names[full] = f"{scope}{selector}.{argument}"
         return cls(macros, bindings, names)
@@ -235,13 +235,13 @@ def _in_full(value: Any, modules: Mapping[str, str]) -> Any:
         if not isinstance(part, Reference):
             return part
         *scopes, selector = part.selector.split("/")
-        selector = "/".join([*scopes, _full_name(selector, modules)])
+        selector = "/".join([*scopes, full_name(selector, modules)])
         return part._replace(selector=selector)
 
     return _mapped(value, full)
 
 
-def _full_name(selector: str, modules: Mapping[str, str]) -> str:
+def full_name(selector: str, modules: Mapping[str, str]) -> str:
     first, dot, rest = selector.partition(".")
     return f"{modules.get(first, first)}{dot}{rest}"
 

@@ -38,7 +38,7 @@ REFUSED = (
     "t5x.main",
     "t5x.utils.import_module",
 )
-_MODULE_MACRO = "MIXTURE_OR_TASK_MODULE"
+MODULE_MACRO = "MIXTURE_OR_TASK_MODULE"
 _MODULE_ARGUMENTS = ("module", "modules", "mixture_or_task_module")
 _GIN_ITSELF = ("gin.macro", "gin.constant", "gin.singleton")
 _DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -171,7 +171,7 @@ def _module_settings() -> Iterator[tuple[str, Any]]:
     for (scope, selector), bindings in gin.config._CONFIG.items():
         for argument, value in bindings.items():
             if selector == "gin.macro":
-                if scope == _MODULE_MACRO:
+                if scope == MODULE_MACRO:
                     yield scope, value
             elif argument in _MODULE_ARGUMENTS:
                 yield f"{selector}.{argument}", value

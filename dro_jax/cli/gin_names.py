@@ -5,7 +5,7 @@ Nothing is imported for this, so that a misspelt name is refused at once.
 
 import difflib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gin import config_parser
@@ -24,28 +24,34 @@ from dro_jax.messages import note
 _REQUIRED = Macro("gin.REQUIRED")
 
 
-def check_names(files: Sequence[Any], typed: Sequence[Any]) -> None:
+def check_names(
+    files: Sequence[Any],
+    typed: Sequence[Any],
+    tell: Callable[[str], None] | None = note,
+) -> None:
     """Refuses a name that is typed and not used, and one that is used and not set.
 
     Args:
       files: statements of all files, in their order.
       typed: those of the command line.
+      tell: is given a sentence about what only another objective's file uses.
 
     Raises:
-      ConfigError: there is one; what another objective's file sets is only noted.
+      ConfigError: there is one.
     """
     configuration = Configuration.of([*files, *typed])
     used = _used(configuration)
     for statement in typed:
         name = _macro_set_by(statement)
         if name is not None and name not in used:
-            _unused(name, used, configuration)
+            _unused(name, used, configuration, tell)
     _refuse_missing(configuration, used)
 
 
-def _unused(name: str, used: set[str], configuration: Configuration) -> None:
+def _unused(name: str, used: set[str], configuration: Configuration, tell) -> None:
     if name in _settings_of_objectives():
-        note(f"{name} is not used by {_objective(configuration)}")
+        if tell is not None:
+            tell(f"{name} is not used by {_objective(configuration)}")
         return
     near = difflib.get_close_matches(name, used, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."

@@ -1,7 +1,7 @@
 """gin, at the one place where runs are composed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gin
@@ -15,7 +15,10 @@ from dro_jax.cli.gin_files import (
     shipped_folders,
 )
 from dro_jax.cli.gin_names import check_names
+from dro_jax.cli.gin_signatures import check_signatures
+from dro_jax.data.modules import look_in_current_folder, module_names
 from dro_jax.errors import ConfigError
+from dro_jax.messages import note
 
 # gin writes this line where a constant is used, as `%gin.REQUIRED`.
 _IMPORT_OF_CONSTANTS = "from gin import config"
@@ -96,11 +99,14 @@ def check(
     bindings: Sequence[str],
     search_paths: str = "",
     allow_imports: Sequence[str] = (),
+    *,
+    tell: Callable[[str], None] | None = note,
 ) -> tuple[GinFiles, list[Any]]:
     """What `parse` refuses without importing anything: files, imports, names.
 
     Args:
       files, bindings, search_paths, allow_imports: as for `parse`.
+      tell: is given sentences about settings without effect.
 
     Returns:
       The files, and the bindings as statements.
@@ -112,7 +118,10 @@ def check(
     read = GinFiles(files, folders)
     gin_allow.check_imports(read, gin_allow.AllowList(allow_imports))
     typed = parse_statements("\n".join(bindings), COMMAND_LINE)
-    check_names(read.statements, typed)
+    check_names(read.statements, typed, tell)
+    check_signatures([*read.statements, *typed])
+    look_in_current_folder(_typed_modules(typed), "MIXTURE_OR_TASK_MODULE")
+    look_in_current_folder(allow_imports, "--allow_import")
     return read, typed
 
 
@@ -131,6 +140,17 @@ def _parse(files, bindings, search_paths: str, allow_imports: Sequence[str]) -> 
         raise ConfigError(f"gin: {_one_line(error)}") from error
     gin_allow.check_configurables([*read.statements, *typed], allowed)
     gin_allow.check_modules(read, typed, allowed)
+
+
+def _typed_modules(typed: Sequence[Any]) -> list[str]:
+    """The modules that the command line names, as tasks' modules are."""
+    return [
+        name
+        for statement in typed
+        if getattr(statement, "selector", "") == gin_allow.MODULE_MACRO
+        and isinstance(statement.value, str | tuple | list)
+        for name in module_names(statement.value)
+    ]
 
 
 def _imports() -> list[str]:

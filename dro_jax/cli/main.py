@@ -6,9 +6,10 @@ import os
 import sys
 import tempfile
 
-from dro_jax.cli import outputs
+from dro_jax.cli import early_checks, outputs
 from dro_jax.cli.parser import build_parser
 from dro_jax.errors import ConfigError, UserError
+from dro_jax.messages import say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments, rest = build_parser().parse_known_args(argv)
     try:
         arguments.gin_bindings = gin_bindings(rest)
+        early_checks.check(arguments)
         with outputs.prepared(arguments):
             _import_command(arguments.command_module).run(arguments)
     except UserError as error:
@@ -41,6 +43,8 @@ def _import_command(name: str):
     if name == "certify_command":  # reads no data
         return importlib.import_module(f"dro_jax.cli.{name}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" not in sys.modules:
+        say("importing TensorFlow …")
     with _hidden_native_notes():
         import tensorflow
 

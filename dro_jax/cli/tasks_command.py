@@ -18,7 +18,8 @@ def run(arguments) -> None:
             arguments.allow_import,
         )
         import_modules(gin_setup.macro("MIXTURE_OR_TASK_MODULE"))
-    import_modules([*SHIPPED, *arguments.module])
+    import_modules(SHIPPED)
+    import_modules(arguments.module, "--module")
     if arguments.action == "list":
         print(list_tasks())
     else:

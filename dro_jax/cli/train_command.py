@@ -1,23 +1,21 @@
 """`dro-jax train`."""
 
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 import gin
 
 from dro_jax.cli import gin_setup, model_folder, vocabulary_size
-from dro_jax.errors import ConfigError
+from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.messages import say
+from dro_jax.training.metric_writers import finished_step
 from dro_jax.training.settings import check_model_dir
 from dro_jax.training.train import train
 
 
 def run(arguments) -> None:
     """Train what the gin files describe."""
-    if not arguments.gin_file:
-        raise ConfigError(
-            "no --gin_file is given: a run needs a run file, for example "
-            "gin_configs/runs/quickstart_reference.gin"
-        )
     train_from_gin(
         arguments.gin_file,
         arguments.gin_bindings,
@@ -25,6 +23,14 @@ def run(arguments) -> None:
         allow_imports=arguments.allow_import,
         overwrite=arguments.overwrite,
     )
+    folder = gin_setup.macro("MODEL_DIR")
+    say(f"the model is in\n  {folder}")
+    say("to use it:")
+    for name in ("generate", "score"):
+        say(
+            f"  dro-jax {name} --model_dir={shlex.quote(folder)} --input=FILE "
+            "--output=FILE"
+        )
 
 
 def train_from_gin(
@@ -34,7 +40,7 @@ def train_from_gin(
     *,
     allow_imports: Sequence[str] = (),
     overwrite: bool = False,
-):
+) -> None:
     """Parse, keep the configuration as `MODEL_DIR/config.gin`, and train.
 
     Args:
@@ -53,4 +59,14 @@ def train_from_gin(
     folder = pathlib.Path(gin_setup.macro("MODEL_DIR"))
     vocabulary_size.settle(None if overwrite else folder)
     model_folder.prepare(folder, gin.config_str(), overwrite=overwrite)
-    return gin_setup.call(train)
+    written = Configuration.parse(gin.config_str(), "the configuration")
+    steps = written.value("dro_jax.training.train.train.total_steps")
+    done = finished_step(folder)
+    if done is not None and isinstance(steps, int) and done >= steps:
+        say(
+            f"this run is finished: it has done {done:,} steps, and TRAIN_STEPS is "
+            f"{steps:,}. Nothing is done now; raise TRAIN_STEPS to go on, or begin anew "
+            "with --overwrite"
+        )
+        return
+    gin_setup.call(train)

@@ -187,6 +187,10 @@ class DatasetConfig:
         check_vocabulary(vocabulary)
         return vocabulary
 
+    def has_split(self) -> bool:
+        """Whether a task has the split; nothing is read for it."""
+        return any(self.split in task.splits for task in self.tasks())
+
     def num_records(self) -> int:
         """Valid records of the split, over all tasks."""
         return sum(task.num_input_examples(self.split) for task, _ in self._shares())

@@ -1,28 +1,67 @@
 """Modules that register tasks."""
 
 import importlib
+import importlib.util
+import os
+import sys
 from collections.abc import Sequence
 
 from dro_jax.errors import ConfigError
 
+_SETTING = "MIXTURE_OR_TASK_MODULE (module)"
 
-def import_modules(modules: str | Sequence[str] | None) -> None:
+
+def module_names(modules: str | Sequence[str] | None) -> list[str]:
+    """A name, several separated by commas, a sequence of names, or None; as a list."""
+    names = modules.split(",") if isinstance(modules, str) else modules or ()
+    return [name.strip() for name in names if name.strip()]
+
+
+def look_in_current_folder(modules: str | Sequence[str] | None, named_by: str) -> None:
+    """Makes modules of the current folder importable, behind all that is installed.
+
+    For those that a person typed; what a file names is not looked for there.
+
+    Args:
+      modules: as for :func:`import_modules`.
+      named_by: what the person typed, for the message.
+
+    Raises:
+      ConfigError: there is no such module. Nothing is imported to know this.
+    """
+    names = module_names(modules)
+    if names and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for name in names:
+        top = name.partition(".")[0]
+        if top not in sys.modules and importlib.util.find_spec(top) is None:
+            raise _not_found(name, named_by)
+
+
+def import_modules(
+    modules: str | Sequence[str] | None, named_by: str = _SETTING
+) -> None:
     """Imports modules that register tasks.
 
     Args:
       modules: a name, several separated by commas, a sequence of names, or None.
+      named_by: the flag or setting that names them, for the message.
 
     Raises:
       ConfigError: there is no such module.
     """
-    names = modules.split(",") if isinstance(modules, str) else modules or ()
-    for name in filter(None, map(str.strip, names)):
+    for name in module_names(modules):
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name and not name.startswith(error.name):
                 raise
-            raise ConfigError(
-                f"the module '{name}', named in DatasetConfig.module, cannot be found: "
-                "check its spelling, and that its folder is on PYTHONPATH"
-            ) from error
+            raise _not_found(name, named_by) from error
+
+
+def _not_found(name: str, named_by: str) -> ConfigError:
+    return ConfigError(
+        f"the module '{name}', named by {named_by}, cannot be found: check its "
+        "spelling. One that is typed on the command line is looked for in the current "
+        "folder too; for any other put its folder on PYTHONPATH"
+    )

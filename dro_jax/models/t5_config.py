@@ -78,7 +78,9 @@ def rows_for(vocabulary) -> int:
 
 
 def note_spare_rows(vocabulary, vocab_size: int) -> None:
-    """Tells of an embedding of twice the rows that a vocabulary needs, or more."""
+    """Tells of an embedding of twice the rows that a vocabulary needs, or more; None passes."""
+    if vocabulary is None:
+        return
     needed = rows_for(vocabulary)
     if vocab_size >= 2 * needed:
         note(

@@ -2,13 +2,16 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import TrainingError
+from dro_jax.messages import say
 from dro_jax.training.checkpoints import Checkpointer
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard, check_not_all_skipped
@@ -98,7 +101,7 @@ class Loop:
         throughput = self._throughput
         throughput.restart()
         # The first call compiles, which is no step's time.
-        apart = throughput.apart()
+        apart, compiling = throughput.apart(), True
         with Progress("train", total_steps, start=at.step) as bar:
             while True:
                 if at.line_due:
@@ -109,11 +112,15 @@ class Loop:
                     self._checkpointer.save(state, at.progress())
                     self._watchdog.reset()
                     throughput.restart()
+                    bar.restart()
                 if stopping:
                     self._leave(at.step)
                 if at.step >= total_steps:
                     break
                 batch = _next(batches, at.step)
+                if compiling:
+                    say("compiling the train step …")
+                    began = time.monotonic()
                 with apart:
                     state, metrics = self._train_step(state, batch)
                 apart = contextlib.nullcontext()
@@ -121,6 +128,12 @@ class Loop:
                 self._watchdog.reset()
                 at.advance(metrics, position_after(batch))
                 bar.advance()
+                if compiling:
+                    jax.block_until_ready(metrics)
+                    say(f"first step done in {time.monotonic() - began:.1f} s")
+                    # Which says nothing about the time that is left.
+                    bar.restart()
+                    compiling = False
                 at.line_due = self._is(at, total_steps, "log") or (
                     self._evaluate is not None and self._is(at, total_steps, "evaluate")
                 )
@@ -134,6 +147,7 @@ class Loop:
 
     def _write_line(self, state, at, total_steps, bar) -> None:
         self._guard.check()
+        bar.lap()
         steps = at.window.num_steps
         values = metrics_lib.compute(at.window.sums())
         check_not_all_skipped(values, steps)
@@ -151,9 +165,10 @@ class Loop:
             at.evaluation = evaluation
             record |= evaluation
         self._writer.write(at.step, record)
-        bar.say(_summary(record))
+        bar.say(*_summary(record))
         at.window, at.line_due = Window(), False
         self._throughput.restart()
+        bar.restart()
 
     def _tick(self) -> bool:
         self._watchdog.reset()
@@ -207,6 +222,6 @@ def _next(batches: Iterator[HostBatch], step: int) -> HostBatch:
         ) from None
 
 
-def _summary(record: dict[str, float]) -> str:
-    names = ("loss", "rewards/mean", "kl", "value/explained_variance", "eval/loss")
-    return "  ".join(f"{name} {record[name]:.4g}" for name in names if name in record)
+def _summary(record: dict[str, float]) -> list[str]:
+    names = ("loss", "eval/loss", "kl", "rewards/mean", "value/explained_variance")
+    return [f"{name} {record[name]:.4g}" for name in names if name in record]

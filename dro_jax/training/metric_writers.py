@@ -68,6 +68,16 @@ def read_metrics(model_dir: str | pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
+def finished_step(model_dir: str | pathlib.Path) -> int | None:
+    """The step at which a run ended that has its last line and checkpoint, or None."""
+    folder = pathlib.Path(model_dir)
+    try:
+        last = read_metrics(folder)[-1]["step"]
+    except (OSError, IndexError, KeyError, json.JSONDecodeError):
+        return None
+    return last if (folder / f"checkpoint_{last}").is_dir() else None
+
+
 def _drop_after(path: pathlib.Path, step: int) -> None:
     if not path.exists():
         return

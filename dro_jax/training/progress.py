@@ -2,83 +2,142 @@
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import rich.console
-import rich.progress
+import rich.live
+import rich.text
+
+from dro_jax.messages import say
+
+_PLAIN_SECONDS = 20.0  # without a terminal, the longest that a loop is silent
+_BAR = 24  # cells of the bar, fewer where the terminal is narrow
+_SHORTEST_BAR = 8
 
 
 class Progress:
     """Tells how far a loop has come.
+
+    The rate is that since the last line, and the time left follows from it.
 
     Args:
       label: what the loop does, for example `train`.
       total: how many units it will do, or None when that is unknown.
       start: units that an earlier run has done.
       unit: the unit's name.
+      now: seconds, from any origin.
 
     Use as a context manager.
     """
 
     def __init__(
-        self, label: str, total: int | None, *, start: int = 0, unit: str = "steps"
+        self,
+        label: str,
+        total: int | None,
+        *,
+        start: int = 0,
+        unit: str = "steps",
+        now: Callable[[], float] = time.monotonic,
     ):
-        self._label, self._total, self._unit = label, total, unit
-        self._done = self._start = start
-        self._began = time.monotonic()
-        self._bar = self._task = None
+        self._label, self._total, self._unit, self._now = label, total, unit, now
+        self._done = start
+        self._rate: float | None = None
+        self._lap_from, self._lap_began = start, now()
+        self._spoke = now()
+        self._notes: Sequence[str] = ()
+        self._live = None
         if sys.stderr.isatty():
-            self._bar = rich.progress.Progress(
-                rich.progress.TextColumn("{task.description}"),
-                rich.progress.BarColumn(),
-                rich.progress.MofNCompleteColumn(),
-                rich.progress.TextColumn("{task.fields[rate]}"),
-                rich.progress.TimeRemainingColumn(),
-                rich.progress.TextColumn("{task.fields[note]}"),
+            self._live = rich.live.Live(
                 console=rich.console.Console(stderr=True),
-            )
-            self._task = self._bar.add_task(
-                label, total=total, completed=start, rate="", note=""
+                get_renderable=lambda: _Line(self._row),
+                refresh_per_second=4,
             )
 
     def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(self, *_) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def advance(self, count: int = 1) -> None:
         """Count units as done."""
         self._done += count
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, rate=self._rate_text())
+        if self._live is None and self._now() - self._spoke > _PLAIN_SECONDS:
+            self.say()
 
-    def say(self, text: str) -> None:
-        """Show a note: beside the bar, or as a line of its own."""
-        if self._bar is not None:
-            self._bar.update(self._task, note=text)
-            return
-        whole = "" if self._total is None else f"/{self._total}"
-        print(
-            f"{self._label} {self._done}{whole} {self._unit}  {self._rate_text()}"
-            f"{self._time_left()}  {text}".rstrip(),
-            file=sys.stderr,
-            flush=True,
-        )
+    def restart(self) -> None:
+        """Measure the rate from here on: what took place before was no unit's work."""
+        self._lap_from, self._lap_began = self._done, self._now()
 
-    def _rate(self) -> float:
-        seconds = max(time.monotonic() - self._began, 1e-6)
-        return (self._done - self._start) / seconds
+    def lap(self) -> None:
+        """Take the rate since the last line, and begin to measure the next."""
+        count = self._done - self._lap_from
+        if count:
+            self._rate = count / max(self._now() - self._lap_began, 1e-6)
+        self.restart()
 
-    def _rate_text(self) -> str:
-        return f"{self._rate():.3g} {self._unit}/s"
+    def say(self, *notes: str) -> None:
+        """Show notes, the most important first: beside the bar, or as a line."""
+        if self._done > self._lap_from:
+            self.lap()
+        self._notes, self._spoke = notes, self._now()
+        if self._live is None:
+            parts = [
+                f"{self._label} {self._count()} {self._unit}",
+                *self._pace(),
+                *notes,
+            ]
+            say("  ".join(parts))
 
-    def _time_left(self) -> str:
-        rate = self._rate()
-        if self._total is None or not rate or self._done >= self._total:
-            return ""
-        seconds = int((self._total - self._done) / rate)
-        return f"  {seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
+    def _count(self) -> str:
+        whole = "" if self._total is None else f"/{self._total:,}"
+        return f"{self._done:,}{whole}"
+
+    def _pace(self) -> list[str]:
+        rate = self._rate
+        if not rate:
+            return []
+        pace = [f"{rate:.3g} {self._unit}/s"]
+        if self._total is not None and self._done < self._total:
+            pace.append(f"{_clock((self._total - self._done) / rate)} left")
+        return pace
+
+    def _row(self, width: int) -> str:
+        """A line of at most `width` cells; what matters least is left out first."""
+        head, counter = self._label, f"{self._count()} {self._unit}"
+        row = f"{head} {counter}"
+        if self._total:
+            room = min(_BAR, width - len(row) - 1)
+            if room >= _SHORTEST_BAR:
+                row = f"{head} {_bar(self._done / self._total, room)} {counter}"
+        for part in [*self._pace(), *self._notes]:
+            if len(row) + 2 + len(part) > width:
+                break
+            row += f"  {part}"
+        return row[:width]
+
+
+class _Line:
+    """A line that is made for the width of the terminal as it is."""
+
+    def __init__(self, row: Callable[[int], str]):
+        self._row = row
+
+    def __rich_console__(self, console, options):
+        # The last cell stays empty, or some terminals begin another line.
+        row = self._row(options.max_width - 1)
+        yield rich.text.Text(row, no_wrap=True, overflow="crop")
+
+
+def _bar(share: float, cells: int) -> str:
+    full = round(min(share, 1.0) * cells)
+    return "━" * full + "─" * (cells - full)
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.interop import formats
+from dro_jax.messages import say
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.models.t5_config import T5Config
@@ -165,12 +166,16 @@ class Reference:
         parts, position = cache.read()
         label = f"reference log-probs ({name})"
         before = self.num_forwards
+        if position is not None:
+            say(f"computing the reference's log-probs of {name} …")
         with Progress(label, None, unit="records") as bar:
             bar.advance(sum(len(part.ids) for part in parts))
+            bar.restart()  # these were not computed now
             if position is not None:
                 parts += self._compute(dataset, cache, position, bar)
             forwards = self.num_forwards - before
-            bar.say(f"{forwards} forward passes, cache in {cache.folder}")
+            bar.say(f"{forwards} forward passes")
+            say(f"  kept in {cache.folder}")
         self._facts[name] = {"folder": str(cache.folder), "forward_passes": forwards}
         if not parts:
             raise DataError(

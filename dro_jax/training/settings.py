@@ -127,6 +127,31 @@ def unused_settings(
     return found
 
 
+def held_out_data(model: FeedbackModel, dataset: Any, fit_dataset: Any) -> Any:
+    """The data to evaluate on; None, with a word, where there are none.
+
+    Args:
+      model: whose objective may need held-out data.
+      dataset: what is named for evaluation, or None.
+      fit_dataset: what is named for the value of the reference, or None.
+
+    Raises:
+      ConfigError: the objective needs held-out data, and the task has none.
+    """
+    if dataset is None or dataset.has_split():
+        return dataset
+    where = f"{dataset.name} has no split '{dataset.split}'"
+    if model.objective.needs.advantages and fit_dataset is None:
+        raise ConfigError(
+            f"{where}, and {type(model.objective).__name__} fits the value of the "
+            "reference on prompts that are not trained on: give the task such a split "
+            "(VALIDATION_PATH of gin_configs/tasks/jsonl.gin), or name one in "
+            "train.value_fit_dataset_cfg"
+        )
+    note(f"{where}: nothing is evaluated")
+    return None
+
+
 def check_value_settings(model: FeedbackModel, dataset: Any, path: str | None) -> None:
     """Refuses advantages without what they come from.
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from dro_jax.errors import TrainingError
-from dro_jax.messages import note
+from dro_jax.messages import note, say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
@@ -31,6 +31,7 @@ from dro_jax.training.settings import (
     check_settings,
     check_value_settings,
     fitted_to_rewards,
+    held_out_data,
     unused_settings,
 )
 from dro_jax.training.sharding import MeshConfig
@@ -125,7 +126,11 @@ def train(
             "num_microbatches (NUM_MICROBATCHES)": num_microbatches,
             "log_period (LOG_PERIOD)": log_period,
             "eval_period (EVAL_PERIOD)": eval_period,
+            "total_steps (TRAIN_STEPS)": total_steps,
         },
+    )
+    train_eval_dataset_cfg = held_out_data(
+        model, train_eval_dataset_cfg, value_fit_dataset_cfg
     )
     fit_dataset = value_fit_dataset_cfg or train_eval_dataset_cfg
     check_value_settings(model, fit_dataset, initial_checkpoint_path)
@@ -141,6 +146,7 @@ def train(
     check_groups(model, train_dataset_cfg, sampling)
     check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     note_spare_rows(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
+    say(f"reading {train_dataset_cfg.name}, split '{train_dataset_cfg.split}' …")
     model = fitted_to_rewards(model, train_dataset_cfg)
     partitioner = (mesh or MeshConfig()).build()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
@@ -155,6 +161,8 @@ def train(
         stop = stack.enter_context(listening())
         watchdog = stack.enter_context(Watchdog(watchdog_seconds))
         first = next(train_dataset_cfg.batches())
+        facts = train_dataset_cfg.facts()
+        say(f"  {_num_kept(facts):,} records")
         steps = MeshSteps(
             model,
             optimizer.build(),
@@ -192,6 +200,7 @@ def train(
         )
         stack.callback(checkpointer.close)
         if checkpointer.latest_step is not None:
+            say(f"going on from checkpoint_{checkpointer.latest_step}")
             state, progress = checkpointer.restore(steps.state_layout)
             check_identity(progress.identity, identity)
         else:
@@ -199,6 +208,7 @@ def train(
                 initialization.check_tokenizer(
                     initial_checkpoint_path, train_dataset_cfg.vocabulary
                 )
+            say(f"starting from {initial_checkpoint_path or 'random parameters'} …")
             state = steps.start(initial_checkpoint_path, init_key)
             progress = RunProgress(identity=identity)
         watchdog.reset()
@@ -206,7 +216,7 @@ def train(
         logged = int(state.step) - progress.line_due
         writer = MetricWriter(model_dir, start_step=logged, tensorboard=tensorboard)
         stack.callback(writer.close)
-        writer.write_facts("reward_statistics.json", train_dataset_cfg.facts())
+        writer.write_facts("reward_statistics.json", facts)
         value = None
         if model.objective.needs.advantages:
             value = ValueOfReference(
@@ -219,6 +229,7 @@ def train(
                 stop=stop,
                 watchdog=watchdog,
             )
+            say("fitting the value of the reference …")
             fit = value.fit(fit_dataset)
             writer.write_facts("value_of_reference.json", fit.to_json())
         preparation = Preparation(model.objective, frozen, value, sampling)
@@ -236,6 +247,7 @@ def train(
         if frozen.facts():
             writer.write_facts("reference_cache.json", frozen.facts())
         if int(state.step) == 0 and model.objective.needs.reference:
+            say("comparing the policy with the reference on the first batch …")
             log_ratios = steps.log_ratios_at_start(
                 state.params, train_data.complete(first), frozen.step_params
             )
@@ -262,6 +274,10 @@ def train(
         )
         batches = train_data.batches(start=progress.position)
         return loop.run(state, batches, total_steps, progress)
+
+
+def _num_kept(facts: dict[str, dict]) -> int:
+    return sum(task["records"]["num_kept"] for task in facts.values())
 
 
 def _check_step_zero(model, log_ratios, tolerance) -> None:

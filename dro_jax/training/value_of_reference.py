@@ -18,6 +18,7 @@ from flax import traverse_util
 
 from dro_jax.data.record_ids import join_ids
 from dro_jax.errors import CheckpointError, DataError
+from dro_jax.messages import say
 from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
@@ -195,7 +196,8 @@ class ValueOfReference:
                 ids.append(join_ids(batch["record_ids"])[present])
                 values.append(np.asarray(forward(params, batch))[present])
                 bar.advance(len(ids[-1]))
-            bar.say(f"kept in {self._folder / name}")
+            bar.say()
+            say(f"  kept in {self._folder / name}")
         if not ids:
             raise DataError(f"{name}: the split is empty, so there are no values")
         return np.concatenate(ids), np.concatenate(values)

@@ -270,8 +270,16 @@ def test_another_configuration_is_refused_until_overwrite(data, tmp_path, capsys
     assert train() == 0
     (folder / "notes.txt").write_text("mine")
     # The same run, finished; then longer, which a constant rate allows.
+    capsys.readouterr()
     assert train() == 0
+    shown = capsys.readouterr().err
+    assert "this run is finished: it has done 4 steps, and TRAIN_STEPS is 4" in shown
+    assert "reading" not in shown
+    assert f"dro-jax generate --model_dir={folder} --input" in shown
     assert train(TRAIN_STEPS=6) == 0
+    shown = capsys.readouterr().err
+    assert "going on from checkpoint_4" in shown
+    assert "first step done in" in shown
     assert steps() == [2, 4, 6]
     before = read_lines(folder / "metrics.jsonl")
     capsys.readouterr()

@@ -13,13 +13,23 @@ main.build_parser().format_help()
 """
 
 
+MISSPELT = """
+from dro_jax.cli import main
+files = ("models/tiny", "objectives/nll", "tasks/support_desk", "runs/train")
+flags = [f"--gin_file=gin_configs/{name}.gin" for name in files]
+required = ["--gin.MODEL_DIR='/tmp/x'", "--gin.TRAIN_STEPS=1"]
+main.main(["train", *flags, *required, "--gin.OPTIMIZER=@optimizers.adamm()"])
+"""
+
+
 @pytest.mark.parametrize(
     ("statements", "heavy"),
     [
+        (MISSPELT, {"tensorflow", "jax", "seqio"}),
         (HELP, {"tensorflow", "jax", "seqio", "gin"}),
         ("import dro_jax.training.train", {"tensorflow", "seqio", "gin", "clu"}),
     ],
-    ids=["help and objectives", "models and training"],
+    ids=["a misspelt name", "help and objectives", "models and training"],
 )
 def test_imports_stay_light(statements, heavy):
     code = f"{statements}\nimport sys\nprint(*({heavy} & set(sys.modules)))"

@@ -36,6 +36,9 @@ class ArrayDataset:
         found = {"records": f"{self.num_records} from seed {self.seed}"}
         return found | ({"rewards": str(self.bad_reward)} if rewards else {})
 
+    def has_split(self):
+        return True
+
     def identities(self, batch):
         present = batch["trajectory_weights"] > 0
         return [f"record {index}" for _, index in batch["record_ids"][present].tolist()]
@@ -50,7 +53,7 @@ class ArrayDataset:
         return PromptRecords(join_ids(ids)[:, 0], prompts[:, 0], rewards[:, 0])
 
     def facts(self):
-        return {"copying": {"records": self.num_records}}
+        return {"copying": {"records": {"num_kept": self.num_records}}}
 
     def batches(self, start=(0, 0)):
         rng = np.random.default_rng(self.seed)

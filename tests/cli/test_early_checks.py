@@ -1,0 +1,98 @@
+"""What is refused before TensorFlow is imported: `check` alone runs here."""
+
+import pathlib
+
+import pytest
+
+from dro_jax.cli import early_checks
+from dro_jax.cli.gin_files import COMMAND_LINE, parse_statements
+from dro_jax.cli.gin_signatures import check_signatures
+from dro_jax.cli.main import gin_bindings
+from dro_jax.cli.parser import build_parser
+from dro_jax.errors import UserError
+
+FILES = [
+    f"--gin_file=gin_configs/{name}.gin"
+    for name in ("models/tiny", "objectives/dro_v", "tasks/support_desk", "runs/train")
+]
+
+
+def check(command, *flags):
+    arguments, rest = build_parser().parse_known_args([command, *flags])
+    arguments.gin_bindings = gin_bindings(rest)
+    early_checks.check(arguments)
+
+
+def train_flags(**settings):
+    settings = {"MODEL_DIR": "'/tmp/new/model'", "TRAIN_STEPS": 2} | settings
+    return [*FILES, *(f"--gin.{name}={value}" for name, value in settings.items())]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"MODEL_DIR": "'/proc/model'"}, "MODEL_DIR /proc/model: /proc cannot be written"),
+        ({"MODEL_DIR": "'README.md/x'"}, "README.md is a file: name a folder"),
+        ({"REFERENCE_CACHE_DIR": "'/proc/c'"}, "REFERENCE_CACHE_DIR /proc/c: /proc can"),
+        ({"INITIAL_CHECKPOINT_PATH": "'/no/such'"}, "no checkpoint at /no/such"),
+        ({"TRAIN_STEPS": "'2'"}, "TRAIN_STEPS = '2': '2' is not a whole number. It is used"),
+        ({"TRAIN_STEPS": "1e3"}, "TRAIN_STEPS = 1000.0: 1000.0 is not a whole number"),
+        ({"EVAL_PERIOD": "True"}, "EVAL_PERIOD = True: True is not a whole number"),
+        ({"PACK": "'yes'"}, "PACK = 'yes': 'yes' is not True or False"),
+        ({"MAX_GRAD_NORM": "'1'"}, "'1' is not a number or None"),
+        ({"MIXTURE_OR_TASK_MODULE": "'no_such_tasks'"}, "named by MIXTURE_OR_TASK_MODULE"),
+        ({"OPTIMIZER": "@optimizers.adamm()"}, "has no adamm; did you mean adamw?"),
+        ({"train.train.eval_perod": 3}, "no argument eval_perod; did you mean eval_period?"),
+        ({"EVAL_PERIDO": 3}, "did you mean EVAL_PERIOD?"),
+    ],
+)  # fmt: skip
+def test_a_run_is_refused_at_once(settings, message):
+    with pytest.raises(UserError) as raised:
+        check("train", *train_flags(**settings))
+    assert message in str(raised.value)
+
+
+def test_what_is_right_passes_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "a" / "b"
+    settings = {"MODEL_DIR": f"'{folder}'", "LEARNING_RATE": 1}
+    start = {"INITIAL_CHECKPOINT_PATH": f"'{tmp_path}'"}
+    check("train", *train_flags(**settings, **start))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_module_that_is_typed_is_found_in_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "tasks_of_my_own.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path.parent))  # undone with all that is added
+    check("tasks", "list", "--module=tasks_of_my_own")
+    module = {"MIXTURE_OR_TASK_MODULE": "'tasks_of_my_own'"}
+    check("train", *train_flags(**module))
+    with pytest.raises(
+        UserError, match="'my_taks', named by --module, cannot be found"
+    ):
+        check("tasks", "list", "--module=my_taks")
+
+
+@pytest.mark.parametrize("command", ["generate", "score"])
+def test_a_model_that_is_not_there_is_named(command):
+    flags = ["--output=out.jsonl", "--input=in.jsonl"]
+    with pytest.raises(UserError, match="--model_dir /no/model: there is no such"):
+        check(command, "--model_dir=/no/model", *flags)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(pathlib.Path("gin_configs").glob("*/*.gin")), ids=str
+)
+def test_shipped_files_pass(path):
+    check_signatures(parse_statements(path.read_text(), str(path)))
+
+
+def test_what_cannot_be_known_is_left_to_gin():
+    text = """
+from dro_jax import objectives
+from dro_jax.training import optimizers
+import optax
+optimizers.OptimizerConfig.optimizer = @optax.no_such_thing()
+objectives.DROV.no_such = 1
+"""
+    check_signatures(parse_statements(text, COMMAND_LINE))
