@@ -39,6 +39,7 @@ from dro_jax.objectives import (
     WeightedBC,
 )
 from dro_jax.training import optimizers, schedules
+from dro_jax.training import state as state_lib
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.mismatched_pairs import with_mismatched_prompts
 from dro_jax.training.sharding import MeshConfig
@@ -80,6 +81,7 @@ OTHERS = {
     "pro": (PRO(), None),
 }
 LARGE = ("weighted_bc", "r_lol", "una", "topr", "pmpo")
+SGD = optax.sgd(1.0)
 LOGITS_OF_A_ROW = 4 * 40 * 12  # so that log-probs are made in several chunks
 
 
@@ -137,16 +139,39 @@ def reference_params():
     return jax.device_get(small.init(model, packed_batch()))
 
 
-def steps_of(kind, mesh, num_microbatches=1, optimizer=None, network=small.NETWORK):
+def model_of(kind, network=small.NETWORK):
     objective, value = (MODELS | OTHERS)[kind]
+    return FeedbackModel(
+        network=network,
+        objective=objective,
+        value=value,
+        logits_bytes=LOGITS_OF_A_ROW,
+    )
+
+
+@functools.cache
+def starting_params(value):
+    """On the host, for every kind of one value estimate: drawn once, for all meshes.
+
+    That what is drawn does not depend on a mesh is a test of the initialisation.
+    """
+    kind = next(k for k in MODELS if model_of(k).value_config == value)
+    return jax.device_get(small.init(model_of(kind), packed_batch()))
+
+
+def start(steps, kind):
+    """The state before the first update, on the mesh of the steps."""
+    params = starting_params(model_of(kind).value_config)
+    with steps.partitioner.context():
+        return state_lib.create(
+            jax.device_put(params, steps.layout.shardings), SGD, steps.state_layout
+        )
+
+
+def steps_of(kind, mesh, num_microbatches=1, optimizer=SGD, network=small.NETWORK):
     return MeshSteps(
-        FeedbackModel(
-            network=network,
-            objective=objective,
-            value=value,
-            logits_bytes=LOGITS_OF_A_ROW,
-        ),
-        optimizer or optax.sgd(1.0),
+        model_of(kind, network),
+        optimizer,
         mesh.build(),
         batch_for(kind),
         key=jax.random.key(0),
@@ -157,7 +182,7 @@ def steps_of(kind, mesh, num_microbatches=1, optimizer=None, network=small.NETWO
 def one_step(kind, mesh, num_microbatches=1):
     """Loss, gradient and parameters after an update by exactly that gradient."""
     steps = steps_of(kind, mesh, num_microbatches)
-    state = steps.start(None, jax.random.key(1))
+    state = start(steps, kind)
     before = jax.device_get(state.params)
     reference = reference_params() if kind == "kto" else None
     state, metrics = steps.train(state, batch_for(kind), reference)

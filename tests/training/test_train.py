@@ -124,8 +124,9 @@ def test_objectives_without_a_value_prefer_the_good_responses(
     run(
         tmp_path,
         objective,
-        steps=40,
+        steps=60,
         initial_checkpoint_path=str(reference_dir),
+        checkpoint_cfg=CheckpointConfig(period=60),
     )
     # A loss of signed rewards may rise while the policy gets better.
     last = read_metrics(tmp_path)[-1]
