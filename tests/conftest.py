@@ -1,6 +1,7 @@
 """A strict environment for every test: eight simulated devices, no silent promotion."""
 
 import atexit
+import collections
 import gc
 import os
 import pathlib
@@ -29,6 +30,14 @@ import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_collection_modifyitems(items):
+    """Files of many slow tests come first, so that no worker ends with one alone."""
+    slow = collections.Counter(
+        item.path for item in items if item.get_closest_marker("slow")
+    )
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_collection_finish():
