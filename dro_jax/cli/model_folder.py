@@ -1,30 +1,28 @@
 """`MODEL_DIR` before a run: whether it may go on there, or what `--overwrite` deletes."""
 
-import os
 import pathlib
-import re
 import shutil
 from typing import Any
 
 from dro_jax.cli.configuration_diff import Configuration, Difference, differences
 from dro_jax.errors import ConfigError
+from dro_jax.training.run_files import (
+    CONFIG,
+    METRICS,
+    OWNER,
+    is_checkpoint,
+    is_made_by_a_run,
+)
+from dro_jax.training.whole_files import write_whole
 
-CONFIG_NAME = "config.gin"
 _INITIAL_CHECKPOINT = "dro_jax.training.train.train.initial_checkpoint_path"
-# All that a run makes; Orbax writes a checkpoint under a temporary name first.
-_MADE_FOLDERS = re.compile(
-    r"checkpoint_\d+(\.orbax-checkpoint-tmp.*)?|reference_cache|tensorboard"
-)
-_MADE_FILES = re.compile(
-    r"metrics\.(jsonl|partial)|(reward_statistics|reference_cache)\.json"
-    r"|non_finite_step_\d+\.json|config\.gin\.partial"
-)
-_CHECKPOINT = re.compile(r"checkpoint_\d+")
 _MOST_SHOWN = 20
 
 
 def prepare(folder: pathlib.Path, configuration: str, *, overwrite: bool) -> None:
     """Make a folder ready for a run, and keep the run's configuration in it.
+
+    The caller owns the folder: see `dro_jax.training.run_owner`.
 
     Args:
       folder: made if it does not exist.
@@ -44,28 +42,28 @@ def prepare(folder: pathlib.Path, configuration: str, *, overwrite: bool) -> Non
     elif _has_run(folder):
         _check_same_run(folder, new)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / CONFIG_NAME, configuration)
+    write_whole(folder / CONFIG, lambda file: file.write(configuration.encode()))
 
 
 def _has_run(folder: pathlib.Path) -> bool:
-    metrics = folder / "metrics.jsonl"
+    metrics = folder / METRICS
     if metrics.is_file() and metrics.stat().st_size:
         return True
-    return any(_CHECKPOINT.fullmatch(path.name) for path in _children(folder))
+    return any(is_checkpoint(path.name) for path in _children(folder))
 
 
 def _check_same_run(folder: pathlib.Path, new: Configuration) -> None:
-    path = folder / CONFIG_NAME
+    path = folder / CONFIG
     if not path.is_file():
         raise ConfigError(
-            f"MODEL_DIR {folder} holds a run but no {CONFIG_NAME}, so it cannot be "
+            f"MODEL_DIR {folder} holds a run but no {CONFIG}, so it cannot be "
             f"known whether this configuration made it. {_advice('put its file back')}"
         )
     try:
         old = Configuration.parse(path.read_text("utf-8"), str(path))
     except (ConfigError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"MODEL_DIR {folder} holds a run, and its {CONFIG_NAME} cannot be read "
+            f"MODEL_DIR {folder} holds a run, and its {CONFIG} cannot be read "
             f"({error}), so it cannot be known whether this configuration made it. "
             + _advice("put its file back")
         ) from error
@@ -106,29 +104,24 @@ def _check_start_is_kept(folder: pathlib.Path, new: Configuration) -> None:
 def _delete_run(folder: pathlib.Path) -> None:
     deleted = []
     for path in _children(folder):
+        # The owner is this process, and the settings go last, so that what a kill leaves
+        # is still known for what it is.
+        if path.name in (OWNER, CONFIG):
+            continue
+        if not is_made_by_a_run(path.name, folder=path.is_dir()):
+            continue
         if path.is_dir() and not path.is_symlink():
-            if _MADE_FOLDERS.fullmatch(path.name):
-                shutil.rmtree(path)
-                deleted.append(path.name)
-        elif _MADE_FILES.fullmatch(path.name) or (
-            path.is_symlink() and _MADE_FOLDERS.fullmatch(path.name)
-        ):
+            shutil.rmtree(path)
+        else:
             path.unlink()
-            deleted.append(path.name)
-    # Last, so that what a kill leaves is still known for what it is.
-    config = folder / CONFIG_NAME
+        deleted.append(path.name)
+    config = folder / CONFIG
     if config.is_file():
         config.unlink()
-        deleted.append(CONFIG_NAME)
+        deleted.append(CONFIG)
     if deleted:
         print(f"--overwrite deleted from {folder}: {', '.join(deleted)}", flush=True)
 
 
 def _children(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, "utf-8")
-    os.replace(partial, path)

@@ -10,6 +10,7 @@ from dro_jax.cli import gin_setup, model_folder, vocabulary_size
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.messages import say
 from dro_jax.training.metric_writers import finished_step
+from dro_jax.training.run_owner import owned
 from dro_jax.training.settings import check_model_dir
 from dro_jax.training.train import train
 
@@ -52,21 +53,22 @@ def train_from_gin(
 
     Raises:
       ConfigError: as `gin_setup.parse`, or `MODEL_DIR` holds a run that another
-        configuration made.
+        configuration made, or one that is being trained.
     """
     gin_setup.parse(files, bindings, search_paths, allow_imports)
     check_model_dir(gin_setup.macro("MODEL_DIR"))
     folder = pathlib.Path(gin_setup.macro("MODEL_DIR"))
-    vocabulary_size.settle(None if overwrite else folder)
-    model_folder.prepare(folder, gin.config_str(), overwrite=overwrite)
-    written = Configuration.parse(gin.config_str(), "the configuration")
-    steps = written.value("dro_jax.training.train.train.total_steps")
-    done = finished_step(folder)
-    if done is not None and isinstance(steps, int) and done >= steps:
-        say(
-            f"this run is finished: it has done {done:,} steps, and TRAIN_STEPS is "
-            f"{steps:,}. Nothing is done now; raise TRAIN_STEPS to go on, or begin anew "
-            "with --overwrite"
-        )
-        return
-    gin_setup.call(train)
+    with owned(folder):
+        vocabulary_size.settle(None if overwrite else folder)
+        model_folder.prepare(folder, gin.config_str(), overwrite=overwrite)
+        written = Configuration.parse(gin.config_str(), "the configuration")
+        steps = written.value("dro_jax.training.train.train.total_steps")
+        done = finished_step(folder)
+        if done is not None and isinstance(steps, int) and done >= steps:
+            say(
+                f"this run is finished: it has done {done:,} steps, and TRAIN_STEPS is "
+                f"{steps:,}. Nothing is done now; raise TRAIN_STEPS to go on, or begin anew "
+                "with --overwrite"
+            )
+            return
+        gin_setup.call(train)

@@ -22,10 +22,10 @@ from dro_jax.interop import formats, t5x_orbax
 from dro_jax.interop.t5x_tree import first_line
 from dro_jax.models.networks import VALUE, Params
 from dro_jax.training.per_layer import spans_layers
+from dro_jax.training.run_files import CHECKPOINT
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.state import TrainState
 
-_PREFIX = "checkpoint"
 _ITEM = "state"
 _RUN = "run"
 _RUNNING = "running"
@@ -122,7 +122,7 @@ class Checkpointer:
         self._manager = ocp.CheckpointManager(
             pathlib.Path(model_dir).absolute(),
             options=ocp.CheckpointManagerOptions(
-                step_prefix=_PREFIX,
+                step_prefix=CHECKPOINT,
                 preservation_policy=_preservation(config, ranked),
                 best_fn=config.rank if ranked else None,
                 best_mode=config.best_mode,
@@ -202,7 +202,7 @@ class Checkpointer:
         Orbax reads all arrays at once: where one does not fit, it leaves the others'
         reads to end in an event loop that is closed.
         """
-        saved = t5x_orbax.saved_shapes(self._manager.directory / f"{_PREFIX}_{step}")
+        saved = t5x_orbax.saved_shapes(self._manager.directory / f"{CHECKPOINT}_{step}")
         wanted = t5x_orbax.tree_shapes(target)
         if strange := sorted(saved.keys() ^ wanted.keys()):
             if spans_layers(saved) and any("/v_row/" in name for name in wanted):

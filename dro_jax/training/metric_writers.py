@@ -2,10 +2,12 @@
 
 import json
 import math
-import os
 import pathlib
 
 import jax
+
+from dro_jax.training.run_files import METRICS, TENSORBOARD
+from dro_jax.training.whole_files import write_json, write_whole
 
 
 class MetricWriter:
@@ -23,14 +25,14 @@ class MetricWriter:
         if jax.process_index() != 0:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.jsonl"
+        path = folder / METRICS
         _drop_after(path, start_step)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
             import tensorboardX  # slow to import, and only needed here
 
             self._board = tensorboardX.SummaryWriter(
-                str(folder / "tensorboard"), purge_step=start_step + 1
+                str(folder / TENSORBOARD), purge_step=start_step + 1
             )
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
@@ -51,8 +53,7 @@ class MetricWriter:
         """Write a JSON file of that name beside the metrics."""
         if self._file is None:
             return
-        text = json.dumps(facts, indent=2, ensure_ascii=False)
-        (self._folder / name).write_text(text + "\n", "utf-8")
+        write_json(self._folder / name, facts)
 
     def close(self) -> None:
         """Close the files."""
@@ -64,7 +65,7 @@ class MetricWriter:
 
 def read_metrics(model_dir: str | pathlib.Path) -> list[dict]:
     """The records of a model folder's `metrics.jsonl`, in order."""
-    path = pathlib.Path(model_dir) / "metrics.jsonl"
+    path = pathlib.Path(model_dir) / METRICS
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
@@ -89,6 +90,4 @@ def _drop_after(path: pathlib.Path, step: int) -> None:
             break  # a line cut short by a kill: it and what follows are rewritten
         if record["step"] <= step:
             kept.append(line + "\n")
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(kept), "utf-8")
-    os.replace(partial, path)
+    write_whole(path, lambda file: file.write("".join(kept).encode()))

@@ -1,6 +1,5 @@
 """Losses and gradients that are not finite: found at once, with the records at fault."""
 
-import json
 import math
 import pathlib
 from collections.abc import Callable
@@ -11,6 +10,8 @@ import numpy as np
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import TrainingError
+from dro_jax.training.run_files import non_finite_report
+from dro_jax.training.whole_files import write_json
 
 HostBatch = dict[str, np.ndarray]
 Identities = Callable[[HostBatch], list[str]]
@@ -61,15 +62,14 @@ class NonFiniteGuard:
 
     def _refuse(self, step, name, metrics, batch) -> None:
         terms = metrics_lib.compute(metrics)
-        path = self._folder / f"non_finite_step_{step}.json"
+        path = self._folder / non_finite_report(step)
         if jax.process_index() == 0:
             report = {
                 "step": step,
                 "terms": {n: repr(v) for n, v in terms.items()},
                 "records": self._records(batch),
             }
-            text = json.dumps(report, indent=2, ensure_ascii=False)
-            path.write_text(text + "\n", "utf-8")
+            write_json(path, report)
         shown = ", ".join(f"{n} = {v:.4g}" for n, v in terms.items())
         raise TrainingError(
             f"{name} is {terms[name]} in the step from {step} to {step + 1}; nothing was "

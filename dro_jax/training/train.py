@@ -14,7 +14,7 @@ from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import check_vocabulary, note_spare_rows
-from dro_jax.training import checkpoints, initialization
+from dro_jax.training import checkpoints, initialization, run_files
 from dro_jax.training.held_out import HeldOut
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps
@@ -24,6 +24,7 @@ from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
 from dro_jax.training.prepared_data import Preparation, Sampling, like_prepared
 from dro_jax.training.reference import Mode, Reference, check_path
+from dro_jax.training.run_owner import owned
 from dro_jax.training.run_progress import RunProgress, check_identity
 from dro_jax.training.settings import (
     check_groups,
@@ -110,7 +111,8 @@ def train(
       The final state.
 
     Raises:
-      ConfigError: a setting is missing, unknown or without effect.
+      ConfigError: a setting is missing, unknown or without effect, or another process
+        trains in `model_dir`.
       CheckpointError: a checkpoint or cache is missing or does not fit, or the run in
         `model_dir` began with other data or another reference.
       DataError: a record cannot be used.
@@ -158,6 +160,7 @@ def train(
         checkpoint_cfg.check_metric(None)
     init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(owned(model_dir))
         stop = stack.enter_context(listening())
         watchdog = stack.enter_context(Watchdog(watchdog_seconds))
         first = next(train_dataset_cfg.batches())
@@ -183,7 +186,7 @@ def train(
             steps,
             mode=reference,
             cache_dir=reference_cache_dir
-            or pathlib.Path(model_dir) / "reference_cache",
+            or pathlib.Path(model_dir) / run_files.REFERENCE_CACHE,
             stop=stop,
             watchdog=watchdog,
         )
@@ -216,7 +219,7 @@ def train(
         logged = int(state.step) - progress.line_due
         writer = MetricWriter(model_dir, start_step=logged, tensorboard=tensorboard)
         stack.callback(writer.close)
-        writer.write_facts("reward_statistics.json", facts)
+        writer.write_facts(run_files.REWARD_STATISTICS, facts)
         value = None
         if model.objective.needs.advantages:
             value = ValueOfReference(
@@ -225,13 +228,13 @@ def train(
                 steps,
                 value_fit,
                 fingerprint=frozen.fingerprint(),
-                folder=pathlib.Path(model_dir) / "value_of_reference",
+                folder=pathlib.Path(model_dir) / run_files.VALUE_OF_REFERENCE,
                 stop=stop,
                 watchdog=watchdog,
             )
             say("fitting the value of the reference …")
             fit = value.fit(fit_dataset)
-            writer.write_facts("value_of_reference.json", fit.to_json())
+            writer.write_facts(run_files.VALUE_OF_REFERENCE_REPORT, fit.to_json())
         preparation = Preparation(model.objective, frozen, value, sampling)
         for dataset in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
             preparation.check(dataset)
@@ -245,7 +248,7 @@ def train(
                 frozen.step_params,
             )
         if frozen.facts():
-            writer.write_facts("reference_cache.json", frozen.facts())
+            writer.write_facts(run_files.REFERENCE_CACHE_REPORT, frozen.facts())
         if int(state.step) == 0 and model.objective.needs.reference:
             say("comparing the policy with the reference on the first batch …")
             log_ratios = steps.log_ratios_at_start(

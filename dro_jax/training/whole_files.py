@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 import uuid
 import zipfile
 from collections.abc import Callable, Mapping
@@ -37,11 +38,19 @@ def claim_folder(
     if not path.exists():
         write_json(path, key, new=True)
     # Also what was just written: another run may have been first.
-    if changed := differences(json.loads(path.read_text("utf-8")), key):
+    if changed := differences(_read_key(path), key):
         raise CheckpointError(
             f"{what} in {folder} from something else than this run uses. What differs "
             f"(kept → run): {changed}. {advice}"
         )
+
+
+def _read_key(path: pathlib.Path) -> Any:
+    for _ in range(20):
+        if text := path.read_text("utf-8"):
+            return json.loads(text)
+        time.sleep(0.05)  # just made, by `place_new` where there are no links
+    raise CheckpointError(f"{path} is empty: delete its folder")
 
 
 def write_whole(
@@ -56,13 +65,30 @@ def write_whole(
             os.fsync(file.fileno())
         if new:
             with contextlib.suppress(FileExistsError):
-                os.link(partial, path)
+                place_new(partial, path)
         else:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copymode(path, partial)
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def place_new(partial: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a written file its name, if nothing has that name; one of many succeeds.
+
+    Raises:
+      FileExistsError: something has.
+    """
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some shared file systems, mounted buckets among them, have no second names for
+        # a file. The new one is then empty for a moment.
+        with path.open("xb") as file:
+            file.write(partial.read_bytes())
 
 
 def write_json(path: pathlib.Path, value: Any, *, new: bool = False) -> None:

@@ -273,7 +273,7 @@ MADE = (
     "checkpoint_200.orbax-checkpoint-tmp/state/data",
     "checkpoint_200.orbax-checkpoint-tmp-1700000000/x",
     "tensorboard/events.out.tfevents.1", "reference_cache/key.json",
-    "reference_cache.json",
+    "reference_cache.json", "value_of_reference/fit.npz", "value_of_reference.json",
 )  # fmt: skip
 OTHERS = (
     "notes.txt", "config.gin.bak", "my.json", "checkpoint_best/state/data",

@@ -1,0 +1,89 @@
+"""What a run writes in its `MODEL_DIR`: one table, for writers, `--overwrite` and docs.
+
+Writers take their names from here. `train --overwrite` deletes what the table lists and
+nothing else, so that what a person keeps in the folder stays.
+"""
+
+import dataclasses
+import re
+
+CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
+CONFIG = "config.gin"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+REWARD_STATISTICS = "reward_statistics.json"
+REFERENCE_CACHE = "reference_cache"
+REFERENCE_CACHE_REPORT = "reference_cache.json"
+VALUE_OF_REFERENCE = "value_of_reference"
+VALUE_OF_REFERENCE_REPORT = "value_of_reference.json"
+OWNER = "owner.json"
+
+# Files are written under another name first, and renamed when they are whole.
+_PARTIAL = r"(\.[0-9a-f]{32})?\.partial"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFile:
+    """One file or folder of a run.
+
+    Attributes:
+      name: as people read it; N stands for a step.
+      holds: what is in it.
+      folder: whether it is a folder.
+      pattern: a regular expression of its names; default, the name itself.
+    """
+
+    name: str
+    holds: str
+    folder: bool = False
+    pattern: str | None = None
+
+    def matches(self, name: str) -> bool:
+        """Whether a file or folder of that name is this one, half written or whole."""
+        pattern = self.pattern or re.escape(self.name)
+        return re.fullmatch(f"(?:{pattern})(?:{_PARTIAL})?", name) is not None
+
+
+RUN_FILES = (
+    RunFile(
+        f"{CHECKPOINT}_N",
+        "parameters and optimiser in T5X's layout (`state/`), and what a resumed run "
+        "needs beside (`run/`)",
+        folder=True,
+        pattern=rf"{CHECKPOINT}_\d+(\.orbax-checkpoint-tmp.*)?",
+    ),
+    RunFile(CONFIG, "the run's settings"),
+    RunFile(
+        METRICS,
+        "a line of numbers for each log period",
+        # Earlier versions rewrote it as `metrics.partial`.
+        pattern=r"metrics\.jsonl|metrics(?=\.partial$)",
+    ),
+    RunFile(TENSORBOARD, "the same for TensorBoard", folder=True),
+    RunFile(REWARD_STATISTICS, "the rewards before and after their transform; drops"),
+    RunFile(REFERENCE_CACHE, "the reference's log-probabilities", folder=True),
+    RunFile(REFERENCE_CACHE_REPORT, "where these lie, and how many were computed"),
+    RunFile(VALUE_OF_REFERENCE, "V_ref: its parameters and values", folder=True),
+    RunFile(VALUE_OF_REFERENCE_REPORT, "how well V_ref was fitted"),
+    RunFile(
+        "non_finite_step_N.json",
+        "the records of a step whose loss or gradient was not finite",
+        pattern=r"non_finite_step_\d+\.json",
+    ),
+    RunFile(OWNER, "the process that trains here, while it does"),
+)
+
+
+def non_finite_report(step: int) -> str:
+    """The name of the report of a step that was not finite."""
+    return f"non_finite_step_{step}.json"
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a whole checkpoint is called so."""
+    return re.fullmatch(rf"{CHECKPOINT}_\d+", name) is not None
+
+
+def is_made_by_a_run(name: str, *, folder: bool) -> bool:
+    """Whether what is called so in a `MODEL_DIR` comes from a run."""
+    return any(made.matches(name) for made in RUN_FILES if made.folder == folder)
