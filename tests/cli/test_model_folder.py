@@ -69,7 +69,7 @@ def changes(message):
         ({"LEARNING_RATE": 3e-4}, ["LEARNING_RATE: 0.0001 → 0.0003"]),
         ({"VALUE_LEARNING_RATE": 3e-4}, ["VALUE_LEARNING_RATE: 0.0001 → 0.0003"]),
         ({"RANDOM_SEED": 1}, ["RANDOM_SEED: 0 → 1"]),
-        ({"RANDOM_SEED": 0.0}, ["RANDOM_SEED: 0 → 0.0"]),
+        ({"TAU": 1}, ["TAU: 1.0 → 1"]),
         (
             {"OPTIMIZER": "@optimizers.adamw()"},
             ["OPTIMIZER: @optimizers.adafactor() → @optimizers.adamw()"],
