@@ -38,6 +38,12 @@ _FREE_BINDINGS = re.compile(
     r"|dro_jax\.training\.checkpoints\.CheckpointConfig\.(period|keep|keep_best)"
     rf"|{re.escape(_SHARDING)}.*"
 )
+# What says how a run goes on, and not what is learnt from what: a person may change it
+# on purpose (--allow_change). The optimiser's state does not depend on it.
+_CHANGEABLE = re.compile(
+    rf"{re.escape(_SCHEDULE)}\..*|{re.escape(_TRAIN)}\."
+    r"(eval_period|log_period|on_non_finite|num_microbatches|step_zero_tolerance|tensorboard)"
+)
 _DECAYS_TO_AN_END = ("linear", "cosine")
 _ENDS = "a schedule decays to this step, so the rates of the steps done were others"
 
@@ -51,12 +57,16 @@ _UNSET = _Unset()
 
 
 class Difference(NamedTuple):
-    """One setting: its name, both values as text, and why it matters or nothing."""
+    """One setting: its name, both values as text, and why it matters or nothing.
+
+    `changeable` says whether a run may go on with the new value where that is asked for.
+    """
 
     name: str
     old: str
     new: str
     note: str = ""
+    changeable: bool = False
 
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""
@@ -136,12 +146,12 @@ class Configuration:
 
 def differences(old: Configuration, new: Configuration) -> list[Difference]:
     """The settings that make steps of `new` differ from those of `old`, by name."""
-    found = {
-        difference
-        for name in {**old.bindings, **new.bindings}
-        for difference in _compare(name, old, new)
-    }
-    return sorted(found)
+    found: dict[Difference, bool] = {}
+    for name in {**old.bindings, **new.bindings}:
+        changeable = _CHANGEABLE.fullmatch(_unscoped(name)) is not None
+        for difference in _compare(name, old, new):
+            found[difference] = found.get(difference, True) and changeable
+    return sorted(d._replace(changeable=changeable) for d, changeable in found.items())
 
 
 def _compare(name: str, old: Configuration, new: Configuration) -> Iterator[Difference]:

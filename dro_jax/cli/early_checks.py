@@ -55,7 +55,7 @@ def _check_train(arguments: Any) -> None:
     macros = Configuration.of([*read.statements, *typed])
     for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR"):
         path = macros.filled_in(macros.macros.get(name))
-        if isinstance(path, str) and not _URL.match(path):
+        if isinstance(path, str) and not _URL.match(path) and not arguments.dry_run:
             _check_can_be_made(name, _expanded(path))
     start = macros.filled_in(macros.macros.get("INITIAL_CHECKPOINT_PATH"))
     # A name without any folder may be one on Hugging Face's hub.

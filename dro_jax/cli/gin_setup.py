@@ -56,8 +56,8 @@ def parse(
         raise
 
 
-def call(function):
-    """Call a function with the arguments that gin has bound for it.
+def call(function, **more):
+    """Call a function with the arguments that gin has bound for it, and with others.
 
     Raises:
       ConfigError: a required argument is not bound.
@@ -70,7 +70,7 @@ def call(function):
             f"example --gin_file=gin_configs/runs/{function.__name__}.gin"
         ) from None
     try:
-        return configured()
+        return configured(**more)
     except (TypeError, RuntimeError) as error:
         # gin appends where the call came from; only its own complaints about missing
         # or unknown arguments are the user's to mend.

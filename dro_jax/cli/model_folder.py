@@ -2,14 +2,17 @@
 
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from dro_jax.cli.configuration_diff import Configuration, Difference, differences
 from dro_jax.errors import ConfigError
+from dro_jax.messages import say
 from dro_jax.training.run_files import (
     CONFIG,
     METRICS,
     OWNER,
+    config_until,
     is_checkpoint,
     is_made_by_a_run,
 )
@@ -19,30 +22,63 @@ _INITIAL_CHECKPOINT = "dro_jax.training.train.train.initial_checkpoint_path"
 _MOST_SHOWN = 20
 
 
-def prepare(folder: pathlib.Path, configuration: str, *, overwrite: bool) -> None:
+def prepare(
+    folder: pathlib.Path,
+    configuration: str,
+    *,
+    overwrite: bool,
+    allow_change: Sequence[str] = (),
+) -> None:
     """Make a folder ready for a run, and keep the run's configuration in it.
 
-    The caller owns the folder: see `dro_jax.training.run_owner`.
+    The caller owns the folder: see `dro_jax.training.run_owner`. A configuration that is
+    changed on purpose is kept too, as `config_until_step_N.gin`, N the step of the newest
+    checkpoint.
 
     Args:
       folder: made if it does not exist.
       configuration: what `gin.config_str` gives.
       overwrite: delete the run that the folder holds, if any, and nothing else.
+      allow_change: names of settings that the run may change, as refusals give them.
 
     Raises:
       ConfigError: the folder holds a run that another configuration made, or a run that
         `overwrite` would delete together with the checkpoint to start from.
+    """
+    changed = check(folder, configuration, overwrite, allow_change)
+    if overwrite:
+        _delete_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if changed:
+        _keep_configuration(folder, changed)
+    _write(folder / CONFIG, configuration)
+
+
+def check(
+    folder: pathlib.Path,
+    configuration: str,
+    overwrite: bool = False,
+    allow_change: Sequence[str] = (),
+) -> list[Difference]:
+    """What `prepare` refuses; nothing is written.
+
+    Returns:
+      What changes in the run that the folder holds.
+
+    Raises:
+      ConfigError: as `prepare`.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"MODEL_DIR {folder} is a file: name a folder")
     new = Configuration.parse(configuration, "the configuration")
     if overwrite:
         _check_start_is_kept(folder, new)
-        _delete_run(folder)
-    elif _has_run(folder):
-        _check_same_run(folder, new)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / CONFIG, lambda file: file.write(configuration.encode()))
+        return []
+    if not _has_run(folder):
+        return []
+    changed = _changed(folder, new)
+    _refuse_changes(folder, changed, allow_change)
+    return changed
 
 
 def _has_run(folder: pathlib.Path) -> bool:
@@ -52,7 +88,7 @@ def _has_run(folder: pathlib.Path) -> bool:
     return any(is_checkpoint(path.name) for path in _children(folder))
 
 
-def _check_same_run(folder: pathlib.Path, new: Configuration) -> None:
+def _changed(folder: pathlib.Path, new: Configuration) -> list[Difference]:
     path = folder / CONFIG
     if not path.is_file():
         raise ConfigError(
@@ -67,12 +103,43 @@ def _check_same_run(folder: pathlib.Path, new: Configuration) -> None:
             f"({error}), so it cannot be known whether this configuration made it. "
             + _advice("put its file back")
         ) from error
-    changed = differences(old, new)
-    if changed:
-        raise ConfigError(
-            f"MODEL_DIR {folder} holds a run that another configuration made. Its value "
-            f"→ the value now:\n{_listed(changed)}\n{_advice('undo these changes')}"
-        )
+    return differences(old, new)
+
+
+def _refuse_changes(
+    folder: pathlib.Path, changed: list[Difference], allowed: Sequence[str]
+) -> None:
+    for difference in changed:
+        if difference.name in allowed and not difference.changeable:
+            raise ConfigError(
+                f"--allow_change={difference.name}: a run cannot go on with another "
+                f"{difference.name} ({difference}). Only its learning rates and schedule, "
+                "its periods, TRAIN_STEPS, NUM_MICROBATCHES and ON_NON_FINITE can be "
+                "changed on the way. Take another MODEL_DIR, which may start from this "
+                "run (INITIAL_CHECKPOINT_PATH)"
+            )
+    refused = [difference for difference in changed if difference.name not in allowed]
+    if not refused:
+        return
+    message = (
+        f"MODEL_DIR {folder} holds a run that another configuration made. Its value → "
+        f"the value now:\n{_listed(refused)}\n{_advice('undo these changes')}"
+    )
+    if all(difference.changeable for difference in refused):
+        names = ",".join(dict.fromkeys(difference.name for difference in refused))
+        message += f". To go on with the new values, add --allow_change={names}"
+    raise ConfigError(message)
+
+
+def _keep_configuration(folder: pathlib.Path, changed: list[Difference]) -> None:
+    names = [path.name for path in _children(folder)]
+    steps = [int(name.rpartition("_")[2]) for name in filter(is_checkpoint, names)]
+    step = max(steps, default=0)
+    kept = folder / config_until(step)
+    # A second change before the next checkpoint: the first configuration made the steps.
+    if not kept.exists():
+        _write(kept, (folder / CONFIG).read_text("utf-8"))
+    say(f"changed from step {step:,} on:\n{_listed(changed)}")
 
 
 def _advice(first: str) -> str:
@@ -125,3 +192,7 @@ def _delete_run(folder: pathlib.Path) -> None:
 
 def _children(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    write_whole(path, lambda file: file.write(text.encode()))

@@ -31,6 +31,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add_quickstart(commands)
     _add_benchmark(commands)
     _add_certify(commands)
+    _command(
+        commands,
+        "env",
+        "env_command",
+        "print versions and devices, for a bug report",
+        gin=False,
+    )
     return parser
 
 
@@ -76,6 +83,19 @@ def _add_train(commands) -> None:
         action="store_true",
         help="delete the run that MODEL_DIR holds, and start anew",
     )
+    parser.add_argument(
+        "--allow_change",
+        action="append",
+        default=[],
+        metavar="NAME,NAME",
+        help="settings that the run in MODEL_DIR goes on with, changed: learning rates "
+        "and schedule, periods, TRAIN_STEPS; may be repeated",
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print configuration, sizes and what would be done; train and write nothing",
+    )
 
 
 def _add_model_arguments(parser, reads: str, writes: str) -> None:
@@ -117,7 +137,9 @@ def _add_generate(commands) -> None:
     )
     parser.add_argument("--top_k", type=int, default=0, help="0: no limit")
     parser.add_argument("--top_p", type=float, default=0.0, help="0: no limit")
-    parser.add_argument("--beams", type=int, default=0, help="beam search of this width")
+    parser.add_argument(
+        "--beams", type=int, default=0, help="beam search of this width"
+    )
     parser.add_argument("--alpha", type=float, default=0.6, help="brevity penalty")
     parser.add_argument(
         "--max_decode_length", type=int, help="default: the task's response length"

@@ -8,6 +8,7 @@ import gin
 
 from dro_jax.cli import gin_setup, model_folder, vocabulary_size
 from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.data.modules import module_names
 from dro_jax.messages import say
 from dro_jax.training.metric_writers import finished_step
 from dro_jax.training.run_owner import owned
@@ -23,7 +24,11 @@ def run(arguments) -> None:
         arguments.gin_search_paths,
         allow_imports=arguments.allow_import,
         overwrite=arguments.overwrite,
+        allow_change=module_names(arguments.allow_change),
+        dry_run=arguments.dry_run,
     )
+    if arguments.dry_run:
+        return
     folder = gin_setup.macro("MODEL_DIR")
     say(f"the model is in\n  {folder}")
     say("to use it:")
@@ -41,6 +46,8 @@ def train_from_gin(
     *,
     allow_imports: Sequence[str] = (),
     overwrite: bool = False,
+    allow_change: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> None:
     """Parse, keep the configuration as `MODEL_DIR/config.gin`, and train.
 
@@ -50,6 +57,8 @@ def train_from_gin(
       search_paths: folders, comma-separated.
       allow_imports: modules that the files may use beside the usual ones.
       overwrite: delete the run that `MODEL_DIR` holds, if any.
+      allow_change: settings that a run which goes on may change (`model_folder.prepare`).
+      dry_run: print what would be done; nothing is trained or written.
 
     Raises:
       ConfigError: as `gin_setup.parse`, or `MODEL_DIR` holds a run that another
@@ -58,9 +67,17 @@ def train_from_gin(
     gin_setup.parse(files, bindings, search_paths, allow_imports)
     check_model_dir(gin_setup.macro("MODEL_DIR"))
     folder = pathlib.Path(gin_setup.macro("MODEL_DIR"))
+    if dry_run:
+        vocabulary_size.settle(None if overwrite else folder)
+        model_folder.check(folder, gin.config_str(), overwrite, allow_change)
+        print(gin.config_str())
+        gin_setup.call(train, dry_run=print)
+        return
     with owned(folder):
         vocabulary_size.settle(None if overwrite else folder)
-        model_folder.prepare(folder, gin.config_str(), overwrite=overwrite)
+        model_folder.prepare(
+            folder, gin.config_str(), overwrite=overwrite, allow_change=allow_change
+        )
         written = Configuration.parse(gin.config_str(), "the configuration")
         steps = written.value("dro_jax.training.train.train.total_steps")
         done = finished_step(folder)

@@ -54,6 +54,11 @@ RUN_FILES = (
     ),
     RunFile(CONFIG, "the run's settings"),
     RunFile(
+        "config_until_step_N.gin",
+        "those before a change by `--allow_change`",
+        pattern=r"config_until_step_\d+\.gin",
+    ),
+    RunFile(
         METRICS,
         "a line of numbers for each log period",
         # Earlier versions rewrote it as `metrics.partial`.
@@ -77,6 +82,11 @@ RUN_FILES = (
 def non_finite_report(step: int) -> str:
     """The name of the report of a step that was not finite."""
     return f"non_finite_step_{step}.json"
+
+
+def config_until(step: int) -> str:
+    """The name of the settings that a run had up to a step."""
+    return f"config_until_step_{step}.gin"
 
 
 def is_checkpoint(name: str) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import check_vocabulary, note_spare_rows
 from dro_jax.training import checkpoints, initialization, run_files
+from dro_jax.training.dry_run import coming, description, evaluation
 from dro_jax.training.held_out import HeldOut
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps
@@ -68,7 +70,8 @@ def train(
     log_period: int = 100,
     step_zero_tolerance: float = 1e-3,
     tensorboard: bool = True,
-) -> TrainState:
+    dry_run: Callable[[str], None] | None = None,
+) -> TrainState | None:
     """Train a model, or go on where an interrupted run of `model_dir` stopped.
 
     Args:
@@ -106,9 +109,10 @@ def train(
       log_period: steps between lines of metrics.
       step_zero_tolerance: the largest |ℓ| allowed before the first update, in nats.
       tensorboard: also write TensorBoard files.
+      dry_run: is told what would be done, which is not done then.
 
     Returns:
-      The final state.
+      The final state; None of a dry run.
 
     Raises:
       ConfigError: a setting is missing, unknown or without effect, or another process
@@ -160,7 +164,8 @@ def train(
         checkpoint_cfg.check_metric(None)
     init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
     with contextlib.ExitStack() as stack:
-        stack.enter_context(owned(model_dir))
+        if dry_run is None:
+            stack.enter_context(owned(model_dir))
         stop = stack.enter_context(listening())
         watchdog = stack.enter_context(Watchdog(watchdog_seconds))
         first = next(train_dataset_cfg.batches())
@@ -180,6 +185,13 @@ def train(
             checkpoint_cfg.check_metric(
                 lambda: [f"eval/{name}" for name in steps.metric_names(example)]
             )
+        if dry_run is not None:
+            plan = coming(
+                model, model_dir, total_steps, initial_checkpoint_path, reference
+            )
+            how = evaluation(train_eval_dataset_cfg, eval_period)
+            dry_run(description(steps, first, [*plan, how]))
+            return None
         frozen = Reference(
             model,
             initial_checkpoint_path,

@@ -257,6 +257,31 @@ def test_bad_settings_are_one_paragraph(settings, message, data, tmp_path, capsy
     assert message in errors[0]
 
 
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(data, tmp_path, capsys):
+    folder = tmp_path / "model"
+    assert main(["train", "--dry_run", *FILES, *train_flags(folder, data)]) == 0
+    shown = capsys.readouterr().out
+    assert "TRAIN_STEPS = 4" in shown
+    for line in (
+        "policy: 17,136 parameters",
+        "  decoder_target_tokens int32[8,8]",
+        "starts from: random parameters",
+        "trains: to step 4 with NLL",
+        "evaluates: never",
+        "nothing was trained, and nothing written",
+    ):
+        assert line in shown.splitlines()
+    assert not folder.exists()
+
+
+def test_env_prints_versions_and_devices_and_no_paths(capsys):
+    assert main(["env"]) == 0
+    shown = capsys.readouterr().out
+    for start in ("dro-jax ", "Python 3.", "devices: 8 × cpu", "jax ", "seqio "):
+        assert any(line.startswith(start) for line in shown.splitlines())
+    assert "/" not in shown
+
+
 @pytest.mark.slow
 def test_another_configuration_is_refused_until_overwrite(data, tmp_path, capsys):
     folder = tmp_path / "model"
@@ -288,10 +313,19 @@ def test_another_configuration_is_refused_until_overwrite(data, tmp_path, capsys
     shown = capsys.readouterr().err
     assert "LEARNING_RATE: 0.0001 → 0.5" in shown
     assert "--overwrite" in shown
+    assert "add --allow_change=LEARNING_RATE" in shown
+    assert train("--allow_change=LEARNING_RATE", TRAIN_STEPS=8, LEARNING_RATE=0.5) == 0
+    assert (folder / "config_until_step_6.gin").is_file()
+    lines = read_lines(folder / "metrics.jsonl")
+    assert lines[-1]["learning_rate"] > 1000 * lines[-2]["learning_rate"]
+    assert lines[:-1] == before
+    before = lines
+    changes["LEARNING_RATE"] = 0.25
+    assert train(**changes) == 2
     assert read_lines(folder / "metrics.jsonl") == before
     assert train("--overwrite", **changes) == 0
     assert steps() == [2]
-    assert "LEARNING_RATE = 0.5" in (folder / "config.gin").read_text()
+    assert "LEARNING_RATE = 0.25" in (folder / "config.gin").read_text()
     assert {path.name for path in folder.glob("checkpoint_*")} == {"checkpoint_2"}
     assert (folder / "notes.txt").read_text() == "mine"
 

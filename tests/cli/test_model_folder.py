@@ -101,6 +101,50 @@ def test_another_configuration_is_refused_with_what_changed(settings, expected, 
     assert "--overwrite" in message
 
 
+def test_a_change_that_is_allowed_is_kept_with_its_step(folder, capsys):
+    before = configuration()
+    settings = {"LEARNING_RATE": 3e-4, "EVAL_PERIOD": 5, "TRAIN_STEPS": 200}
+    changed = configuration(**settings)
+    message = refusal(folder, changed)
+    assert message.endswith("add --allow_change=EVAL_PERIOD,LEARNING_RATE")
+    names = ["LEARNING_RATE", "EVAL_PERIOD", "TRAIN_STEPS"]
+    assert len(model_folder.check(folder, changed, False, names)) == 2
+    assert (folder / "config.gin").read_text() == before
+    model_folder.prepare(folder, changed, overwrite=False, allow_change=names)
+    assert (folder / "config.gin").read_text() == changed
+    assert (folder / "config_until_step_100.gin").read_text() == before
+    shown = capsys.readouterr().err
+    assert "changed from step 100 on:" in shown
+    assert changes(shown) == ["EVAL_PERIOD: 1000 → 5", "LEARNING_RATE: 0.0001 → 0.0003"]
+    # Again before the next checkpoint: the first configuration made those steps.
+    again = configuration(**settings, WARMUP_STEPS=7)
+    model_folder.prepare(folder, again, overwrite=False, allow_change=["WARMUP_STEPS"])
+    assert (folder / "config_until_step_100.gin").read_text() == before
+    model_folder.prepare(folder, again, overwrite=True)
+    assert {path.name for path in folder.iterdir()} == {"config.gin"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"BATCH_SIZE": 16},
+        {"TAU": 0.5},
+        {"RANDOM_SEED": 1},
+        {"OPTIMIZER": "@optimizers.adamw()"},
+        {"MAX_GRAD_NORM": 1.0},
+        {"TASK_FEATURE_LENGTHS": LENGTHS % 8},
+        {"t5_config.T5Config.emb_dim": 64},
+    ],
+)
+def test_what_a_run_learns_may_not_be_changed_on_the_way(settings, folder):
+    (name,) = settings
+    with pytest.raises(ConfigError, match=f"--allow_change={name}: a run cannot go on"):
+        model_folder.prepare(
+            folder, configuration(**settings), overwrite=False, allow_change=[name]
+        )
+    assert "--allow_change" not in refusal(folder, configuration(**settings))
+
+
 def test_removed_settings_are_named(tmp_path):
     folder = written(
         tmp_path / "run", configuration(**{"optimizers.adafactor.decay_rate": 0.9})

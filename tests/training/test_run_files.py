@@ -30,7 +30,12 @@ def test_a_run_leaves_nothing_that_the_table_lacks(tmp_path, reference_dir):
         for made in RUN_FILES
         if not any(made.matches(n) and made.folder == d for n, d in left.items())
     ]
-    assert unseen == ["config.gin", "non_finite_step_N.json", OWNER]
+    assert unseen == [
+        "config.gin",
+        "config_until_step_N.gin",
+        "non_finite_step_N.json",
+        OWNER,
+    ]
 
 
 @pytest.mark.parametrize(
