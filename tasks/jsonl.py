@@ -1,10 +1,9 @@
 """A task from files of feedback in any layout, its settings given by the run that uses it."""
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
-from dro_jax.data.layouts import find_layout
+from dro_jax.data.layouts import settings_of
 from dro_jax.data.several_responses import jsonl_source
 from dro_jax.data.sources import Paths
 from dro_jax.data.tasks import FeedbackTask, register_feedback_task
@@ -58,21 +57,6 @@ def register_jsonl_task(
         vocabulary=vocabulary,
         **settings_of(layout, settings),
     )
-
-
-def settings_of(layout: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A layout's settings, overridden by those given that are not None.
-
-    A layout that has prompt and response in one field has them in any one field.
-
-    Raises:
-      ConfigError: the layout is unknown.
-    """
-    own = dict(find_layout(layout).settings)
-    given = {name: value for name, value in settings.items() if value is not None}
-    if "prompt_field" in own and own["prompt_field"] == own.get("response_field"):
-        own["response_field"] = given.get("prompt_field", own["prompt_field"])
-    return {**own, **given}
 
 
 def jsonl_task(name: str = "jsonl", **settings: Any) -> str:

@@ -168,7 +168,12 @@ def _add_tasks(commands) -> None:
         commands, "tasks", "tasks_command", "list or inspect feedback tasks", gin=True
     )
     parser.add_argument("action", choices=("list", "inspect"))
-    parser.add_argument("name", nargs="?", help="the task to inspect")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        help="the task to inspect, or a file, folder or glob of feedback, whose layout "
+        "and fields are guessed from its first records",
+    )
     parser.add_argument(
         "--module",
         action="append",
@@ -181,6 +186,37 @@ def _add_tasks(commands) -> None:
     parser.add_argument("--examples", type=int, default=3, help="how many to show")
     parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
     parser.add_argument("--png", metavar="FILE", help="also draw the reward histogram")
+    _add_file_arguments(parser)
+
+
+def _add_file_arguments(parser) -> None:
+    """What is known of a file that is inspected, in place of a guess."""
+    parser.add_argument(
+        "--layout", help="of a file: 'pairs', 'hh_rlhf', … (docs/tasks.md)"
+    )
+    for role in ("prompt", "response", "reward"):
+        parser.add_argument(
+            f"--{role}_field",
+            metavar="NAME",
+            help=f"of a file: the field of the {role}",
+        )
+    parser.add_argument(
+        "--reward_kind", choices=("float", "thumbs"), help="of a file: default, guessed"
+    )
+    parser.add_argument(
+        "--vocabulary",
+        default="byte",
+        metavar="FILE",
+        help="for a file: a SentencePiece model; default bytes",
+    )
+    parser.add_argument(
+        "--extra_ids", type=int, default=0, help="for a file: 100 for T5's vocabulary"
+    )
+    parser.add_argument(
+        "--keep_whitespace",
+        action="store_true",
+        help="for a file: line breaks, tabs and runs of spaces are tokens",
+    )
 
 
 def _add_convert(commands) -> None:

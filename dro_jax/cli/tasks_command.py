@@ -1,6 +1,6 @@
-"""`dro-jax tasks list` and `dro-jax tasks inspect NAME`."""
+"""`dro-jax tasks list`, `dro-jax tasks inspect NAME` and `dro-jax tasks inspect FILE`."""
 
-from dro_jax.cli import gin_setup
+from dro_jax.cli import gin_setup, inspect_file
 from dro_jax.data.inspection import inspect_task, list_tasks
 from dro_jax.data.modules import import_modules
 from dro_jax.errors import ConfigError
@@ -32,13 +32,18 @@ def _inspect(arguments) -> None:
         name = gin_setup.macro("MIXTURE_OR_TASK_NAME")
     if name is None:
         raise ConfigError(
-            "`dro-jax tasks inspect` needs a task's name: `dro-jax tasks list` shows "
-            "those that are registered"
+            "`dro-jax tasks inspect` needs a file of feedback or a task's name: "
+            "`dro-jax tasks list` shows those that are registered"
         )
-    report = inspect_task(
-        name, arguments.split, _lengths(arguments), arguments.examples
-    )
+    lengths, found = _lengths(arguments), None
+    if inspect_file.names_file(name):
+        report, found = inspect_file.inspect_file(arguments, lengths)
+    else:
+        inspect_file.check_arguments(arguments)
+        report = inspect_task(name, arguments.split, lengths, arguments.examples)
     print(report.to_text())
+    if found is not None:
+        print(found)
     if arguments.json:
         arguments.json.write_json(report.to_json())
     if arguments.png:

@@ -1,6 +1,8 @@
 """Layouts by name: the shapes of a log of one's own, and of what people download."""
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from dro_jax.data.layouts.layout import Layout
 from dro_jax.data.layouts.lists import expand_completions, expand_list, expand_pro
@@ -13,7 +15,7 @@ from dro_jax.data.layouts.pairs import (
 from dro_jax.data.records import DROP
 from dro_jax.errors import ConfigError
 
-__all__ = ["LAYOUTS", "Layout", "find_layout"]
+__all__ = ["LAYOUTS", "Layout", "find_layout", "settings_of"]
 
 _UNPAIRED = {
     "response_field": "completion",
@@ -101,3 +103,18 @@ def find_layout(name: str) -> Layout:
             f"{', '.join(map(repr, LAYOUTS))}"
         )
     return found
+
+
+def settings_of(layout: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A layout's settings, overridden by those given that are not None.
+
+    A layout that has prompt and response in one field has them in any one field.
+
+    Raises:
+      ConfigError: the layout is unknown.
+    """
+    own = dict(find_layout(layout).settings)
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "prompt_field" in own and own["prompt_field"] == own.get("response_field"):
+        own["response_field"] = given.get("prompt_field", own["prompt_field"])
+    return {**own, **given}
