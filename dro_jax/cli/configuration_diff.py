@@ -81,11 +81,13 @@ class Configuration:
       macros: name to value.
       bindings: `scope/module.configurable.argument`, in full, to value.
       names: the same full names to the shorter ones in which they are written.
+      modules: the names that imports give to the modules that they stand for.
     """
 
     macros: Mapping[str, Any]
     bindings: Mapping[str, Any]
     names: dict[str, str]
+    modules: Mapping[str, str]
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Configuration":
@@ -115,7 +117,7 @@ class Configuration:
                 full = f"{scope}{full_name(selector, modules)}.{argument}"
                 bindings[full] = value
                 names[full] = f"{scope}{selector}.{argument}"
-        return cls(macros, bindings, names)
+        return cls(macros, bindings, names, modules)
 
     def written(self, name: str) -> Any:
         """The value in force for a full name: its own, or that of an outer scope."""

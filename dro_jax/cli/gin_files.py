@@ -10,6 +10,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import re
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -58,7 +59,9 @@ def shipped_folders() -> list[str]:
     spec = importlib.util.find_spec("gin_configs")
     if spec is None:
         return []
-    return [str(pathlib.Path(folder).parent) for folder in spec.submodule_search_locations]
+    return [
+        str(pathlib.Path(folder).parent) for folder in spec.submodule_search_locations
+    ]
 
 
 def parse_statements(text: str, source: str) -> list[Any]:
@@ -157,10 +160,11 @@ def contained(value: Any) -> Iterator[Any]:
 
 
 def place(location: config_parser.Location) -> str:
-    """`FILE line 3: the line`."""
+    """`FILE line 3: the line`, or the flag."""
     line = location.line_content.strip()
     if location.filename == COMMAND_LINE:
-        return f"{COMMAND_LINE}: {line}"
+        name, _, value = line.partition("=")
+        return f"--gin.{name.strip()}={value.strip()}"
     return f"{location.filename} line {location.line_num}: {line}"
 
 
@@ -172,10 +176,21 @@ class _Text(io.StringIO):
         self.name = name
 
 
+def syntax_message(error: Exception) -> str:
+    """What is wrong in a gin text, without the place."""
+    message = " ".join(str((error.args or (type(error).__name__,))[0]).split())
+    if token := re.search("Failed to parse token '(.*)'", message):
+        return f"{token[1]} is no value of gin's; text is written in quotes."
+    if message == "Unable to parse value.":
+        return "this is no value of gin's; text is written in quotes."
+    if message.startswith("EOF in multi-line"):
+        return "a bracket or quote is not closed."
+    return message
+
+
 def _syntax_error(error: Exception) -> str:
-    message, *where = error.args or (type(error).__name__,)
-    text = " ".join(str(message).split())
+    _, *where = error.args or (None,)
     if where and isinstance(where[0], tuple) and len(where[0]) >= 4:
         _, line, _, content, *_ = where[0]
-        return f"line {line}: {text} In: {content.strip()}"
-    return text
+        return f"line {line}: {syntax_message(error)} In: {content.strip()}"
+    return syntax_message(error)

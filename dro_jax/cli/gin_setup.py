@@ -1,25 +1,25 @@
 """gin, at the one place where runs are composed."""
 
+import contextlib
+import copy
+import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gin
 
 from dro_jax.cli import gin_allow
-from dro_jax.cli.gin_files import (
-    COMMAND_LINE,
-    PARSING_ERRORS,
-    GinFiles,
-    parse_statements,
-    shipped_folders,
-)
+from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.gin_files import PARSING_ERRORS, GinFiles, place, shipped_folders
 from dro_jax.cli.gin_names import check_names
-from dro_jax.cli.gin_signatures import check_signatures
+from dro_jax.cli.gin_selectors import check_selectors
+from dro_jax.cli.gin_values import as_gin, check_values, typed_statements
 from dro_jax.data.modules import look_in_current_folder, module_names
-from dro_jax.errors import ConfigError
+from dro_jax.errors import ConfigError, UserError
 from dro_jax.messages import note
 
+_CALLS = "\n  In call to configurable"
 # gin writes this line where a constant is used, as `%gin.REQUIRED`.
 _IMPORT_OF_CONSTANTS = "from gin import config"
 
@@ -63,20 +63,22 @@ def call(function, **more):
       ConfigError: a required argument is not bound.
     """
     try:
-        configured = gin.get_configurable(function)
+        gin.get_configurable(function)
     except ValueError:
         raise ConfigError(
             f"the gin files bind nothing for {function.__name__}: add a run file, for "
             f"example --gin_file=gin_configs/runs/{function.__name__}.gin"
         ) from None
-    try:
-        return configured(**more)
-    except (TypeError, RuntimeError) as error:
-        # gin appends where the call came from; only its own complaints about missing
-        # or unknown arguments are the user's to mend.
-        if "missing" in str(error) or "Required bindings" in str(error):
-            raise ConfigError(f"gin: {_one_line(error)}") from error
-        raise
+    # Built before the call, so that an error of the call's own is not gin's.
+    with _translated_building(function.__name__):
+        arguments = gin.get_bindings(function, resolve_references=True) | more
+        missing = _missing(function, arguments)
+    if missing:
+        raise ConfigError(
+            f"the gin files set no {', '.join(missing)} of {function.__name__}: "
+            + " ".join(f"--gin.{function.__name__}.{name}=…" for name in missing)
+        )
+    return function(**arguments)
 
 
 def macro(name: str):
@@ -89,9 +91,8 @@ def macro(name: str):
         value = gin.query_parameter(f"{name}/gin.macro.value")
     except ValueError:
         raise ConfigError(f"gin: {name} is not set in the gin files") from None
-    if isinstance(value, gin.config.ConfigurableReference):
-        return value.scoped_configurable_fn()
-    return value
+    with _translated_building(name):
+        return copy.deepcopy(value)  # gin calls what it refers to
 
 
 def check(
@@ -117,9 +118,11 @@ def check(
     folders = [path for path in search_paths.split(",") if path] + shipped_folders()
     read = GinFiles(files, folders)
     gin_allow.check_imports(read, gin_allow.AllowList(allow_imports))
-    typed = parse_statements("\n".join(bindings), COMMAND_LINE)
+    typed = typed_statements(bindings, Configuration.of(read.statements))
+    check_selectors(read.statements, typed)
     check_names(read.statements, typed, tell)
-    check_signatures([*read.statements, *typed])
+    statements = [*read.statements, *typed]
+    check_values(statements, Configuration.of(statements))
     look_in_current_folder(_typed_modules(typed), "MIXTURE_OR_TASK_MODULE")
     look_in_current_folder(allow_imports, "--allow_import")
     return read, typed
@@ -128,16 +131,14 @@ def check(
 def _parse(files, bindings, search_paths: str, allow_imports: Sequence[str]) -> None:
     read, typed = check(files, bindings, search_paths, allow_imports)
     allowed = gin_allow.AllowList(allow_imports)
-    try:
-        with read.given_to_gin():
+    with read.given_to_gin():
+        with _translated("gin"):
             gin.parse_config_files_and_bindings(files, [], finalize_config=False)
-            gin_allow.check_configurables(read.statements, allowed)
-            # With the files' imports, so that a flag may name whatever a file may.
-            gin.parse_config([*_imports(), *bindings])
-    except ConfigError:
-        raise
-    except PARSING_ERRORS as error:
-        raise ConfigError(f"gin: {_one_line(error)}") from error
+        gin_allow.check_configurables(read.statements, allowed)
+        for statement in typed:
+            with _translated(place(statement.location)):
+                # With the files' imports: a flag may name whatever a file may.
+                gin.parse_config([*_imports(), as_gin(statement)])
     gin_allow.check_configurables([*read.statements, *typed], allowed)
     gin_allow.check_modules(read, typed, allowed)
 
@@ -153,6 +154,51 @@ def _typed_modules(typed: Sequence[Any]) -> list[str]:
     ]
 
 
+@contextlib.contextmanager
+def _translated(where: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except (*PARSING_ERRORS, NameError) as error:
+        raise ConfigError(f"{where}: {_one_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _translated_building(name: str) -> Iterator[None]:
+    """What goes wrong where gin calls constructors is an error of settings."""
+    try:
+        yield
+    except UserError as error:
+        # gin appends the configurables that it was calling.
+        message = str(error).split(_CALLS)[0]
+        raise _plain_type(error)(message) from error
+    except (
+        ArithmeticError,
+        LookupError,
+        *PARSING_ERRORS,
+        NameError,
+        RuntimeError,
+    ) as e:
+        what, *calls = str(e).split(_CALLS)
+        called = re.match(r"\s*'([^']+)'", calls[0]) if calls else None
+        raise ConfigError(
+            f"{called[1] if called else name} cannot be made of its settings: "
+            f"{_one_line(what)}"
+        ) from e
+
+
+def _plain_type(error: Exception) -> type[Exception]:
+    # gin raises a class of its own, made of the class that it caught.
+    return next(t for t in type(error).__mro__ if "__getattr__" not in vars(t))
+
+
+def _missing(function, arguments) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty]
+    return [name for name in needed if name not in arguments]
+
+
 def _imports() -> list[str]:
     lines = gin.config_str().splitlines()
     return [
@@ -162,6 +208,6 @@ def _imports() -> list[str]:
     ]
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception | str) -> str:
     text = re.sub(r"<module '([^']+)' from '[^']*'>", r"\1", str(error))
     return " ".join(text.split())

@@ -1,194 +1,183 @@
-"""What gin files name and set, held against the source of our own modules.
+"""What functions and classes of ours take, read from their source; nothing is imported.
 
-The source is read, not imported: a misspelt function or argument, or a value of another
-type, is refused before TensorFlow starts. What cannot be known so is left to gin.
+A misspelt setting is so refused at once, and not after the seconds that TensorFlow takes.
 """
 
 import ast
-import difflib
 import functools
 import importlib.util
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from gin import config_parser
-
-from dro_jax.cli.configuration_diff import Configuration, full_name
-from dro_jax.cli.gin_files import Macro, Reference, contained, place
-from dro_jax.errors import ConfigError
-
-_OURS = ("dro_jax", "tasks")
-_TYPES = {"int": int, "float": float, "str": str, "bool": bool, "None": type(None)}
-
-
-class Signature(NamedTuple):
-    """A function's or class's arguments by name, each with its annotation or None."""
-
-    arguments: Mapping[str, ast.expr | None]
-
-
-def check_signatures(statements: Sequence[Any]) -> None:
-    """Refuses names of ours that do not exist, and values of another type.
-
-    Args:
-      statements: of all files and of the command line, in their order.
-
-    Raises:
-      ConfigError: naming file and line, and a near name.
-    """
-    configuration = Configuration.of(statements)
-    modules: dict[str, str] = {}
-    for statement in statements:
-        if isinstance(statement, config_parser.ImportStatement):
-            _check_module(statement)
-            if statement.is_from or statement.alias:
-                modules[statement.bound_name()] = statement.module
-        elif isinstance(statement, config_parser.BindingStatement):
-            _check_binding(statement, modules, configuration)
-
-
-def _check_module(statement: config_parser.ImportStatement) -> None:
-    if statement.module.partition(".")[0] in _OURS and not _is_module(statement.module):
-        raise ConfigError(
-            f"{place(statement.location)}: there is no module {statement.module}"
-        )
-
-
-def _check_binding(statement, modules, configuration: Configuration) -> None:
-    where = place(statement.location)
-    for part in contained(statement.value):
-        if isinstance(part, Reference):
-            _signature(full_name(part.selector.rpartition("/")[2], modules), where)
-    if not statement.arg_name:
-        return
-    name = full_name(statement.selector, modules)
-    signature = _signature(name, where)
-    if signature is None:
-        return
-    if statement.arg_name not in signature.arguments:
-        raise ConfigError(
-            f"{where}: {name} has no argument {statement.arg_name}"
-            + _near(statement.arg_name, signature.arguments)
-        )
-    _check_type(
-        statement.value, signature.arguments[statement.arg_name], where, configuration
-    )
-
-
-def _check_type(value: Any, annotation, where: str, configuration) -> None:
-    types = _types(annotation)
-    if types is None:
-        return
-    found = configuration.filled_in(value)
-    # None may stand for what a command finds out, as VOCAB_SIZE.
-    if found is None or isinstance(found, Macro | Reference) or _is_of(found, types):
-        return
-    setting = f"{value.name} = {found!r}" if isinstance(value, Macro) else where
-    wanted = " or ".join(_WORDS[kind] for kind in types)
-    raise ConfigError(f"{setting}: {found!r} is not {wanted}. It is used at {where}")
-
-
-_WORDS = {
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    bool: "True or False",
-    type(None): "None",
+OURS = ("dro_jax", "tasks")
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+_TEXT = ("PathLike", "Path")
+_CONTAINERS = {
+    "Mapping": (dict,),
+    "dict": (dict,),
+    "Sequence": (list, tuple),
+    "tuple": (list, tuple),
+    "list": (list, tuple),
 }
 
 
-def _is_of(value: Any, types: tuple[type, ...]) -> bool:
-    if isinstance(value, bool):  # an int to Python, and hardly ever meant as one
-        return bool in types
-    return isinstance(value, types) or (float in types and isinstance(value, int))
+class Signature:
+    """The arguments of a function, or of a class's constructor.
+
+    Attributes:
+      arguments: name to annotation and default, as syntax.
+      kinds: argument to the types that its annotation names (text, numbers, True and
+        False, None), or None where it may be something else too.
+      open: whether it takes any other argument as well.
+    """
+
+    def __init__(self, arguments: Mapping[str, tuple[Any, Any]], open: bool):
+        self.arguments = arguments
+        self.kinds = {
+            name: _kinds(annotation, default)
+            for name, (annotation, default) in arguments.items()
+        }
+        self.open = open
 
 
-def _types(annotation: ast.expr | None) -> tuple[type, ...] | None:
-    """The types of an annotation of plain ones; None where it is another."""
-    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        left, right = _types(annotation.left), _types(annotation.right)
-        return None if left is None or right is None else left + right
-    if isinstance(annotation, ast.Constant) and annotation.value is None:
-        return (type(None),)
-    if isinstance(annotation, ast.Name) and annotation.id in _TYPES:
-        return (_TYPES[annotation.id],)
+@functools.cache
+def names_in(module: str) -> frozenset[str] | None:
+    """What one of our modules defines or imports or, of a package, its files define.
+
+    Returns:
+      None where the module is not ours, or there is none.
+    """
+    trees = _trees(module)
+    if trees is None:
+        return None
+    return frozenset(
+        name for tree in trees for name in [*_definitions(tree), *_others(tree)]
+    )
+
+
+@functools.cache
+def signature(name: str) -> Signature | None:
+    """What something of ours takes.
+
+    Args:
+      name: in full, as `dro_jax.training.train.train`.
+
+    Returns:
+      None where it is not ours, or is imported from elsewhere.
+    """
+    module, _, last = name.rpartition(".")
+    for tree in _trees(module) or ():
+        found = _definitions(tree).get(last)
+        if isinstance(found, ast.ClassDef):
+            return _of_class(found, tree, module)
+        if found is not None:
+            return _of_function(found.args)
     return None
 
 
-def _signature(name: str, where: str) -> Signature | None:
-    """The signature of `module.name`; None where the source does not say it."""
-    module, _, attribute = name.rpartition(".")
-    if module.partition(".")[0] not in _OURS or not _is_module(module):
-        return None
-    names = _names(module)
-    if names is None:
-        return None
-    if attribute not in names:
-        raise ConfigError(
-            f"{where}: {module} has no {attribute}" + _near(attribute, names)
-        )
-    return names[attribute]
+def _of_class(node: ast.ClassDef, tree: ast.Module, module: str) -> Signature | None:
+    for part in node.body:
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            return _of_function(part.args, bound=True)
+    fields, is_open = {}, False
+    for base in node.bases:
+        inherited = signature(_full_name(ast.unparse(base), tree, module))
+        if inherited is None:
+            is_open = True  # what it takes is not known
+        else:
+            fields |= inherited.arguments
+            is_open |= inherited.open
+    fields |= {
+        part.target.id: (part.annotation, part.value)
+        for part in node.body
+        if isinstance(part, ast.AnnAssign)
+        and isinstance(part.target, ast.Name)
+        and "ClassVar" not in ast.unparse(part.annotation)
+    }
+    return Signature(fields, open=is_open)
 
 
-def _near(name: str, names) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"; did you mean {near[0]}?"
-    return ". It has " + ", ".join(sorted(n for n in names if not n.startswith("_")))
-
-
-@functools.cache
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-@functools.cache
-def _names(module: str) -> dict[str, Signature | None] | None:
-    """The names at the top of a module, with signatures where they can be read."""
-    origin = importlib.util.find_spec(module).origin
-    if origin is None:
-        return None
-    found: dict[str, Signature | None] = {}
-    for node in ast.parse(pathlib.Path(origin).read_text("utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            if node.name == "__getattr__":
-                return None  # its names are known to the module alone
-            found[node.name] = _signature_of(node)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
+def _full_name(name: str, tree: ast.Module, module: str) -> str:
+    """The full name of what a module calls so."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                found[(alias.asname or alias.name).partition(".")[0]] = None
+                if (alias.asname or alias.name) == name:
+                    return f"{node.module}.{alias.name}"
+    return f"{module}.{name}"
+
+
+def _of_function(arguments: ast.arguments, *, bound: bool = False) -> Signature:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults))
+    found = {
+        argument.arg: (argument.annotation, default)
+        for argument, default in [
+            *zip(positional, [*defaults, *arguments.defaults], strict=True),
+            *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+        ]
+    }
+    if bound:
+        del found[positional[0].arg]
+    return Signature(found, open=arguments.kwarg is not None)
+
+
+def _kinds(annotation: Any, default: Any) -> frozenset[type] | None:
+    found = set(_named(annotation))
+    if isinstance(default, ast.Constant) and default.value is None:
+        found.add(type(None))
+    return None if Any in found else frozenset(found)
+
+
+def _named(annotation: Any) -> Iterator[Any]:
+    match annotation:
+        case ast.BinOp(op=ast.BitOr()):
+            yield from _named(annotation.left)
+            yield from _named(annotation.right)
+        case ast.Constant(value=None):
+            yield type(None)
+        case ast.Subscript(value=ast.Name(id="Literal")):
+            words = annotation.slice
+            words = words.elts if isinstance(words, ast.Tuple) else [words]
+            yield from (type(word.value) for word in words)
+        case ast.Subscript(value=ast.Name(id=name)) if name in _CONTAINERS:
+            yield from _CONTAINERS[name]
+        case ast.Name(id=name) if name in _TYPES:
+            yield _TYPES[name]
+        case ast.Attribute(attr=name) | ast.Name(id=name) if name in _TEXT:
+            yield str
+        case _:
+            yield Any
+
+
+@functools.cache
+def _trees(module: str) -> tuple[ast.Module, ...] | None:
+    """The syntax of a module or, of a package, of the files in it too."""
+    if module.partition(".")[0] not in OURS:
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    path = pathlib.Path(spec.origin)
+    # The objectives' package offers what its private files define.
+    private = path.parent.glob("_[a-z]*.py") if path.name == "__init__.py" else ()
+    return tuple(ast.parse(p.read_text("utf-8")) for p in (path, *sorted(private)))
+
+
+@functools.cache
+def _definitions(tree: ast.Module) -> dict[str, Any]:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {node.name: node for node in tree.body if isinstance(node, kinds)}
+
+
+def _others(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((a.asname or a.name).partition(".")[0] for a in node.names)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                for part in ast.walk(target):
-                    if isinstance(part, ast.Name):
-                        found[part.id] = None
-        elif isinstance(node, ast.If | ast.Try | ast.With):
-            return None
-    return found
-
-
-def _signature_of(node: ast.FunctionDef | ast.ClassDef) -> Signature | None:
-    if isinstance(node, ast.FunctionDef):
-        return _of_function(node.args)
-    if node.bases:
-        return None
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            signature = _of_function(item.args)
-            return signature and Signature(
-                {n: a for n, a in signature.arguments.items() if n != "self"}
-            )
-    fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
-    return Signature({field.target.id: field.annotation for field in fields})
-
-
-def _of_function(arguments: ast.arguments) -> Signature | None:
-    if arguments.kwarg is not None:
-        return None
-    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    return Signature({argument.arg: argument.annotation for argument in every})
+            yield from (t.id for t in targets if isinstance(t, ast.Name))

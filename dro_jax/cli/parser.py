@@ -8,7 +8,8 @@ _DESCRIPTION = """\
 Align T5 models from logged single-trajectory feedback.
 
 T5X's flags work: --gin_file=FILE (repeatable), --gin.NAME=VALUE,
---gin_search_paths=DIR,DIR. `dro-jax COMMAND --help` shows a command's own flags."""
+--gin_search_paths=DIR,DIR. VALUE is as in gin; where a setting is text, quotes may be
+left out: --gin.MODEL_DIR=/tmp/run. `dro-jax COMMAND --help` shows a command's own flags."""
 
 
 def build_parser() -> argparse.ArgumentParser:

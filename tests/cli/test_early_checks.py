@@ -5,8 +5,8 @@ import pathlib
 import pytest
 
 from dro_jax.cli import early_checks
-from dro_jax.cli.gin_files import COMMAND_LINE, parse_statements
-from dro_jax.cli.gin_signatures import check_signatures
+from dro_jax.cli.gin_files import parse_statements
+from dro_jax.cli.gin_selectors import check_selectors
 from dro_jax.cli.main import gin_bindings
 from dro_jax.cli.parser import build_parser
 from dro_jax.errors import UserError
@@ -35,14 +35,14 @@ def train_flags(**settings):
         ({"MODEL_DIR": "'README.md/x'"}, "README.md is a file: name a folder"),
         ({"REFERENCE_CACHE_DIR": "'/proc/c'"}, "REFERENCE_CACHE_DIR /proc/c: /proc can"),
         ({"INITIAL_CHECKPOINT_PATH": "'/no/such'"}, "no checkpoint at /no/such"),
-        ({"TRAIN_STEPS": "'2'"}, "TRAIN_STEPS = '2': '2' is not a whole number. It is used"),
-        ({"TRAIN_STEPS": "1e3"}, "TRAIN_STEPS = 1000.0: 1000.0 is not a whole number"),
-        ({"EVAL_PERIOD": "True"}, "EVAL_PERIOD = True: True is not a whole number"),
-        ({"PACK": "'yes'"}, "PACK = 'yes': 'yes' is not True or False"),
-        ({"MAX_GRAD_NORM": "'1'"}, "'1' is not a number or None"),
+        ({"TRAIN_STEPS": "'2'"}, "TRAIN_STEPS is a whole number, and this is text"),
+        ({"TRAIN_STEPS": "1e3"}, "TRAIN_STEPS is a whole number, and this is 1000.0"),
+        ({"EVAL_PERIOD": "True"}, "EVAL_PERIOD is a whole number, and this is True"),
+        ({"PACK": "'yes'"}, "PACK is True or False, and this is text"),
+        ({"MAX_GRAD_NORM": "'1'"}, "MAX_GRAD_NORM is a number or None, and this is text"),
         ({"MIXTURE_OR_TASK_MODULE": "'no_such_tasks'"}, "named by MIXTURE_OR_TASK_MODULE"),
-        ({"OPTIMIZER": "@optimizers.adamm()"}, "has no adamm; did you mean adamw?"),
-        ({"train.train.eval_perod": 3}, "no argument eval_perod; did you mean eval_period?"),
+        ({"OPTIMIZER": "@optimizers.adamm()"}, "adamm; did you mean optimizers.adamw?"),
+        ({"train.train.eval_perod": 3}, "'eval_perod'; did you mean train.train.eval_period?"),
         ({"EVAL_PERIDO": 3}, "did you mean EVAL_PERIOD?"),
     ],
 )  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_model_that_is_not_there_is_named(command):
     "path", sorted(pathlib.Path("gin_configs").glob("*/*.gin")), ids=str
 )
 def test_shipped_files_pass(path):
-    check_signatures(parse_statements(path.read_text(), str(path)))
+    check_selectors(parse_statements(path.read_text(), str(path)), [])
 
 
 def test_what_cannot_be_known_is_left_to_gin():
@@ -93,6 +93,5 @@ from dro_jax import objectives
 from dro_jax.training import optimizers
 import optax
 optimizers.OptimizerConfig.optimizer = @optax.no_such_thing()
-objectives.DROV.no_such = 1
 """
-    check_signatures(parse_statements(text, COMMAND_LINE))
+    check_selectors(parse_statements(text, "a file"), [])

@@ -224,7 +224,7 @@ def test_modules_named_on_the_command_line_are_the_persons_wish(tmp_path):
 
 def test_functions_named_on_the_command_line_are_checked_too(tmp_path):
     path = write(tmp_path, OBJECTIVES + "X = 1\nY = %X\n")
-    with pytest.raises(ConfigError, match="the command line: X = @obj.*=importlib"):
+    with pytest.raises(ConfigError, match="--gin.X=@obj.*=importlib"):
         gin_setup.parse([str(path)], ["X = @objectives.importlib.import_module()"])
 
 

@@ -179,9 +179,9 @@ def test_the_saved_configuration_can_be_parsed_again(feedback, tmp_path):
     ("binding", "message"),
     [
         ("BATCHSIZE = 4", "a name that no gin file uses; did you mean BATCH_SIZE?"),
-        ("objectives.DROV.tauu = 1", "doesn't have a parameter named 'tauu'"),
+        ("objectives.DROV.tauu = 1", "has no parameter named 'tauu'"),
         ("objectives.DRO_V.tau = 1", "dro_jax.objectives has no attribute DRO_V"),
-        ("TAU = (", "gin:"),
+        ("TAU = (", "--gin.TAU=(: a bracket or quote is not closed"),
     ],
 )
 def test_unknown_names_are_errors(binding, message, feedback, tmp_path):
