@@ -269,7 +269,8 @@ def test_the_configuration_in_a_model_folder_is_checked(
     command, tmp_path, marker, capsys
 ):
     write(tmp_path, "import evil\n", name="config.gin")
-    flags = [f"--model_dir={tmp_path}", "--input=a.jsonl", "--output=b.jsonl"]
+    given = write(tmp_path, '{"prompt": "a", "response": "b"}\n', name="in.jsonl")
+    flags = [f"--model_dir={tmp_path}", f"--input={given}", f"--output={tmp_path}/out"]
     assert main([command, *flags]) == 2
     assert f"{tmp_path / 'config.gin'} line 1: import evil" in capsys.readouterr().err
     assert main([command, *flags, "--allow_import=evil_package"]) == 2

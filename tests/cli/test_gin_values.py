@@ -57,7 +57,7 @@ def refusal(*bindings, files=FILES):
         ("DECAY", "linear"),
         ("REFERENCE", "frozen_copy"),
         ("DTYPE", "bfloat16"),
-        ("MIXTURE_OR_TASK_MODULE", "tasks.hha,my_tasks"),
+        ("MIXTURE_OR_TASK_MODULE", "tasks.hha,tasks.jsonl"),
         ("MIXTURE_OR_TASK_NAME", "hha"),  # a reference in the files, text by annotation
         ("dataset.DatasetConfig.split", "test"),
     ],
