@@ -60,6 +60,27 @@ class Sum:
 
 
 @_metric
+class Largest:
+    """max x, of numbers that are 0 or more."""
+
+    largest: jax.Array
+
+    @classmethod
+    def of(cls, values: jax.Array, weights: jax.Array) -> "Largest":
+        """From arrays of one shape, where the weight is positive; NaN where one is."""
+        return cls(largest=jnp.max(jnp.where(weights > 0, values, 0.0)))
+
+    def merge(self, other: "Largest") -> "Largest":
+        """That of both parts together."""
+        numpy = jnp if isinstance(self.largest, jax.Array) else np
+        return Largest(numpy.maximum(self.largest, other.largest))
+
+    def compute(self) -> float:
+        """The largest, or 0 where nothing was seen."""
+        return float(self.largest)
+
+
+@_metric
 class Correlation:
     """Pearson's correlation of two quantities, from their weighted central moments.
 
@@ -174,9 +195,9 @@ class ExplainedVariance:
         return 1.0 - m.error_square / m.target_square
 
 
-Metric = Mean | Sum | Correlation | ExplainedVariance
+Metric = Mean | Sum | Largest | Correlation | ExplainedVariance
 Metrics = dict[str, Metric]
-_KINDS = {cls.__name__: cls for cls in (Mean, Sum, Correlation, ExplainedVariance)}
+_KINDS = {cls.__name__: cls for cls in (Mean, Sum, Largest, Correlation, ExplainedVariance)}
 
 
 def add(first: Any, second: Any) -> Any:

@@ -22,6 +22,7 @@ def build(x, y, weights):
     return {
         "mean": metrics.Mean.of(x, weights),
         "sum": metrics.Sum(jnp.sum(x * weights)),
+        "largest": metrics.Largest.of(jnp.abs(x), weights),
         "correlation": metrics.Correlation.of(x, y, weights),
         "explained": metrics.ExplainedVariance.of(x, y, weights),
     }
@@ -33,6 +34,7 @@ def test_equal_numpy_on_the_weighted_part():
     values = metrics.compute(build(x, y, weights))
     np.testing.assert_allclose(values["mean"], x[kept].mean(), rtol=1e-5)
     np.testing.assert_allclose(values["sum"], x[kept].sum(), rtol=1e-5)
+    assert values["largest"] == np.abs(x[kept]).max()
     expected = np.corrcoef(x[kept], y[kept])[0, 1]
     np.testing.assert_allclose(values["correlation"], expected, rtol=1e-4)
     explained = 1 - np.var(x[kept] - y[kept]) / np.var(x[kept])

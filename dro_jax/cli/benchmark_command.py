@@ -9,6 +9,7 @@ import jax
 from dro_jax.benchmarks import (
     async_save,
     logprob,
+    logratio_noise,
     packing,
     reference_cache,
     workload,
@@ -21,6 +22,7 @@ _PARTS = {
     "reference_cache": reference_cache.measure,
     "logprob": logprob.measure,
     "async_save": async_save.measure,
+    "logratio_noise": logratio_noise.measure,
 }
 
 

@@ -281,7 +281,13 @@ def _add_benchmark(commands) -> None:
     parser.add_argument(
         "--only",
         action="append",
-        choices=("packing", "reference_cache", "logprob", "async_save"),
+        choices=(
+            "packing",
+            "reference_cache",
+            "logprob",
+            "async_save",
+            "logratio_noise",
+        ),
         help="measure just this; may be repeated",
     )
 

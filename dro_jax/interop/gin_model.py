@@ -27,6 +27,7 @@ from dro_jax.models import t5_config
 # unless a run file says otherwise.
 DROPOUT_RATE = 0.0
 DTYPE = 'float32'
+FLOAT32_RESIDUAL = False
 REMAT_POLICY = 'none'
 SCAN_LAYERS = {scan_layers}
 VOCAB_SIZE = {vocab_size}
@@ -40,6 +41,7 @@ model.FeedbackModel:
 t5_config.T5Config:
   vocab_size = %VOCAB_SIZE
   dtype = %DTYPE
+  float32_residual = %FLOAT32_RESIDUAL
   mlp_activations = {mlp_activations}
   logits_via_embedding = {logits_via_embedding}
   dropout_rate = %DROPOUT_RATE

@@ -42,7 +42,9 @@ class T5(nn.Module):
 
     def setup(self) -> None:
         cfg = self.config
-        self.token_embedder = layers.Embed(cfg.vocab_size, cfg.emb_dim, cfg.dtype)
+        self.token_embedder = layers.Embed(
+            cfg.vocab_size, cfg.emb_dim, cfg.residual_dtype
+        )
         self.encoder = Encoder(cfg)
         self.decoder = Decoder(cfg)
 

@@ -26,6 +26,8 @@ class T5Config:
       dropout_rate: used only by calls with ``enable_dropout``.
       logits_via_embedding: ties the output layer to the embedding (T5 1.0).
       float32_attention_logits: accumulates attention logits in float32.
+      float32_residual: keeps the residual stream and the decoder's last states in
+        float32 whatever the dtype, so that log-probabilities round less.
       dtype: activation dtype; parameters, softmaxes, norms and logits are float32.
       remat_policy: what the backward pass recomputes: ``none``, ``minimal`` (all but
         matrix products with parameters) or ``full`` (each layer from its input).
@@ -46,9 +48,15 @@ class T5Config:
     dropout_rate: float = 0.1
     logits_via_embedding: bool = False
     float32_attention_logits: bool = False
+    float32_residual: bool = False
     dtype: DTypeLike = "float32"
     remat_policy: str = "none"
     scan_layers: bool = False
+
+    @property
+    def residual_dtype(self) -> DTypeLike:
+        """Of what is added up from layer to layer."""
+        return jnp.dtype("float32") if self.float32_residual else self.dtype
 
     def __post_init__(self):
         if self.vocab_size is None:

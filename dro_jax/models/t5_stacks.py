@@ -58,7 +58,7 @@ class _Layer(nn.Module):
         branch = nn.Dropout(self.config.dropout_rate, broadcast_dims=(-2,))(
             branch, deterministic=self.deterministic
         )
-        return layers.constrain(x + branch, ("batch", "length", "embed"))
+        return layers.constrain(x + branch.astype(x.dtype), ("batch", "length", "embed"))
 
 
 class EncoderLayer(_Layer):
@@ -209,7 +209,7 @@ class Decoder(_Stack):
             deterministic=deterministic,
             cache_length=cache_length,
         )
-        x = layers.LayerNorm(cfg.dtype, name="decoder_norm")(x)
+        x = layers.LayerNorm(cfg.residual_dtype, name="decoder_norm")(x)
         return self._dropout(x, deterministic)
 
     def logits(self, hidden):

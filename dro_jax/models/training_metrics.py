@@ -51,6 +51,13 @@ def trajectory_metrics(
         log_ratios = jax.lax.stop_gradient(trajectories.log_ratios)
         out["logps/reference"] = mean(trajectories.reference_logprobs)
         out["kl"] = mean(-log_ratios)
+        out["logratio/mean_square"] = mean(jnp.square(log_ratios))
+        sizes = jnp.abs(log_ratios)
+        out["logratio/largest"] = metrics_lib.Largest.of(sizes, weights)
+        per_root_token = sizes / jnp.sqrt(jnp.maximum(trajectories.lengths, 1.0))
+        out["logratio/largest_per_root_token"] = metrics_lib.Largest.of(
+            per_root_token, weights
+        )
         out["reward_logratio_correlation"] = metrics_lib.Correlation.of(
             trajectories.rewards, log_ratios, weights
         )

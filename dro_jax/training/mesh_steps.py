@@ -131,15 +131,6 @@ class MeshSteps:
                 self._log_ratios(params, self.put(batch), reference_params)
             )
 
-    def log_ratios_at_start(
-        self, params: Params, batch: HostBatch, reference_params: Params | None
-    ) -> jax.Array:
-        """``[N]`` ℓ of a batch exactly as the first train step will see it."""
-        with self.partitioner.context():
-            return step.log_ratios_at_start(
-                self._model, params, self.put(batch), reference_params, self._key
-            )
-
 
 def device_fields(batch: HostBatch) -> HostBatch:
     """The fields that a step reads; those about records stay on the host."""

@@ -41,6 +41,12 @@ class PreparedData:
     tables: tuple[ReferenceTable | RecordTable, ...] = ()
     mismatched: bool = False
 
+    @property
+    def reference(self) -> ReferenceTable | None:
+        """The cached reference, where there is one."""
+        tables = [t for t in self.tables if isinstance(t, ReferenceTable)]
+        return tables[0] if tables else None
+
     def complete(self, batch: HostBatch) -> HostBatch:
         """A batch of the data set with what the objective needs beside it."""
         for table in self.tables:

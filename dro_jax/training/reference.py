@@ -183,14 +183,27 @@ class Reference:
             )
         return ReferenceTable(ReferenceLogprobs.joined(parts))
 
+    def error_of(self, dataset, table: ReferenceTable) -> float:
+        """How far a table's first rows are from the same rows computed anew, in nats."""
+        batch = next(dataset.one_pass(pack=True).batches())
+        with self._steps.partitioner.context():
+            values = self._forward()(self.load(), self._steps.put(batch))
+        anew = ReferenceLogprobs.of_batch(batch, np.asarray(values), keep_tokens=False)
+        kept = table.attach(batch)["reference_logprobs"]
+        kept = kept[batch["trajectory_weights"] > 0]
+        return float(np.max(np.abs(kept - anew.logprobs)))
+
+    def _forward(self):
+        return jax.jit(
+            self._model.token_logprobs,
+            out_shardings=self._steps.partitioner.replicated,
+        )
+
     def _compute(
         self, dataset, cache: ReferenceCache, position: Position, bar: Progress
     ) -> list[ReferenceLogprobs]:
         params = self.load()
-        forward = jax.jit(
-            self._model.token_logprobs,
-            out_shardings=self._steps.partitioner.replicated,
-        )
+        forward = self._forward()
         done, pending, since = [], [], time.monotonic()
         start = position
 
@@ -252,11 +265,15 @@ class Reference:
 
 
 def network_key(config: T5Config) -> dict[str, str]:
-    """The settings of a network that its numbers depend on, by name."""
+    """The settings of a network that its numbers depend on, by name.
+
+    Those of earlier caches, and a later one only where it is set.
+    """
     return {
         f"network {field.name}": str(getattr(config, field.name))
         for field in dataclasses.fields(config)
         if field.name not in _FREE
+        and (field.name != "float32_residual" or config.float32_residual)
     }
 
 

@@ -10,7 +10,7 @@ import optax
 from dro_jax import metrics as metrics_lib
 from dro_jax.models.assembly import RUNNING, with_running
 from dro_jax.models.model import FeedbackModel
-from dro_jax.models.networks import VALUE, Batch, Params
+from dro_jax.models.networks import VALUE, Params
 from dro_jax.models.training_metrics import batch_metrics
 from dro_jax.objectives.interface import Trajectories
 from dro_jax.training.microbatches import loss_and_gradient
@@ -100,25 +100,6 @@ def make_gather_step(
         return trajectories, batch_metrics(batch)
 
     return jax.jit(step, out_shardings=out_shardings)
-
-
-def log_ratios_at_start(
-    model: FeedbackModel,
-    params: Params,
-    batch: Batch,
-    reference_params: Params | None,
-    key: jax.Array,
-) -> jax.Array:
-    """``[N]`` ℓ of a batch exactly as the first train step will see it."""
-
-    def log_ratios(params, batch, reference_params):
-        dropout_rng = jax.random.fold_in(key, 0) if model.uses_dropout else None
-        trajectories = model.trajectories(
-            params, batch, reference_params=reference_params, dropout_rng=dropout_rng
-        )
-        return trajectories.log_ratios * trajectories.weights
-
-    return jax.jit(log_ratios)(params, batch, reference_params)
 
 
 def _where(condition, new, old):

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
-from dro_jax.errors import TrainingError
 from dro_jax.messages import note, say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
@@ -40,6 +38,7 @@ from dro_jax.training.settings import (
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
+from dro_jax.training.step_zero import StepZeroCheck, checked
 from dro_jax.training.throughput import Throughput, peak_flops
 from dro_jax.training.value_fit import ValueFitConfig
 from dro_jax.training.value_of_reference import ValueOfReference
@@ -68,7 +67,7 @@ def train(
     watchdog_seconds: float | None = 3600.0,
     random_seed: int = 0,
     log_period: int = 100,
-    step_zero_tolerance: float = 1e-3,
+    step_zero_tolerance: float | None = None,
     tensorboard: bool = True,
     dry_run: Callable[[str], None] | None = None,
 ) -> TrainState | None:
@@ -107,7 +106,9 @@ def train(
         step's compilation counts); None never does.
       random_seed: seeds parameters and dropout; data has a seed of its own.
       log_period: steps between lines of metrics.
-      step_zero_tolerance: the largest |ℓ| allowed before the first update, in nats.
+      step_zero_tolerance: the largest |ℓ| of a response allowed before the first update,
+        in nats; default what rounding makes of it, by its tokens and the network's type
+        (`step_zero.allowed_per_root_token`).
       tensorboard: also write TensorBoard files.
       dry_run: is told what would be done, which is not done then.
 
@@ -261,17 +262,27 @@ def train(
             )
         if frozen.facts():
             writer.write_facts(run_files.REFERENCE_CACHE_REPORT, frozen.facts())
+
+        def train_step(state, batch):
+            return steps.train(state, batch, frozen.step_params)
+
         if int(state.step) == 0 and model.objective.needs.reference:
-            say("comparing the policy with the reference on the first batch …")
-            log_ratios = steps.log_ratios_at_start(
-                state.params, train_data.complete(first), frozen.step_params
+            table = train_data.reference
+            check = StepZeroCheck(
+                model,
+                step_zero_tolerance,
+                in_training_rows=lambda batch: steps.log_ratios(
+                    # Those that training began with are gone.
+                    steps.start(initial_checkpoint_path, init_key).params,
+                    batch,
+                    frozen.step_params or frozen.load(),
+                ),
+                cache_error=table
+                and functools.partial(frozen.error_of, train_dataset_cfg, table),
             )
-            _check_step_zero(model, log_ratios, step_zero_tolerance)
-            watchdog.reset()
+            train_step = checked(train_step, check)
         loop = Loop(
-            train_step=lambda state, batch: steps.train(
-                state, batch, frozen.step_params
-            ),
+            train_step=train_step,
             evaluate=evaluate,
             rates=functools.partial(optimizer.rates, value=VALUE in state.params),
             checkpointer=checkpointer,
@@ -293,18 +304,3 @@ def train(
 
 def _num_kept(facts: dict[str, dict]) -> int:
     return sum(task["records"]["num_kept"] for task in facts.values())
-
-
-def _check_step_zero(model, log_ratios, tolerance) -> None:
-    largest = float(np.max(np.abs(log_ratios)))
-    if not largest <= tolerance:
-        advice = (
-            "Dropout is on in the policy and off in the reference: set DROPOUT_RATE = 0"
-            if model.uses_dropout
-            else "The reference is not the policy that training starts from"
-        )
-        raise TrainingError(
-            "before the first update the policy must equal the reference, but "
-            f"|log π − log π_ref| reaches {largest:.4g} nats on the first batch "
-            f"(step_zero_tolerance is {tolerance:g}). {advice}"
-        )

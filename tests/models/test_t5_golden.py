@@ -113,6 +113,15 @@ def test_initial_scales(golden_1_1):
     np.testing.assert_array_equal(initialized["encoder/encoder_norm/scale"], 1.0)
 
 
+def test_a_float32_residual_rounds_less(golden_1_1):
+    golden, errors = golden_1_1, []
+    for residual in (False, True):
+        network, params = golden.build(dtype="bfloat16", float32_residual=residual)
+        logits = jax.jit(network.apply)({"params": params}, *golden.inputs)
+        errors.append(np.sqrt(np.mean(np.square(logits - golden.io["logits"]))))
+    assert errors[1] < 0.9 * errors[0]
+
+
 @pytest.mark.parametrize("float32_attention_logits", [False, True])
 def test_bfloat16_activations(golden_1_1, float32_attention_logits):
     golden = golden_1_1
