@@ -91,9 +91,9 @@ def _first_records(name: str) -> list[Any]:
 
 
 def _guessed(guess: Guess) -> str:
-    sure = "" if guess.sure else " (likely, look at the records above)"
+    sure = "(sure)" if guess.sure else "(likely: look at the records above)"
     return (
-        f"layout: {guess.layout}, {LAYOUTS[guess.layout].about}{sure}\n"
+        f"layout: {guess.layout}, {LAYOUTS[guess.layout].about} {sure}\n"
         + "".join(f"  {reason}\n" for reason in guess.reasons)
     ).rstrip()
 

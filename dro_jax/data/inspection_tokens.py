@@ -101,6 +101,8 @@ def texts_as_read(
 ) -> list[tuple[str, str]]:
     """Prompts and responses as their tokens give them back, cut where these are."""
     count = len(prompts)
+    if not count:
+        return []
     prompt_side, response_side = task.truncation
     features, kept = encode_batch(
         {

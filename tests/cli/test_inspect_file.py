@@ -60,9 +60,9 @@ def test_a_file_is_guessed_and_the_printed_command_reads_it_so(write, capsys, tm
 def test_fields_of_one_s_own_are_printed_where_they_are_not_the_layout_s(write, capsys):
     rows = [{"question": "q", "response": "r$", "up": i % 2} for i in range(4)]
     path = write([*rows, {"question": "q"}], "it's.jsonl")
-    assert main(["tasks", "inspect", path, "--reward_field=up"]) == 0
+    assert main(["tasks", "inspect", path, "--reward_field=up", "--examples=0"]) == 0
     text = capsys.readouterr().out
-    assert "(likely, look at the records above)" in text
+    assert "(likely: look at the records above)" in text
     _, settings = text.split("In gin, after gin_configs/tasks/jsonl.gin:\n")
     settings = settings.split("\n\n")[0].splitlines()
     assert [line.strip() for line in settings[1:5]] == [
