@@ -8,6 +8,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import RewardWeighted
 from dro_jax.t5x_runtime.forward_steps import forward_steps
+from dro_jax.training.judged_prompts import judged_part
 from dro_jax.training.prepared_data import (
     Preparation,
     PreparedData,
@@ -46,7 +47,8 @@ class ReferenceData:
       mesh: the devices that compute them; default all, parameters replicated.
       group_size, single_responses: as `DatasetConfig`'s.
       value_fit: as for `dro_jax.training.train`.
-      value_fit_split: the split that the value of the reference is fitted on.
+      value_fit_split: the split that the value of the reference is fitted on, but for
+        the prompts that judge (`ValueFitConfig.judged_fraction`), an evaluation's.
       sampling: as for `dro_jax.training.train`.
 
     Raises:
@@ -109,7 +111,10 @@ class ReferenceData:
                 fingerprint=reference.fingerprint(),
                 folder=self._folder("value_of_reference"),
             )
-            value.fit(fit_config)
+            judged = (self.value_fit or ValueFitConfig()).judged_fraction
+            value.fit(fit_config, judged_fraction=judged)
+            if config.num_epochs is not None and config.split == fit_config.split:
+                config = judged_part(config, judged)
         preparation = Preparation(
             model.objective, reference if cached else None, value, self.sampling
         )

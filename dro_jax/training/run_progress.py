@@ -59,6 +59,31 @@ class RunProgress:
             ) from error
 
 
+def identity_of(
+    dataset: Any, sampling: str, reference: str | None, judged_fraction: float | None
+) -> dict[str, str]:
+    """What a run's data and reference are, by name.
+
+    Args:
+      dataset: what is trained on.
+      sampling: as for `train`.
+      reference: the fingerprint of the reference's parameters, where it has one.
+      judged_fraction: share of the held-out prompts that judge, where the value of the
+        reference is fitted to the others.
+    """
+    identity = dataset.fingerprint(rewards=True)
+    if sampling != "none":
+        identity["sampling"] = sampling
+    if getattr(dataset, "group_size", None) is not None:
+        identity["group_size"] = str(dataset.group_size)
+        identity["single_responses"] = dataset.single_responses
+    if reference is not None:
+        identity["reference parameters"] = reference
+    if judged_fraction is not None:
+        identity["share of held-out prompts that judge"] = str(judged_fraction)
+    return identity
+
+
 def check_identity(before: dict[str, str], now: dict[str, str]) -> None:
     """Refuse to go on with other data or another reference than a run began with.
 

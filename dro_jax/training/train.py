@@ -16,6 +16,7 @@ from dro_jax.models.t5_config import check_vocabulary, note_spare_rows
 from dro_jax.training import checkpoints, initialization, run_files
 from dro_jax.training.dry_run import coming, description, evaluation
 from dro_jax.training.held_out import HeldOut
+from dro_jax.training.judged_prompts import judged_part
 from dro_jax.training.loop import Loop, Periods
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
@@ -25,7 +26,7 @@ from dro_jax.training.preemption import listening
 from dro_jax.training.prepared_data import Preparation, Sampling, like_prepared
 from dro_jax.training.reference import Mode, Reference, check_path
 from dro_jax.training.run_owner import owned
-from dro_jax.training.run_progress import RunProgress, check_identity
+from dro_jax.training.run_progress import RunProgress, check_identity, identity_of
 from dro_jax.training.settings import (
     check_groups,
     check_model_dir,
@@ -94,7 +95,8 @@ def train(
       value_fit: how the value of the frozen reference is fitted, for objectives of
         advantages; default `ValueFitConfig()`.
       value_fit_dataset_cfg: the split that it is fitted on, on which the policy is not
-        trained; default that of `train_eval_dataset_cfg`.
+        trained; default that of `train_eval_dataset_cfg`, whose prompts are then shared
+        out: some are fitted to, the others evaluated.
       sampling: `none`, records alike (of the leftover, for A-LoL), or `priority`, drawn
         in proportion to what they earn: see `Preparation`.
       mesh: how the run is spread over devices; default all, data-parallel.
@@ -203,14 +205,15 @@ def train(
             stop=stop,
             watchdog=watchdog,
         )
-        identity = train_dataset_cfg.fingerprint(rewards=True)
-        if sampling != "none":
-            identity["sampling"] = sampling
-        if getattr(train_dataset_cfg, "group_size", None) is not None:
-            identity["group_size"] = str(train_dataset_cfg.group_size)
-            identity["single_responses"] = train_dataset_cfg.single_responses
-        if model.objective.needs.reference or model.objective.needs.advantages:
-            identity["reference parameters"] = frozen.fingerprint()
+        needs, judged = model.objective.needs, None
+        if needs.advantages and value_fit_dataset_cfg is None:
+            judged = (value_fit or ValueFitConfig()).judged_fraction
+        identity = identity_of(
+            train_dataset_cfg,
+            sampling,
+            frozen.fingerprint() if needs.reference or needs.advantages else None,
+            judged,
+        )
         checkpointer = checkpoints.Checkpointer(
             model_dir, checkpoint_cfg, ranked=train_eval_dataset_cfg is not None
         )
@@ -245,8 +248,10 @@ def train(
                 stop=stop,
                 watchdog=watchdog,
             )
+            if judged:
+                train_eval_dataset_cfg = judged_part(train_eval_dataset_cfg, judged)
             say("fitting the value of the reference …")
-            fit = value.fit(fit_dataset)
+            fit = value.fit(fit_dataset, judged_fraction=judged or 0.0)
             writer.write_facts(run_files.VALUE_OF_REFERENCE_REPORT, fit.to_json())
         preparation = Preparation(model.objective, frozen, value, sampling)
         for dataset in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):

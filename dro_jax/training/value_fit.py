@@ -31,6 +31,10 @@ class ValueFitConfig:
       batch_size: rows of a batch. Rows of zeros are added where the devices do not
         divide them.
       held_out_fraction: share of the prompts whose rewards choose the epoch.
+      judged_fraction: share of the prompts of an evaluation's split that judge the run,
+        and that V is not fitted to; unused where V has a split of its own. A prompt's
+        hash decides on which side it is. 0 fits V to all: what is then evaluated on
+        them is in-sample.
       min_value, max_value: bounds of V; default the least and greatest reward of the
         split that is fitted. The paper has 0, and rewards in [0, 1].
       seed: of the first parameters, of dropout and of the order of rows. Which prompts
@@ -48,6 +52,7 @@ class ValueFitConfig:
     num_epochs: int = 20
     batch_size: int = 32
     held_out_fraction: float = 0.2
+    judged_fraction: float = 0.5
     min_value: float | None = None
     max_value: float | None = None
     seed: int = 0
@@ -63,6 +68,7 @@ class ValueFitConfig:
             ("num_epochs", self.num_epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("held_out_fraction", 0 < self.held_out_fraction < 1, "in (0, 1)"),
+            ("judged_fraction", 0 <= self.judged_fraction < 1, "in [0, 1)"),
             ("min_value", all(map(math.isfinite, bounds)), "finite, as max_value"),
             ("max_value", ordered, f"above min_value = {self.min_value}"),
         ):
@@ -76,7 +82,7 @@ class ValueFitConfig:
         return {
             f"ValueFitConfig.{field.name}": str(getattr(self, field.name))
             for field in dataclasses.fields(self)
-            if field.name != "max_state_bytes"
+            if field.name not in ("max_state_bytes", "judged_fraction")
         }
 
 

@@ -34,7 +34,12 @@ class FitData:
     held_out: np.ndarray
 
     @classmethod
-    def of(cls, batches: Iterable[HostBatch], held_out_fraction: float) -> "FitData":
+    def of(
+        cls,
+        batches: Iterable[HostBatch],
+        held_out_fraction: float,
+        judged_fraction: float = 0.0,
+    ) -> "FitData":
         """Reads a split once.
 
         A prompt is what the encoder sees of it, its tokens. Those whose hashes are
@@ -45,6 +50,7 @@ class FitData:
           batches: one pass over the split.
           held_out_fraction: share of the distinct prompts; at least one is held out,
             and one is not.
+          judged_fraction: share of the prompts that are left out, for they judge.
 
         Raises:
           DataError: the split has fewer than two prompts.
@@ -62,6 +68,10 @@ class FitData:
                 "the split is empty: there are no rewards to fit a value to"
             )
         fields = {name: np.concatenate([b[name] for b in read]) for name in read[0]}
+        judges = is_judged(prompt_hashes(fields), judged_fraction)
+        fields["trajectory_weights"] = np.where(
+            judges, np.float32(0), fields["trajectory_weights"]
+        )
         filled = (fields["trajectory_weights"] > 0).any(1)
         fields = {name: rows[filled] for name, rows in fields.items()}
         present = fields["trajectory_weights"] > 0
@@ -69,8 +79,8 @@ class FitData:
         distinct = np.unique(prompts[present])
         if len(distinct) < 2:
             raise DataError(
-                f"the split has {len(distinct)} distinct prompt: it takes two to fit a "
-                "value and hold prompts out"
+                f"the split has {len(distinct)} distinct prompt to fit a value to: it "
+                "takes two to fit it and hold prompts out"
             )
         count = round(held_out_fraction * len(distinct))
         chosen = distinct[: min(max(count, 1), len(distinct) - 1)]
@@ -109,6 +119,15 @@ def prompt_hashes(batch: HostBatch) -> np.ndarray:
         digest = hashlib.sha256(tokens[row][own].astype("<i4").tobytes()).digest()
         hashes[row, slot] = int.from_bytes(digest[:8], "big")
     return hashes
+
+
+def is_judged(hashes: np.ndarray, fraction: float) -> np.ndarray:
+    """Which prompts judge a run: a share of them that their hashes alone decide.
+
+    By the lower half of a hash; the upper decides which are held out of the fit.
+    """
+    lower = (hashes & np.uint64(0xFFFFFFFF)).astype(np.float64)
+    return lower < fraction * 2.0**32
 
 
 def row_batches(

@@ -90,13 +90,14 @@ class ValueOfReference:
         self._fitted: tuple[PromptValue, Params] | None = None
         self.num_forwards = 0
 
-    def fit(self, dataset) -> FitReport:
+    def fit(self, dataset, *, judged_fraction: float = 0.0) -> FitReport:
         """Fits V to the rewards of a split, or reads the fit that is there.
 
         Args:
           dataset: responses to other prompts than those trained on, as a
             `DatasetConfig` or what offers its `one_pass`, `fingerprint`, `name` and
             `split`.
+          judged_fraction: share of its prompts that are left out, for they judge the run.
 
         Raises:
           CheckpointError: the folder holds a fit of something else; the message says
@@ -111,12 +112,14 @@ class ValueOfReference:
             **dataset.fingerprint(rewards=True),
             **self._config.facts(),
         }
+        if judged_fraction:
+            key["share of prompts left out to judge"] = str(judged_fraction)
         _claim(self._folder, key)
         if (self._folder / _REPORT).exists():
             params, report = self._read_fit()
         else:
             try:
-                params, report = self._fit(dataset)
+                params, report = self._fit(dataset, judged_fraction)
             except DataError as error:
                 raise DataError(
                     "fitting the value of the reference to the split "
@@ -166,8 +169,10 @@ class ValueOfReference:
             write_arrays(path, {"ids": ids, "values": values})
         return ids, values
 
-    def _fit(self, dataset) -> tuple[Params, FitReport]:
-        data = FitData.of(_one_pass(dataset), self._config.held_out_fraction)
+    def _fit(self, dataset, judged_fraction: float) -> tuple[Params, FitReport]:
+        data = FitData.of(
+            _one_pass(dataset), self._config.held_out_fraction, judged_fraction
+        )
         params = self._load()
         encode = self._compiled(functools.partial(encode_prompts, self._model))
         partitioner = self._steps.partitioner

@@ -17,6 +17,7 @@ from dro_jax.training.value_fit import ValueFit, ValueFitConfig
 from dro_jax.training.value_fit_data import (
     FitData,
     FrozenStates,
+    is_judged,
     prompt_hashes,
     row_batches,
 )
@@ -292,3 +293,23 @@ def test_bounds_in_the_wrong_order_are_refused():
         ConfigError, match="max_value = 1.0 must be above min_value = 2"
     ):
         ValueFitConfig(min_value=2.0, max_value=1.0)
+
+
+def test_prompts_that_judge_are_left_out_whatever_their_order():
+    sides = []
+    for dataset in (DATA, dataclasses.replace(DATA, pack=True)):
+        batches = list(dataset.batches())
+        data = FitData.of(batches, 0.2, judged_fraction=0.5)
+        fitted = set(data.prompts[data.train | data.held_out].tolist())
+        hashes = np.concatenate([prompt_hashes(batch).ravel() for batch in batches])
+        weights = np.concatenate([b["trajectory_weights"].ravel() for b in batches])
+        hashes = hashes[weights > 0]
+        judging = set(hashes[is_judged(hashes, 0.5)].tolist())
+        assert not fitted & judging
+        assert fitted | judging == set(hashes.tolist())
+        assert 15 < len(judging) < 45
+        sides.append(fitted)
+        # The epoch's prompts are chosen by another half of the hash.
+        share = np.mean(data.held_out[data.train | data.held_out])
+        assert 0.1 < share < 0.3
+    assert sides[0] == sides[1]
