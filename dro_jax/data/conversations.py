@@ -108,10 +108,14 @@ def _messages(value: Any) -> list[Any] | None:
                 columns = (value[role], value[content])
                 if not all(isinstance(column, list | tuple) for column in columns):
                     return [value]
+                if len(columns[0]) != len(columns[1]):
+                    raise RecordProblem(
+                        "unequal_lists",
+                        f"'{role}' and '{content}' of messages have different lengths",
+                    )
                 return [
-                    {role: r, content: c}
-                    for r, c in zip(*columns, strict=len(columns[0]) == len(columns[1]))
-                ]
+                    {role: r, content: c} for r, c in zip(*columns, strict=True)
+                ] or None
         return None
     is_list = isinstance(value, list | tuple)
     if is_list and any(isinstance(item, Mapping) for item in value):
@@ -120,16 +124,15 @@ def _messages(value: Any) -> list[Any] | None:
 
 
 def _turn(message: Any, where: str) -> Turn:
-    keys = [
-        pair
-        for pair in _KEYS
-        if isinstance(message, Mapping) and set(pair) & set(message)
-    ]
-    if not keys or keys[0][0] not in message:
+    fields = message if isinstance(message, Mapping) else {}
+    roles, contents = zip(*_KEYS, strict=True)
+    role_key = next((key for key in roles if key in fields), None)
+    if role_key is None:
         raise RecordProblem(
             "wrong_type", f"{where} is no message: it has no role ('role' or 'from')"
         )
-    role, content = (message.get(key) for key in keys[0])
+    role = fields[role_key]
+    content = next((fields[key] for key in contents if key in fields), None)
     if not isinstance(role, str):
         raise RecordProblem(
             "wrong_type", f"the role of {where} is {describe_type(role)}"

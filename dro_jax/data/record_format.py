@@ -178,7 +178,8 @@ class RecordFormat:
             before = turns[:-1] if turns[-1].role == ASSISTANT else turns
             return self.chat_template.prompt(before, field)
         before, other = self._turns_before_response(fields)
-        if not before or name in fields:
+        # Tables have null where an object has no such field.
+        if not before or fields.get(name) is not None:
             value = self._required(fields, name)
             prompt = self._read_prompt(value, field, before)
             if not isinstance(prompt, str | tuple):

@@ -18,6 +18,7 @@ TURNS = (Turn("user", "hi"), Turn("assistant", "hello"))
             {"role": "user", "content": [{"type": "text", "text": "hi"}]},
             {"role": "assistant", "content": ["hello"]},
         ],
+        [{"from": "human", "content": "hi"}, {"role": "gpt", "value": "hello"}],
         # As columns, which Parquet and TFDS give.
         {"role": ["user", "assistant"], "content": ["hi", "hello"]},
     ],
@@ -31,7 +32,10 @@ def test_one_message_is_one_turn_and_parts_are_lines():
     assert read_turns(message, "f") == (Turn("system", "a\nb"),)
 
 
-@pytest.mark.parametrize("value", ["text", None, 1.0, [], ["text"], {"a": 1}])
+@pytest.mark.parametrize(
+    "value",
+    ["text", None, 1.0, [], ["text"], {"a": 1}] + [{"role": [], "content": []}],
+)
 def test_what_is_no_message_is_left(value):
     assert read_turns(value, "f") is None
 
@@ -40,6 +44,7 @@ def test_what_is_no_message_is_left(value):
     ("value", "message"),
     [
         ([{"role": "user", "content": "a"}, "b"], "turn 2 of 'f' is no message"),
+        ({"role": ["user"], "content": ["a", "b"]}, "have different lengths"),
         ([{"content": "a"}], "turn 1 of 'f' is no message: it has no role"),
         ([{"role": 3, "content": "a"}], "the role of turn 1 of 'f' is a number"),
         ([{"role": "user", "content": {"a": 1}}], "is an object, not text"),

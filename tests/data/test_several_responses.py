@@ -54,6 +54,15 @@ ASKED = "Human: p\n\nAssistant:"
             },
             "Human: p\n\nAssistant: what?\n\nHuman: it\n\nAssistant:",
         ),
+        # As a table has it.
+        (
+            {
+                "prompt": None,
+                "chosen": [U("p"), A("yes")],
+                "rejected": [U("p"), A("no")],
+            },
+            ASKED,
+        ),
         (
             {
                 "chosen": "\n\nHuman: p\n\nAssistant: yes",

@@ -39,7 +39,7 @@ class MessageTrees(RecordSource):
     def records(self, split: str) -> Iterator[RawRecord]:
         rows = []
         for raw in self._source.records(self.check_split(split)):
-            if raw.problem is None and "message_id" in raw.fields:
+            if raw.problem is None and _is_id(raw.fields.get("message_id")):
                 rows.append(raw)
                 continue
             try:
@@ -84,7 +84,7 @@ def _tree(raw: RawRecord) -> Iterator[RawRecord]:
 def _reply(raw: RawRecord, messages: Mapping[Any, Fields]) -> RawRecord:
     path, seen = [raw.fields], {raw.fields["message_id"]}
     while (parent := path[0].get("parent_id")) is not None:
-        if parent not in messages or parent in seen:
+        if not _is_id(parent) or parent not in messages or parent in seen:
             problem = RecordProblem(
                 "no_parent", f"the message of 'parent_id' {parent!r} is not in the file"
             )
@@ -120,16 +120,23 @@ def _trajectory(identity: str, path: Sequence[Fields]) -> RawRecord:
     )
 
 
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str | int)
+
+
 def _labels(labels: Any) -> dict[str, Any]:
     """Label to value, from an object of objects, of columns, or a list of objects."""
-    if isinstance(labels, list):
-        return {label.get("name"): label.get("value") for label in labels}
-    if not isinstance(labels, Mapping):
-        return {}
-    if isinstance(labels.get("name"), list):
-        return dict(zip(labels["name"], labels.get("value") or [], strict=False))
-    return {
-        name: label.get("value")
-        for name, label in labels.items()
-        if isinstance(label, Mapping)
-    }
+    if isinstance(labels, Mapping) and isinstance(labels.get("name"), list):
+        values = labels.get("value")
+        values = values if isinstance(values, list) else []
+        named = zip(labels["name"], values, strict=False)
+    else:
+        if isinstance(labels, Mapping):
+            labels = [{"name": n, **x} for n, x in labels.items() if _is_object(x)]
+        found = labels if isinstance(labels, list) else []
+        named = ((x.get("name"), x.get("value")) for x in found if _is_object(x))
+    return {name: value for name, value in named if isinstance(name, str)}
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping)

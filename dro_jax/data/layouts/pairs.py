@@ -59,7 +59,7 @@ def expand_trl_pair(fields: Fields) -> Iterator[tuple[str, Fields]]:
       RecordProblem: as there, or the two texts begin with different words.
     """
     sides = {side: _side(fields, side) for side in SIDES}
-    if "prompt" not in fields and all(isinstance(s, str) for s in sides.values()):
+    if fields.get("prompt") is None and all(isinstance(s, str) for s in sides.values()):
         prompt = _common_words(*sides.values())
         fields = {**fields, "prompt": prompt}
         sides = {side: text[len(prompt) :] for side, text in sides.items()}
@@ -88,7 +88,7 @@ def _side(fields: Fields, side: str) -> Any:
     value = fields.get(side)
     if isinstance(value, str):
         # With a prompt of its own, tags in a response are the response's.
-        tagged = None if "prompt" in fields else tagged_turns(value, side)
+        tagged = None if fields.get("prompt") is not None else tagged_turns(value, side)
         return value if tagged is None else tagged
     if read_turns(value, side) is None:
         if side not in fields:

@@ -92,7 +92,7 @@ SHAPES: Sequence[Shape] = (
     ),
     Shape(
         "hh_rlhf",
-        lambda fields: "prompt" not in fields and _two_tagged(fields),
+        lambda fields: fields.get("prompt") is None and _two_tagged(fields),
         "'chosen' and 'rejected' are whole dialogues tagged Human: and Assistant:",
     ),
     Shape(

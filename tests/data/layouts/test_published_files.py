@@ -61,6 +61,12 @@ def test_another_label_may_be_the_reward(load):
         ),
         ("ultrafeedback", [{"instruction": "a"}], "field 'completions' is missing"),
         ("oasst2", [{"prompt": "a"}], "neither a tree, .*, nor a message"),
+        ("oasst2", [{**TREE[0], "message_id": ["m1"]}], "neither a tree"),
+        (
+            "oasst2",
+            [{**TREE[1], "parent_id": {}, "labels": [None, {"name": [], "value": 1}]}],
+            "is not in the file",
+        ),
         ("oasst2", [message(2, 1, "assistant", "r")], "'parent_id' 'm1' is not in"),
         (
             "kto_mix",
