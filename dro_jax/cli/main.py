@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _import_command(name: str):
     """The command's module; TensorFlow starts here, and its start-up notes are hidden."""
-    if name in ("certify_command", "env_command"):  # read no data
+    if name in ("certify_command", "env_command", "settings_command"):  # read no data
         return importlib.import_module(f"dro_jax.cli.{name}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" not in sys.modules:

@@ -12,6 +12,20 @@ T5X's flags work: --gin_file=FILE (repeatable), --gin.NAME=VALUE,
 left out: --gin.MODEL_DIR=/tmp/run. `dro-jax COMMAND --help` shows a command's own flags."""
 
 
+class _WithDefaults(argparse.HelpFormatter):
+    """Help that ends with the default, where the text does not say it itself."""
+
+    def _get_help_string(self, action):
+        text = action.help or ""
+        says_it = "default" in text or text.startswith("0:")
+        shown = isinstance(action.default, int | float | str) and not isinstance(
+            action.default, bool
+        )
+        if says_it or not shown or action.default in ("", argparse.SUPPRESS):
+            return text
+        return f"{text} (default: %(default)s)"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line, without importing what the commands need."""
     parser = argparse.ArgumentParser(
@@ -34,6 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add_certify(commands)
     _command(
         commands,
+        "settings",
+        "settings_command",
+        "print a table of all settings of the gin files, with defaults and meanings",
+        gin=False,
+    )
+    _command(
+        commands,
         "env",
         "env_command",
         "print versions and devices, for a bug report",
@@ -48,6 +69,7 @@ def _command(commands, name: str, module: str, summary: str, *, gin: bool):
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         allow_abbrev=False,
+        formatter_class=_WithDefaults,
     )
     parser.set_defaults(
         command_module=module, gin_file=[], gin_search_paths="", allow_import=[]
@@ -116,7 +138,7 @@ def _add_model_arguments(parser, reads: str, writes: str) -> None:
         help="another name for a field that is added; records that have one of its "
         "name are refused. May be repeated",
     )
-    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--batch_size", type=int, default=32, help="rows at a time")
 
 
 def _add_generate(commands) -> None:
@@ -132,7 +154,7 @@ def _add_generate(commands) -> None:
         "JSONL with the task's prompt field in each line (plain or .gz)",
         "JSONL: the same records with `responses`, each with its summed `logprob`",
     )
-    parser.add_argument("--num_samples", type=int, default=1)
+    parser.add_argument("--num_samples", type=int, default=1, help="for each prompt")
     parser.add_argument(
         "--temperature", type=float, default=1.0, help="0 decodes greedily"
     )
@@ -145,7 +167,7 @@ def _add_generate(commands) -> None:
     parser.add_argument(
         "--max_decode_length", type=int, help="default: the task's response length"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random")
 
 
 def _add_score(commands) -> None:
@@ -181,7 +203,7 @@ def _add_tasks(commands) -> None:
         default=[],
         help="a Python module that registers tasks; may be repeated",
     )
-    parser.add_argument("--split", default="train")
+    parser.add_argument("--split", default="train", help="which split")
     parser.add_argument("--input_length", type=int, help="prompt length in tokens")
     parser.add_argument("--target_length", type=int, help="response length in tokens")
     parser.add_argument("--examples", type=int, default=3, help="how many to show")
@@ -258,11 +280,13 @@ def _add_quickstart(commands) -> None:
         "align a small T5 with DRO-V on the support-desk data, in minutes, on a CPU",
         gin=False,
     )
-    parser.add_argument("--output_dir", required=True)
     parser.add_argument(
-        "--steps", type=int, help="DRO-V steps; default those of the run's gin file"
+        "--output_dir", required=True, help="for both models and the report"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--steps", type=int, help="of each of the two runs; default their gin files'"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random")
 
 
 def _add_benchmark(commands) -> None:
@@ -313,7 +337,7 @@ def _add_certify(commands) -> None:
     parser.add_argument(
         "--objectives", metavar="A,B", help="names such as DROV,KTO; default all"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random")
     parser.add_argument(
         "--steps", type=int, help="of each training; default the form's own"
     )

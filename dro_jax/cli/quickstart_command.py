@@ -41,7 +41,7 @@ def quickstart(
     Args:
       output: the folder for both models and the report.
       seed: of parameters, data order and sampling.
-      steps: DRO-V's; default those of its run file.
+      steps: of each of the two runs; default those of their run files.
       bindings: further gin bindings for both runs.
     """
     began = time.monotonic()
@@ -52,10 +52,10 @@ def quickstart(
     common = [f"RANDOM_SEED = {seed}", *bindings]
     reference_dir, policy_dir = output / "reference", output / "dro_v"
     print("1/3  train the reference by NLL on the logged replies", flush=True)
-    _train("reference", reference_dir, common)
+    limit = [] if steps is None else [f"TRAIN_STEPS = {steps}"]
+    _train("reference", reference_dir, [*common, *limit])
     print("2/3  align it with DRO-V on the thumbs", flush=True)
     start = [f"INITIAL_CHECKPOINT_PATH = '{reference_dir}'"]
-    limit = [] if steps is None else [f"TRAIN_STEPS = {steps}"]
     _train("dro_v", policy_dir, [*common, *start, *limit])
     print("3/3  sample replies to unseen prompts and score them", flush=True)
     _compare(reference_dir, policy_dir, files, seed, began)

@@ -66,3 +66,19 @@ def test_an_error_of_the_users_is_one_paragraph_and_status_2(capsys):
 def test_a_run_needs_a_run_file(capsys):
     assert main.main(["train"]) == 2
     assert "no --gin_file is given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["generate", "score", "tasks", "train", "quickstart"])
+def test_help_says_the_defaults(command, capsys):
+    with pytest.raises(SystemExit):
+        main.main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    expected = {
+        "generate": ["rows at a time (default: 32)", "0 decodes greedily (default: 1.0)"],
+        "score": ["rows at a time (default: 32)"],
+        "tasks": ["which split (default: train)", "how many to show (default: 3)"],
+        "train": ["and start anew --allow_change"],
+        "quickstart": ["of all that is random (default: 0)"],
+    }
+    for text in expected[command]:
+        assert text in shown
