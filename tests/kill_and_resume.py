@@ -3,8 +3,8 @@
     python tests/kill_and_resume.py --rounds 20
 
 Every round starts the run again and ends it: with SIGKILL after some steps, while a
-checkpoint is being written, or while it starts up, and now and then with SIGTERM, which
-must save and exit with code 143. Then the run is let through to its end, and its
+checkpoint is being written, or while it starts up, and now and then with SIGTERM or
+Ctrl-C, which must save and exit with code 143 or 130. Then the run is let through to its end, and its
 parameters, optimiser state, data position and metrics by step are compared, bit by bit,
 with a run that was never touched. It trains DRO-V with dropout on packed batches and a
 cached reference, on 1 and on 8 simulated devices. The exit status is 1 at any difference.
@@ -25,6 +25,9 @@ import time
 STEPS_A_ROUND = 9  # more than any round can get through
 SAVE_PERIOD = 3
 START = pathlib.Path(__file__).parent
+KINDS = ("after steps", "during a save", "at start", "SIGTERM", "Ctrl-C")
+# Signals that a run answers, each with its exit code; the others are SIGKILL.
+ENDS = {"SIGTERM": (signal.SIGTERM, 143), "Ctrl-C": (signal.SIGINT, 130)}
 # Rates depend on the clock, not on the run.
 RATES = ("per_second", "mfu")
 
@@ -93,7 +96,7 @@ class Campaign:
             raise SystemExit(f"a run that nobody disturbed exited {process.exitcode}")
 
     def _disturb(self, model_dir: pathlib.Path, round_number: int) -> None:
-        kind = ("after steps", "during a save", "at start", "SIGTERM")[round_number % 4]
+        kind = KINDS[round_number % len(KINDS)]
         begin = last_step(model_dir)
         after = begin + self._draw.randint(1, STEPS_A_ROUND - SAVE_PERIOD - 1)
         deadline = time.monotonic() + self._draw.uniform(0.2, 4.0)
@@ -110,10 +113,9 @@ class Campaign:
         while process.is_alive() and not ready():
             time.sleep(0.001)
         sent = time.monotonic()
-        gentle = kind == "SIGTERM"
-        os.kill(process.pid, signal.SIGTERM if gentle else signal.SIGKILL)
+        sign, expected = ENDS.get(kind, (signal.SIGKILL, -signal.SIGKILL))
+        os.kill(process.pid, sign)
         process.join()
-        expected = 143 if gentle else -signal.SIGKILL
         if process.exitcode != expected:
             raise SystemExit(f"{kind}: exit code {process.exitcode}, not {expected}")
         unfinished = ", a save unfinished" if saves(model_dir) else ""

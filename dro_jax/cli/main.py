@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
     The exit status is 0, 2 for an error of the user's, 143 for a run that SIGTERM stopped
-    and that was saved.
+    and that was saved, and 130 for Ctrl-C, whether or not there was a run to save.
     """
     arguments, rest = build_parser().parse_known_args(argv)
     try:
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"dro-jax {arguments.command}: {stopped}", file=sys.stderr)
         return stopped.code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(f"dro-jax {arguments.command}: interrupted", file=sys.stderr)
         return 130
     return 0
 

@@ -15,7 +15,7 @@ from dro_jax.messages import say
 from dro_jax.training.checkpoints import Checkpointer
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard, check_not_all_skipped
-from dro_jax.training.preemption import Preempted, StopSignal
+from dro_jax.training.preemption import StopSignal
 from dro_jax.training.progress import Progress
 from dro_jax.training.run_progress import Position, RunProgress, position_after
 from dro_jax.training.state import TrainState
@@ -177,8 +177,8 @@ class Loop:
     def _leave(self, step: int) -> None:
         self._checkpointer.wait()
         saved = "its state is saved, and" if step else "nothing was to be saved;"
-        raise Preempted(
-            f"stopped by SIGTERM after step {step}: {saved} the same command goes on "
+        raise self._stop.stopped(
+            f"after step {step}: {saved} the same command goes on "
             "from there"
         )
 

@@ -19,7 +19,7 @@ from dro_jax.models.t5_config import T5Config
 from dro_jax.objectives.interface import Needs
 from dro_jax.training import initialization
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.preemption import Preempted, StopSignal
+from dro_jax.training.preemption import StopSignal
 from dro_jax.training.progress import Progress
 from dro_jax.training.reference_cache import (
     ReferenceCache,
@@ -230,8 +230,8 @@ class Reference:
             if following is None or late or self._stop.received:
                 keep(position_after(batch), last=following is None)
             if following is not None and self._stop.received:
-                raise Preempted(
-                    "stopped by SIGTERM while computing the reference's log-probs: "
+                raise self._stop.stopped(
+                    "while computing the reference's log-probs: "
                     f"{sum(len(part.ids) for part in done)} new ones are kept, and the "
                     "same command goes on from there"
                 )

@@ -125,7 +125,8 @@ def train(
       DataError: a record cannot be used.
       TrainingError: the policy differs from the reference before the first update, or
         a loss or gradient is not finite.
-      Preempted: SIGTERM came; the state is saved. As a SystemExit its code is 143.
+      Preempted: SIGTERM or Ctrl-C came; the state is saved. As a SystemExit its
+        code is 143 or 130.
     """
     check_path(model, initial_checkpoint_path)
     check_settings(

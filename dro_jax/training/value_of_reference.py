@@ -23,7 +23,7 @@ from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.preemption import Preempted, StopSignal
+from dro_jax.training.preemption import StopSignal
 from dro_jax.training.progress import Progress
 from dro_jax.training.reference import network_key
 from dro_jax.training.value_fit import ValueFit, ValueFitConfig, value_module
@@ -223,8 +223,8 @@ class ValueOfReference:
     def _tick(self) -> None:
         self._watchdog.reset()
         if self._stop.received:
-            raise Preempted(
-                "stopped by SIGTERM while estimating the value of the reference: the "
+            raise self._stop.stopped(
+                "while estimating the value of the reference: the "
                 "same command begins this estimate anew"
             )
 

@@ -38,14 +38,15 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path, reference_dir)
 
 @dataclasses.dataclass(frozen=True)
 class Terminating(ArrayDataset):
-    """Sends the process SIGTERM with its batch of that number."""
+    """Sends the process a signal with its batch of that number."""
 
     at: int = 0
+    by: signal.Signals = signal.SIGTERM
 
     def batches(self, start=(0, 0)):
         for number, batch in enumerate(super().batches(start)):
             if number == self.at:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), self.by)
             yield batch
 
 
@@ -61,20 +62,24 @@ class Killing(Terminating):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("data", "held_out", "saved"),
+    ("data", "held_out", "saved", "by", "code"),
     [
-        (Terminating(at=7), HELD_OUT, 8),  # between two lines of the log
-        (DATA, Terminating(**vars(HELD_OUT)), 10),  # in an evaluation
+        # Between two lines of the log.
+        (Terminating(at=7, by=signal.SIGINT), HELD_OUT, 8, "Ctrl-C", 130),
+        # In an evaluation.
+        (DATA, Terminating(**vars(HELD_OUT)), 10, "SIGTERM", 143),
     ],
 )
-def test_sigterm_saves_and_the_next_run_is_the_same(tmp_path, data, held_out, saved):
+def test_a_signal_saves_and_the_next_run_is_the_same(
+    tmp_path, data, held_out, saved, by, code
+):
     settings = {"steps": 20, "train_eval_dataset_cfg": HELD_OUT}
     settings |= {"checkpoint_cfg": CheckpointConfig(period=100)}
     run(tmp_path / "whole", **settings)
     changed = {"train_dataset_cfg": data, "train_eval_dataset_cfg": held_out}
-    with pytest.raises(Preempted, match=f"SIGTERM after step {saved}") as caught:
+    with pytest.raises(Preempted, match=f"{by} after step {saved}") as caught:
         run(tmp_path / "parts", **(settings | changed))
-    assert caught.value.code == 143
+    assert caught.value.code == code
     # Killed once more, before it saves anything.
     with pytest.raises(RuntimeError, match="killed"):
         run(tmp_path / "parts", **settings, train_dataset_cfg=Killing(at=2))
