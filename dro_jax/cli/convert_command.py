@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dro_jax.cli import gin_setup
 from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.restored import TASK_OF_A_FOLDER
 from dro_jax.data.modules import import_modules
 from dro_jax.data.tasks import feedback_task
 from dro_jax.data.vocabularies import BYTE, describe_vocabulary
@@ -136,7 +137,7 @@ class _Told:
 def _task_vocabulary(file: pathlib.Path) -> tuple[str | None, str]:
     """The vocabulary of a run's task, for `--tokenizer`, and a note about it."""
     try:
-        gin_setup.parse([str(file)], [])
+        gin_setup.parse([str(file)], [], only=TASK_OF_A_FOLDER)
         import_modules(gin_setup.macro("MIXTURE_OR_TASK_MODULE"))
         task = feedback_task(gin_setup.macro("MIXTURE_OR_TASK_NAME"))
     except UserError as error:

@@ -1,8 +1,9 @@
 """What gin files may import, name and call.
 
-A gin file is data from somewhere; importing a module runs its code. Files may therefore
-import, and name functions and classes of, allow-listed packages alone. What is typed on
-the command line is the person's own wish.
+A gin file is data from somewhere; importing a module runs its code, and calling a function
+of a good module can delete a folder. Files may therefore import modules of listed packages
+alone, and name functions and classes that are listed one by one. What is typed on the
+command line as a task's module is the person's own wish.
 """
 
 import inspect
@@ -14,6 +15,7 @@ import gin
 from gin import config_parser
 
 from dro_jax.cli import gin_files
+from dro_jax.cli.gin_allowed_names import is_listed
 from dro_jax.cli.gin_files import GinFiles, contained, place
 from dro_jax.errors import ConfigError
 
@@ -27,6 +29,8 @@ ALLOWED = (
     "optax",
     "flax",
 )
+# Whose modules a file may name as a task's, to be imported.
+_TASK_PACKAGES = ("tasks",)
 # Parts of these that import or delete whatever they are told to.
 REFUSED = (
     "dro_jax.cli",
@@ -71,15 +75,25 @@ class AllowList:
 
     def permits_module(self, name: str) -> bool:
         """The same for what may be no module's name at all."""
-        return bool(_DOTTED_NAME.fullmatch(name)) and self.permits(name)
+        if not _DOTTED_NAME.fullmatch(name):
+            return False
+        return _within(name, (*_TASK_PACKAGES, *self._extra))
+
+    def permits_thing(self, thing: Any, name: str, *, called: bool) -> bool:
+        """Whether a function or class may be named.
+
+        Args:
+          thing: the object itself.
+          name: its module's name and its own.
+          called: whether a value refers to it, beside setting what it takes.
+        """
+        return _within(name, self._extra) or is_listed(thing, called=called)
 
     def refusal(self, where: str, what: str, module: str) -> ConfigError:
         """The error for something that is not permitted."""
-        known = ", ".join([*ALLOWED, *self._extra])
         return ConfigError(
-            f"{where}: {what}, and gin files may use only {known}, without the parts of "
-            f"these that import or delete what they are told to. If you trust the file, "
-            f"add --allow_import={module}"
+            f"{where}: {what}, and gin files may use only what is listed "
+            f"(docs/safety.md). If you trust the file, add --allow_import={module}"
         )
 
 
@@ -118,16 +132,17 @@ def check_configurables(statements: Sequence[Any], allowed: AllowList) -> None:
     Raises:
       ConfigError: naming file, line and flag.
     """
-    for configurable, written in _named():
+    for configurable, written, called in _named():
         if configurable.selector in _GIN_ITSELF:
             continue
         function = configurable.wrapped
         module = getattr(function, "__module__", None) or "builtins"
         path = getattr(function, "__qualname__", configurable.name)
-        if not allowed.permits(f"{module}.{path}"):
+        if not allowed.permits_thing(function, f"{module}.{path}", called=called):
+            verb = "calls" if called else "names"
             raise allowed.refusal(
                 _place_of_name(statements, written),
-                f"this names {module}.{path}",
+                f"this {verb} {module}.{path}",
                 module,
             )
 
@@ -158,13 +173,13 @@ def _within(name: str, packages: Sequence[str]) -> bool:
     return any(name == p or name.startswith(f"{p}.") for p in packages)
 
 
-def _named() -> Iterator[tuple[Any, str]]:
-    """Each configurable of the parsed configuration, and how it is written there."""
+def _named() -> Iterator[tuple[Any, str, bool]]:
+    """Each configurable, how it is written, and whether a value refers to it."""
     for (_, selector), bindings in gin.config._CONFIG.items():
-        yield gin.config._REGISTRY[selector], selector
+        yield gin.config._REGISTRY[selector], selector, False
         for value in contained(bindings):
             if isinstance(value, gin.config.ConfigurableReference):
-                yield value.configurable, value.selector
+                yield value.configurable, value.selector, True
 
 
 def _module_settings() -> Iterator[tuple[str, Any]]:

@@ -86,13 +86,17 @@ class GinFiles:
     Args:
       names: the files, as given.
       folders: where they are looked for after the current folder, in this order.
+      only: macros; of the first file nothing is kept but what gives these their values.
 
     Raises:
       ConfigError: a file is missing, is no gin file or includes itself.
     """
 
-    def __init__(self, names: Sequence[str], folders: Sequence[str]):
+    def __init__(
+        self, names: Sequence[str], folders: Sequence[str], only: Sequence[str] = ()
+    ):
         self._folders = ["", *folders]
+        self._only = {names[0]: only} if only else {}
         self._texts: dict[str, _Text] = {}
         self.statements: list[Any] = []
         for name in names:
@@ -111,6 +115,8 @@ class GinFiles:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"gin: {path} cannot be read: {error}") from error
+        if name in self._only:
+            text = reduced(text, str(path), self._only[name])
         self._texts[name] = _Text(text, str(path))
         for statement in parse_statements(text, str(path)):
             self.statements.append(statement)
@@ -146,6 +152,59 @@ class GinFiles:
     def _open(self, name: str) -> "_Text":
         known = self._texts[name]
         return _Text(known.getvalue(), known.name)
+
+
+def reduced(text: str, source: str, macros: Sequence[str]) -> str:
+    """The text with every statement blanked that some macros do not depend on.
+
+    Lines keep their numbers. What is left is what a folder's file is read for: the rest
+    is neither imported nor looked at.
+
+    Args:
+      text: a gin text.
+      source: where it is from, for messages.
+      macros: those that are wanted.
+
+    Raises:
+      ConfigError: it is not gin.
+    """
+    statements = parse_statements(text, source)
+    wanted = _needed(statements, set(macros))
+    lines = text.splitlines()
+    starts = [s.location.line_num - 1 for s in statements]
+    for statement, start, end in zip(
+        statements, starts, [*starts[1:], len(lines)], strict=True
+    ):
+        if not _is_needed(statement, wanted):
+            lines[start:end] = [""] * (end - start)
+    return "\n".join(lines) + "\n"
+
+
+def _needed(statements: Sequence[Any], wanted: set[str]) -> set[str]:
+    """The names of macros and functions that the wanted ones lead to."""
+    found, before = set(wanted), -1
+    while len(found) != before:
+        before = len(found)
+        for statement in statements:
+            value = getattr(statement, "value", None)
+            if value is not None and _is_needed(statement, found):
+                for part in contained(value):
+                    if isinstance(part, Macro):
+                        found.add(part.name)
+                    elif isinstance(part, Reference):
+                        found.add(part.selector.rpartition("/")[2])
+    return found
+
+
+def _is_needed(statement: Any, names: set[str]) -> bool:
+    if isinstance(statement, config_parser.ImportStatement):
+        if statement.module.startswith("__gin__"):
+            return True
+        bound = statement.bound_name()
+        return any(name.partition(".")[0] == bound for name in names)
+    if isinstance(statement, config_parser.IncludeStatement):
+        return True
+    return statement.selector in names
 
 
 def contained(value: Any) -> Iterator[Any]:

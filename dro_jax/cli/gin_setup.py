@@ -29,6 +29,8 @@ def parse(
     bindings: Sequence[str],
     search_paths: str = "",
     allow_imports: Sequence[str] = (),
+    *,
+    only: Sequence[str] = (),
 ) -> None:
     """Replace gin's configuration by these files and bindings, in this order.
 
@@ -42,6 +44,7 @@ def parse(
       search_paths: folders, comma-separated.
       allow_imports: modules and packages that files may use beside those that every
         file may (`gin_allow.ALLOWED`).
+      only: macros; the first file is another's, and is read for these alone.
 
     Raises:
       ConfigError: a file is missing or uses a module that it may not, a name is unknown,
@@ -50,7 +53,7 @@ def parse(
     """
     gin.clear_config()
     try:
-        _parse(files, bindings, search_paths, allow_imports)
+        _parse(files, bindings, search_paths, allow_imports, only)
     except ConfigError:
         gin.clear_config()
         raise
@@ -102,11 +105,12 @@ def check(
     allow_imports: Sequence[str] = (),
     *,
     tell: Callable[[str], None] | None = note,
+    only: Sequence[str] = (),
 ) -> tuple[GinFiles, list[Any]]:
     """What `parse` refuses without importing anything: files, imports, names.
 
     Args:
-      files, bindings, search_paths, allow_imports: as for `parse`.
+      files, bindings, search_paths, allow_imports, only: as for `parse`.
       tell: is given sentences about settings without effect.
 
     Returns:
@@ -116,7 +120,7 @@ def check(
       ConfigError: as `parse`.
     """
     folders = [path for path in search_paths.split(",") if path] + shipped_folders()
-    read = GinFiles(files, folders)
+    read = GinFiles(files, folders, only)
     gin_allow.check_imports(read, gin_allow.AllowList(allow_imports))
     typed = typed_statements(bindings, Configuration.of(read.statements))
     check_selectors(read.statements, typed)
@@ -128,8 +132,8 @@ def check(
     return read, typed
 
 
-def _parse(files, bindings, search_paths: str, allow_imports: Sequence[str]) -> None:
-    read, typed = check(files, bindings, search_paths, allow_imports)
+def _parse(files, bindings, search_paths, allow_imports, only) -> None:
+    read, typed = check(files, bindings, search_paths, allow_imports, only=only)
     allowed = gin_allow.AllowList(allow_imports)
     with read.given_to_gin():
         with _translated("gin"):

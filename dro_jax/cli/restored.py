@@ -12,6 +12,10 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.training import checkpoints
 
+TASK_OF_A_FOLDER = ("MIXTURE_OR_TASK_MODULE", "MIXTURE_OR_TASK_NAME")
+# All that is read of a folder's config.gin, which may be anybody's.
+READ_OF_A_FOLDER = ("MODEL", "TASK_FEATURE_LENGTHS", *TASK_OF_A_FOLDER)
+
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
@@ -48,6 +52,7 @@ def restore(arguments) -> Restored:
         arguments.gin_bindings,
         arguments.gin_search_paths,
         arguments.allow_import,
+        only=READ_OF_A_FOLDER,
     )
     name = f"checkpoint_{arguments.step}" if arguments.step is not None else ""
     params = checkpoints.load_params(folder / name)

@@ -201,8 +201,8 @@ def test_modules_named_as_values_are_refused_by_line(text, line, tmp_path, marke
 
 
 def test_a_module_may_not_be_named_by_a_function(tmp_path):
-    text = HEAD + "from dro_jax import objectives\n"
-    text += "MIXTURE_OR_TASK_MODULE = @objectives.nll()\n"
+    text = HEAD + "from dro_jax.training import schedules\n"
+    text += "MIXTURE_OR_TASK_MODULE = @schedules.learning_rate_schedule()\n"
     with pytest.raises(ConfigError, match="must name modules as text"):
         gin_setup.parse([str(write(tmp_path, text))], [])
 
@@ -268,13 +268,45 @@ def test_allow_import_must_name_a_module(name):
 def test_the_configuration_in_a_model_folder_is_checked(
     command, tmp_path, marker, capsys
 ):
-    write(tmp_path, "import evil\n", name="config.gin")
+    config = write(
+        tmp_path, HEAD + "import evil\nMODEL = @evil.f()\n", name="config.gin"
+    )
     given = write(tmp_path, '{"prompt": "a", "response": "b"}\n', name="in.jsonl")
     flags = [f"--model_dir={tmp_path}", f"--input={given}", f"--output={tmp_path}/out"]
     assert main([command, *flags]) == 2
-    assert f"{tmp_path / 'config.gin'} line 1: import evil" in capsys.readouterr().err
+    assert f"{config} line 2: import evil" in capsys.readouterr().err
     assert main([command, *flags, "--allow_import=evil_package"]) == 2
     assert not marker.exists()
+
+
+def test_of_a_folders_file_only_what_is_asked_for_is_read(tmp_path, marker):
+    text = HEAD + (
+        "import evil\n"
+        "from dro_jax.models import t5_config\n"
+        "from dro_jax.training import train\n"
+        "LENGTH = 8\n"
+        "X = @evil.f()\n"
+        "evil.g:\n"
+        "  x = 1\n"
+        "  y = 2\n"
+        "TASK_FEATURE_LENGTHS = {'inputs': %LENGTH,\n  'targets': 4}\n"
+        "train.train.model_dir = %X\n"
+        "MODEL = @t5_config.T5Config()\n"
+        "t5_config.T5Config:\n"
+        "  vocab_size = %LENGTH\n"
+    )
+    path = write(tmp_path, text, name="config.gin")
+    wanted = ("MODEL", "TASK_FEATURE_LENGTHS")
+    gin_setup.parse([str(path)], [], only=wanted)
+    assert gin_setup.macro("MODEL").vocab_size == 8
+    assert gin_setup.macro("TASK_FEATURE_LENGTHS") == {"inputs": 8, "targets": 4}
+    assert "evil" not in gin.config_str() and "train" not in gin.config_str()
+    assert not marker.exists()
+    path.write_text(text + "  emb_dims = 3\n")
+    with pytest.raises(
+        ConfigError, match="line 16: emb_dims = 3: t5_config.T5Config has"
+    ):
+        gin_setup.parse([str(path)], [], only=wanted)
 
 
 @pytest.mark.parametrize("command", [["train"], ["tasks", "list"]])
