@@ -23,9 +23,8 @@ from dro_jax.training.reference import (
     mode_for,
 )
 from dro_jax.training.settings import (
-    check_groups,
+    check_data,
     check_value_settings,
-    fitted_to_rewards,
 )
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.value_of_reference import ValueFitConfig, ValueOfReference
@@ -81,6 +80,7 @@ class ReferenceData:
         Raises:
           ConfigError: the objective has a reference, and there is no path.
           CheckpointError: it cannot be read, or a cache was computed from another.
+          DataError: the objective can learn nothing from the records.
         """
         model, needs = self.model, self.model.objective.needs
         fit_config = dataclasses.replace(
@@ -90,9 +90,9 @@ class ReferenceData:
         config = dataclasses.replace(
             config, group_size=self.group_size, single_responses=self.single_responses
         )
-        check_groups(model, config, self.sampling)
-        if config.num_epochs is None:
-            _check_fitted(model, config)
+        training = config.num_epochs is None
+        fitted = check_data(model, config, self.sampling, training=training, tell=None)
+        _check_fitted(model, fitted)
         cached = needs.reference and mode_for(model, self.mode) == "cached"
         reference = value = None
         if cached or needs.advantages:
@@ -113,12 +113,12 @@ class ReferenceData:
             )
             judged = (self.value_fit or ValueFitConfig()).judged_fraction
             value.fit(fit_config, judged_fraction=judged)
-            if config.num_epochs is not None and config.split == fit_config.split:
+            if not training and config.split == fit_config.split:
                 config = judged_part(config, judged)
         preparation = Preparation(
             model.objective, reference if cached else None, value, self.sampling
         )
-        return preparation.prepare(config, training=config.num_epochs is None)
+        return preparation.prepare(config, training=training)
 
     def _folder(self, name: str) -> str:
         if self.cache_dir is not None:
@@ -140,9 +140,9 @@ class ReferenceData:
         return folder
 
 
-def _check_fitted(model: FeedbackModel, config: DatasetConfig) -> None:
+def _check_fitted(model: FeedbackModel, fitted_model: FeedbackModel) -> None:
     """Refuses what the built-in trainer would fit to the data: T5X's model is made."""
-    fitted = fitted_to_rewards(model, config, tell=None).objective
+    fitted = fitted_model.objective
     if fitted == model.objective:
         return
     name = type(fitted).__name__

@@ -12,7 +12,6 @@ from dro_jax.errors import ConfigError, DataError
 from dro_jax.objectives.interface import Objective
 from dro_jax.training.mismatched_pairs import with_mismatched_prompts
 from dro_jax.training.prompt_statistics import (
-    check_several_responses,
     prompt_value_table,
     quantile_table,
 )
@@ -81,18 +80,6 @@ class Preparation:
         self._reference = reference
         self._value = value
         self._sampling = sampling
-
-    def check(self, dataset: Any) -> None:
-        """Refuses a split without what the objective compares, before work is done.
-
-        Raises:
-          DataError: no prompt of it has more than one response.
-        """
-        needs = self._objective.needs
-        if needs.prompt_values or needs.quantiles:
-            check_several_responses(
-                dataset.prompt_records(), type(self._objective).__name__, dataset.split
-            )
 
     def prepare(self, dataset: Any, *, training: bool = False) -> PreparedData:
         """The data as a step needs them.

@@ -9,8 +9,10 @@ from dro_jax.errors import ConfigError, DataError
 from dro_jax.interop.locations import is_url
 from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
+from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.objectives import Labelled, RewardWeighted
 from dro_jax.training.prepared_data import check_sampling
+from dro_jax.training.prompt_statistics import check_several_responses
 from dro_jax.training.reference import Mode, mode_for, why_not
 from dro_jax.training.value_fit import ValueFitConfig
 
@@ -49,6 +51,42 @@ def check_model_dir(model_dir: str) -> None:
             "that all hosts see (a mounted bucket will do), and copy it when the run is "
             "done"
         )
+
+
+def check_data(
+    model: FeedbackModel,
+    dataset: Any,
+    sampling: str = "none",
+    *,
+    training: bool,
+    tell: Callable[[str], None] | None = note,
+) -> FeedbackModel:
+    """Refuses a split that the objective can learn nothing from, before work is done.
+
+    All that is asked of a run's data, whichever trainer runs it.
+
+    Args:
+      model: whose objective, and vocabulary, the data must fit.
+      dataset: a split that is trained on, or evaluated.
+      sampling: as for `train`.
+      training: whether the objective is fitted to its rewards too.
+      tell: as for :func:`fitted_to_rewards`.
+
+    Returns:
+      The model; trained, as :func:`fitted_to_rewards` gives it.
+
+    Raises:
+      ConfigError: groups, batches or the vocabulary do not fit.
+      DataError: the records do not.
+    """
+    check_groups(model, dataset, sampling)
+    check_vocabulary(dataset.vocabulary, model.network_config.vocab_size)
+    needs = model.objective.needs
+    if needs.prompt_values or needs.quantiles:
+        check_several_responses(
+            dataset.prompt_records(), type(model.objective).__name__, dataset.split
+        )
+    return fitted_to_rewards(model, dataset, tell) if training else model
 
 
 def check_groups(model: FeedbackModel, dataset: Any, sampling: str) -> None:

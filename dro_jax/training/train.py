@@ -12,7 +12,7 @@ from dro_jax.messages import note, say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
-from dro_jax.models.t5_config import check_vocabulary, note_spare_rows
+from dro_jax.models.t5_config import note_spare_rows
 from dro_jax.training import checkpoints, initialization, run_files
 from dro_jax.training.dry_run import coming, description, evaluation
 from dro_jax.training.held_out import HeldOut
@@ -28,11 +28,10 @@ from dro_jax.training.reference import Mode, Reference, check_path
 from dro_jax.training.run_owner import owned
 from dro_jax.training.run_progress import RunProgress, check_identity, identity_of
 from dro_jax.training.settings import (
-    check_groups,
+    check_data,
     check_model_dir,
     check_settings,
     check_value_settings,
-    fitted_to_rewards,
     held_out_data,
     unused_settings,
 )
@@ -153,11 +152,11 @@ def train(
     ):
         note(sentence)
     check_model_dir(model_dir)
-    check_groups(model, train_dataset_cfg, sampling)
-    check_vocabulary(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     note_spare_rows(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     say(f"reading {train_dataset_cfg.name}, split '{train_dataset_cfg.split}' …")
-    model = fitted_to_rewards(model, train_dataset_cfg)
+    model = check_data(model, train_dataset_cfg, sampling, training=True)
+    if train_eval_dataset_cfg is not None:
+        check_data(model, train_eval_dataset_cfg, training=False)
     partitioner = (mesh or MeshConfig()).build()
     partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
     for dataset in (train_eval_dataset_cfg, value_fit_dataset_cfg):
@@ -255,8 +254,6 @@ def train(
             fit = value.fit(fit_dataset, judged_fraction=judged or 0.0)
             writer.write_facts(run_files.VALUE_OF_REFERENCE_REPORT, fit.to_json())
         preparation = Preparation(model.objective, frozen, value, sampling)
-        for dataset in filter(None, (train_dataset_cfg, train_eval_dataset_cfg)):
-            preparation.check(dataset)
         train_data = preparation.prepare(train_dataset_cfg, training=True)
         evaluate = None
         if train_eval_dataset_cfg is not None:

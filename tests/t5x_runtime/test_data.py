@@ -10,9 +10,9 @@ import small
 from array_data import assert_same_batches
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.models.model import FeedbackModel
-from dro_jax.objectives import DROP, KTO, NLL, ALoLRefFree
+from dro_jax.objectives import DROP, KTO, NLL, QRPO, RPO, ALoLRefFree
 from dro_jax.t5x_runtime.data import (
     AT_START,
     ReferenceData,
@@ -23,8 +23,8 @@ from dro_jax.training.mesh_steps import device_fields
 from dro_jax.training.value_of_reference import ValueFitConfig
 
 TASK, MODULE = "support_desk", "tasks.support_desk.task"
-NO_REFERENCE = ReferenceData(FeedbackModel(network=small.NETWORK, objective=NLL()))
 BIG = dataclasses.replace(small.NETWORK, vocab_size=256)
+NO_REFERENCE = ReferenceData(FeedbackModel(network=BIG, objective=NLL()))
 
 
 def t5x_config(**changes):
@@ -193,6 +193,24 @@ def test_a_reference_that_is_nowhere_is_refused():
     model = FeedbackModel(network=BIG, objective=DROP())
     with pytest.raises(ConfigError, match="INITIAL_CHECKPOINT_PATH"):
         get_dataset(t5x_config(), 0, 1, None, reference=ReferenceData(model))
+
+
+@pytest.mark.parametrize("open_split", [get_dataset, get_eval_datasets])
+@pytest.mark.parametrize("objective", [QRPO(), RPO()])
+def test_prompts_of_one_response_are_refused_as_by_the_built_in_trainer(
+    open_split, objective
+):
+    reference = ReferenceData(FeedbackModel(network=BIG, objective=objective), path="/x")
+    sizes = (0, 1) if open_split is get_dataset else (0, 1, 5)
+    with pytest.raises(DataError, match="more than one response, and [A-Z]*RPO needs"):
+        open_split(t5x_config(split="validation"), *sizes, None, reference=reference)
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused_as_by_the_built_in_trainer():
+    model = FeedbackModel(network=small.NETWORK, objective=NLL())
+    data = ReferenceData(model)
+    with pytest.raises(ConfigError, match="vocabulary has .* pieces"):
+        get_dataset(t5x_config(), 0, 1, None, reference=data)
 
 
 @pytest.mark.parametrize(
