@@ -3,15 +3,16 @@
 The import takes ten seconds and more; files and names are checked in less than one.
 """
 
+import glob
 import os
 import pathlib
-import re
 import tempfile
 from typing import Any
 
 from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.paths import expanded, is_url
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+_BYTE = "byte"  # the vocabulary that is no file
 
 
 def check(arguments: Any) -> None:
@@ -31,7 +32,7 @@ def check(arguments: Any) -> None:
         look_in_current_folder(arguments.module, "--module")
     elif arguments.command in ("generate", "score"):
         path = arguments.model_dir
-        if not _URL.match(path) and not _expanded(path).exists():
+        if not is_url(path) and not os.path.exists(expanded(path)):
             raise ConfigError(f"--model_dir {path}: there is no such folder")
 
 
@@ -52,18 +53,26 @@ def _check_train(arguments: Any) -> None:
         arguments.allow_import,
         tell=None,
     )
-    macros = Configuration.of([*read.statements, *typed])
+    configuration = Configuration.of([*read.statements, *typed])
+
+    def local(name: str) -> str | None:
+        path = configuration.filled_in(configuration.macros.get(name))
+        return None if not isinstance(path, str) or is_url(path) else path
+
     for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR"):
-        path = macros.filled_in(macros.macros.get(name))
-        if isinstance(path, str) and not _URL.match(path) and not arguments.dry_run:
-            _check_can_be_made(name, _expanded(path))
-    start = macros.filled_in(macros.macros.get("INITIAL_CHECKPOINT_PATH"))
+        if (path := local(name)) and not arguments.dry_run:
+            _check_can_be_made(name, pathlib.Path(expanded(path)))
+    start = local("INITIAL_CHECKPOINT_PATH")
     # A name without any folder may be one on Hugging Face's hub.
-    is_path = isinstance(start, str) and start.startswith(("/", ".", "~"))
-    if is_path and not _expanded(start).exists():
+    is_path = start is not None and start.startswith(("/", ".", "~", "$"))
+    if is_path and not os.path.exists(expanded(start)):
         raise CheckpointError(
             f"INITIAL_CHECKPOINT_PATH: no checkpoint at {start}: there is no such folder"
         )
+    for name in ("TRAIN_PATH", "VALIDATION_PATH", "VOCABULARY"):
+        path = local(name)
+        if path and path != _BYTE and not _found(expanded(path)):
+            raise ConfigError(f"{name} = {path!r}: there is no such file or folder")
 
 
 def _check_can_be_made(setting: str, folder: pathlib.Path) -> None:
@@ -83,5 +92,5 @@ def _check_can_be_made(setting: str, folder: pathlib.Path) -> None:
         ) from error
 
 
-def _expanded(path: str) -> pathlib.Path:
-    return pathlib.Path(os.path.expandvars(path)).expanduser()
+def _found(path: str) -> bool:
+    return os.path.exists(path) or bool(glob.glob(path, recursive=True))

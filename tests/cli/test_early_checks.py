@@ -52,6 +52,28 @@ def test_a_run_is_refused_at_once(settings, message):
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["TRAIN_PATH", "VALIDATION_PATH", "VOCABULARY"])
+def test_a_file_that_is_not_there_is_named_with_its_setting(name, tmp_path):
+    files = [flag.replace("support_desk", "jsonl") for flag in FILES]
+    logs = tmp_path / "logs.jsonl"
+    logs.touch()
+    settings = {
+        "MODEL_DIR": f"'{tmp_path}/model'",
+        "TRAIN_STEPS": 1,
+        "TRAIN_PATH": f"'{tmp_path}/*.jsonl'",
+        "VALIDATION_PATH": f"'{tmp_path}'",
+        "VOCABULARY": f"'{logs}'",
+    }
+
+    def flags():
+        return [*files, *(f"--gin.{key}={value}" for key, value in settings.items())]
+
+    check("train", *flags())
+    settings[name] = "'/no/such/*.x'"
+    with pytest.raises(UserError, match=rf"{name} = '/no/such/\*.x': there is no such"):
+        check("train", *flags())
+
+
 def test_what_is_right_passes_and_leaves_nothing(tmp_path):
     folder = tmp_path / "a" / "b"
     settings = {"MODEL_DIR": f"'{folder}'", "LEARNING_RATE": 1}
