@@ -124,5 +124,5 @@ class StepZeroCheck:
             f"policy and reference differ by {largest:.2g} nats"
             + ("" if error is None else f", and the cache by {error:.2g} in its own")
             + ". Set FLOAT32_RESIDUAL = True or DTYPE = 'float32', or allow it: "
-            f"train.step_zero_tolerance = {2 * found[LARGEST]:.2g}"
+            f"train.train.step_zero_tolerance = {2 * found[LARGEST]:.2g}"
         )

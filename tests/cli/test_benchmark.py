@@ -7,7 +7,7 @@ import math
 import pytest
 import small
 
-from dro_jax.benchmarks import async_save, logprob, workload
+from dro_jax.benchmarks import async_save, logprob, logratio_noise, workload
 from dro_jax.benchmarks.timing import Figure, in_turn, ratio
 from dro_jax.cli.main import main
 
@@ -20,6 +20,8 @@ def tiny(monkeypatch):
     )
     monkeypatch.setattr(workload, "LENGTHS", {"inputs": 64, "targets": 32})
     monkeypatch.setattr(async_save, "STEPS_A_SAVE", 2)
+    monkeypatch.setattr(logratio_noise, "_BATCHES", 1)
+    monkeypatch.setattr(logratio_noise, "_TRAINED_FOR", 1)
     for name, size in {"ROWS": 4, "LENGTH": 8, "DIM": 8, "VOCABULARY": 50}.items():
         monkeypatch.setattr(logprob, name, size)
 
@@ -39,6 +41,8 @@ def test_prints_a_table_and_writes_json(tiny, tmp_path, capsys):
         "logprob.memory_ratio",
         "logprob.time_ratio",
         "async_save.overhead",
+        "logratio_noise.bfloat16.cached.packed.rms",
+        "logratio_noise.float32_residual_cost",
     ):
         low, high = report[f"{name}.spread"]
         assert math.isfinite(report[name])
