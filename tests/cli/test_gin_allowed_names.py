@@ -108,6 +108,21 @@ def test_every_listed_name_that_can_be_looked_up_is_there():
             assert callable(getattr(importlib.import_module(module), name)), full
 
 
+def test_every_listed_name_is_let_through(tmp_path):
+    names = [name for name in CALLED if not name.startswith("t5x")]
+    modules = sorted({module_and_name(name)[0] for name in names})
+    short = {module: module.rpartition(".")[2] for module in modules}
+    assert len(set(short.values())) == len(modules)
+    lines = [f"import {module} as {short[module]}" for module in modules]
+    for number, (module, name) in enumerate(map(module_and_name, names)):
+        lines.append(
+            f"X{number} = [@{short[module]}.{name}, @a/{short[module]}.{name}()]"
+        )
+    path = tmp_path / "all.gin"
+    path.write_text(HEAD + "\n".join(lines) + "\n")
+    gin_setup.parse([str(path)], [])
+
+
 @pytest.mark.parametrize(
     "text",
     [
