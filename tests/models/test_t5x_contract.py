@@ -132,7 +132,7 @@ def test_microbatches_add_up_to_the_batch(kind):
     halves = [{n: x[i : i + 2] for n, x in batch.items()} for i in (0, 2)]
     model = model_of(kind, batch_size=4)
     params, _ = start(model, batch)
-    gradient = jax.value_and_grad(model.loss_fn, has_aux=True)
+    gradient = jax.jit(jax.value_and_grad(model.loss_fn, has_aux=True))
     (whole, metrics), whole_gradient = gradient(params, batch, None)
     parts = [gradient(params, half, None) for half in halves]
     np.testing.assert_allclose(sum(p[0][0] for p in parts), whole, rtol=1e-5)
