@@ -34,10 +34,17 @@ RATES = ("per_second", "mfu")
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20, help="kills per device count")
+    parser.add_argument(
+        "--rounds", type=int, nargs="+", default=[20], help="kills by device count"
+    )
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
+    rounds = arguments.rounds
+    if len(rounds) == 1:
+        rounds = rounds * len(arguments.devices)
+    if len(rounds) != len(arguments.devices):
+        parser.error("--rounds takes one number, or one for each of --devices")
     # The server imports everything once; each run is a fork that starts its own JAX.
     multiprocessing.set_start_method("forkserver")
     multiprocessing.set_forkserver_preload(["kill_and_resume_run"])
@@ -45,11 +52,11 @@ def main(argv=None) -> int:
     sys.path.insert(0, str(START / "helpers"))
     same = True
     with tempfile.TemporaryDirectory() as folder:
-        for devices in arguments.devices:
+        for devices, count in zip(arguments.devices, rounds, strict=True):
             campaign = Campaign(
                 pathlib.Path(folder) / str(devices),
                 devices,
-                arguments.rounds,
+                count,
                 random.Random(arguments.seed + devices),
             )
             same &= campaign.run()
