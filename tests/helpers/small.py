@@ -95,9 +95,9 @@ def unpacked(items):
     return pack([[item] for item in items], packed=False)
 
 
-def init(model, batch):
+def init(model, batch, seed=0):
     """Random parameters; compiled whole, which is much faster than op by op."""
-    return jax.jit(lambda key: model.init(key, batch)[0])(jax.random.key(0))
+    return jax.jit(lambda key: model.init(key, batch)[0])(jax.random.key(seed))
 
 
 def leaves(tree):
