@@ -47,7 +47,7 @@ def expanded(path: PathLike) -> str:
     return found
 
 
-def make_folder(folder: PathLike, setting: str) -> pathlib.Path:
+def make_folder(folder: PathLike, setting: str = "") -> pathlib.Path:
     """Makes a folder and those above it, where they are missing.
 
     Args:
@@ -55,16 +55,23 @@ def make_folder(folder: PathLike, setting: str) -> pathlib.Path:
       setting: what gave it, as `MODEL_DIR` or `--output_dir`, for the error.
 
     Raises:
-      ConfigError: it cannot be made, or there is a file in its place.
+      ConfigError: it cannot be made or written to, or there is a file in its place.
     """
     path = pathlib.Path(folder)
+    name = f"{setting} = {os.fspath(folder)!r}" if setting else f"the folder {folder}"
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError(f"{name} is a file: name a folder") from error
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{setting} = {os.fspath(folder)!r} cannot be made ({reason(error)}): give a "
-            "folder that you may write to"
+            f"{name} cannot be made ({reason(error)}): give a folder that you may write "
+            "to"
         ) from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(
+            f"{name} may not be written to: give a folder that you may write to"
+        )
     return path
 
 

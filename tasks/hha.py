@@ -31,7 +31,9 @@ from dro_jax.data.sources import ExpandedSource, JsonlSource
 from dro_jax.data.tasks import register_feedback_task
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
-DATA_DIR = Path(os.environ.get("DRO_JAX_DATA") or _CHECKOUT.parent / "shared" / "data")
+DATA_DIR = Path(
+    os.environ.get("DRO_JAX_DATA") or _CHECKOUT.parent / "shared" / "data"
+).expanduser()
 _ADVICE = (
     "set the environment variable DRO_JAX_DATA to the folder that holds hha/, "
     "hh_rlhf_raw/ and hha_pro_raw/"

@@ -8,6 +8,7 @@ from typing import Any
 from dro_jax.cli.configuration_diff import Configuration, Difference, differences
 from dro_jax.errors import ConfigError
 from dro_jax.messages import say
+from dro_jax.paths import expanded, make_folder
 from dro_jax.training.run_files import (
     CONFIG,
     METRICS,
@@ -48,7 +49,7 @@ def prepare(
     changed = check(folder, configuration, overwrite, allow_change)
     if overwrite:
         _delete_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "MODEL_DIR")
     if changed:
         _keep_configuration(folder, changed)
     _write(folder / CONFIG, configuration)
@@ -160,7 +161,7 @@ def _check_start_is_kept(folder: pathlib.Path, new: Configuration) -> None:
     start: Any = new.value(_INITIAL_CHECKPOINT)
     if not isinstance(start, str):
         return
-    path, inside = pathlib.Path(start).resolve(), folder.resolve()
+    path, inside = pathlib.Path(expanded(start)).resolve(), folder.resolve()
     if path == inside or inside in path.parents:
         raise ConfigError(
             f"INITIAL_CHECKPOINT_PATH {start} lies in MODEL_DIR {folder}, whose "

@@ -12,7 +12,7 @@ from dro_jax.data.modules import module_names
 from dro_jax.messages import say
 from dro_jax.training.metric_writers import finished_step
 from dro_jax.training.run_owner import owned
-from dro_jax.training.settings import check_model_dir
+from dro_jax.training.settings import local_folder
 from dro_jax.training.train import train
 
 
@@ -65,8 +65,7 @@ def train_from_gin(
         configuration made, or one that is being trained.
     """
     gin_setup.parse(files, bindings, search_paths, allow_imports)
-    check_model_dir(gin_setup.macro("MODEL_DIR"))
-    folder = pathlib.Path(gin_setup.macro("MODEL_DIR"))
+    folder = pathlib.Path(local_folder(gin_setup.macro("MODEL_DIR")))
     if dry_run:
         vocabulary_size.settle(None if overwrite else folder)
         model_folder.check(folder, gin.config_str(), overwrite, allow_change)

@@ -164,6 +164,8 @@ def TfdsSource(
     """
     import seqio
 
+    if tfds_data_dir is not None:
+        tfds_data_dir = expanded(tfds_data_dir)
     source = seqio.TfdsDataSource(
         tfds_name, tfds_data_dir=tfds_data_dir, splits=splits, **kwargs
     )

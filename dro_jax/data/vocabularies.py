@@ -12,6 +12,7 @@ import tensorflow as tf
 from dro_jax.data.sentencepiece_files import holds_extra_ids, processor_of
 from dro_jax.data.whitespace import WhitespaceVocabulary, keep_whitespace
 from dro_jax.errors import ConfigError, DataError
+from dro_jax.paths import expanded, is_url
 
 BYTE = "byte"
 PAD_ID = 0
@@ -54,7 +55,7 @@ def _resolved(
     if vocabulary == BYTE:
         return seqio.ByteVocabulary(extra_ids=extra_ids)
     if isinstance(vocabulary, str | os.PathLike):
-        return seqio.SentencePieceVocabulary(os.fspath(vocabulary), extra_ids=extra_ids)
+        return seqio.SentencePieceVocabulary(expanded(vocabulary), extra_ids=extra_ids)
     raise ConfigError(
         "vocabulary must be 'byte', the path of a SentencePiece model or a "
         f"seqio.Vocabulary, not {type(vocabulary).__name__}"
@@ -211,7 +212,7 @@ def describe_vocabulary(vocabulary: seqio.Vocabulary) -> str:
 
 
 def _load_sentencepiece(vocabulary: seqio.Vocabulary, path: str) -> None:
-    if not os.path.exists(path) and "://" not in path:
+    if not os.path.exists(path) and not is_url(path):
         raise DataError(
             f"the vocabulary {path} does not exist: give the path of a SentencePiece "
             "model, or 'byte'"

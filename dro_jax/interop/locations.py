@@ -2,13 +2,13 @@
 
 import os
 import pathlib
-import re
 from typing import Any
 
 import tensorstore as ts
 
 from dro_jax.errors import CheckpointError
 from dro_jax.interop.t5x_tree import first_line
+from dro_jax.paths import expanded, is_url
 
 # A place that is not there is told of soon; arrays are read with TensorStore's own
 # patience (32 tries).
@@ -16,22 +16,16 @@ _RETRIES = {
     f"{service}_request_retries": {"max_retries": 3}
     for service in ("gcs", "s3", "http")
 }
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
-
-
-def is_url(path: str) -> bool:
-    """Whether a path is a URL such as gs://bucket/folder."""
-    return _URL.match(path) is not None
 
 
 def normalised(path: str | os.PathLike) -> str:
-    """A local path made absolute, or a URL without a `/` at its end."""
-    text = os.fspath(path)
-    if text.startswith("file://"):
-        text = text.removeprefix("file://")
-    if is_url(text):
-        return text.rstrip("/")
-    return os.path.abspath(os.path.expanduser(text))
+    """A local path made absolute, or a URL without a `/` at its end.
+
+    Raises:
+      ConfigError: the path names a variable that is not set.
+    """
+    text = expanded(path)
+    return text.rstrip("/") if is_url(text) else os.path.abspath(text)
 
 
 def check_free(destination: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ from dro_jax.data.grouping import Singles
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import RewardWeighted
+from dro_jax.paths import expanded, is_url
 from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training.judged_prompts import judged_part
 from dro_jax.training.prepared_data import (
@@ -131,7 +132,8 @@ class ReferenceData:
                 "there is no place to keep what is computed of the reference: set "
                 "MODEL_DIR or REFERENCE_CACHE_DIR"
             )
-        if "://" in str(folder):
+        folder = expanded(folder)
+        if is_url(folder):
             raise ConfigError(
                 f"what is computed of the reference cannot be kept at {folder}: set "
                 "REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "

@@ -6,6 +6,7 @@ import pathlib
 
 import jax
 
+from dro_jax.paths import make_folder
 from dro_jax.training.run_files import METRICS, TENSORBOARD
 from dro_jax.training.whole_files import write_json, write_whole
 
@@ -24,7 +25,7 @@ class MetricWriter:
         self._folder = folder = pathlib.Path(model_dir)
         if jax.process_index() != 0:
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "MODEL_DIR")
         path = folder / METRICS
         _drop_after(path, start_step)
         self._file = path.open("a", encoding="utf-8")

@@ -1,16 +1,17 @@
 """Settings of a run that cannot be used, refused before anything is computed."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from dro_jax.errors import ConfigError, DataError
-from dro_jax.interop.locations import is_url
 from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.objectives import Labelled, RewardWeighted
+from dro_jax.paths import expanded, is_url
 from dro_jax.training.prepared_data import check_sampling
 from dro_jax.training.prompt_statistics import check_several_responses
 from dro_jax.training.reference import Mode, mode_for, why_not
@@ -39,18 +40,18 @@ def check_settings(
     check_sampling(sampling)
 
 
-def check_model_dir(model_dir: str) -> None:
-    """Refuses a model folder behind a URL.
+def local_folder(folder: str | os.PathLike, setting: str = "MODEL_DIR") -> str:
+    """A folder that a run writes to, with `~` and environment variables put in.
 
     Raises:
-      ConfigError: it is one.
+      ConfigError: it is a URL, or names a variable that is not set.
     """
-    if is_url(model_dir):
+    if is_url(path := expanded(folder)):
         raise ConfigError(
-            f"MODEL_DIR = {model_dir!r} is a URL, but runs write to folders: give one "
-            "that all hosts see (a mounted bucket will do), and copy it when the run is "
-            "done"
+            f"{setting} = {path!r} is a URL, but runs write to folders: give one that "
+            "all hosts see (a mounted bucket will do), and copy it when the run is done"
         )
+    return path
 
 
 def check_data(

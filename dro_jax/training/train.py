@@ -29,7 +29,7 @@ from dro_jax.training.run_owner import owned
 from dro_jax.training.run_progress import RunProgress, check_identity, identity_of
 from dro_jax.training.settings import (
     check_data,
-    check_model_dir,
+    local_folder,
     check_settings,
     check_value_settings,
     held_out_data,
@@ -151,7 +151,9 @@ def train(
         value_fit_dataset_cfg=value_fit_dataset_cfg,
     ):
         note(sentence)
-    check_model_dir(model_dir)
+    model_dir = local_folder(model_dir)
+    if reference_cache_dir is not None:
+        reference_cache_dir = local_folder(reference_cache_dir, "REFERENCE_CACHE_DIR")
     note_spare_rows(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
     say(f"reading {train_dataset_cfg.name}, split '{train_dataset_cfg.split}' …")
     model = check_data(model, train_dataset_cfg, sampling, training=True)

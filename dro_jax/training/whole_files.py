@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dro_jax.errors import CheckpointError
+from dro_jax.paths import make_folder
 from dro_jax.training.run_progress import differences
 
 _KEY = "key.json"
@@ -32,8 +33,9 @@ def claim_folder(
 
     Raises:
       CheckpointError: the folder has another key; the message says what differs.
+      ConfigError: the folder cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / _KEY
     if not path.exists():
         write_json(path, key, new=True)

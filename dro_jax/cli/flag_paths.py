@@ -1,0 +1,30 @@
+"""Flags that are paths, with `~` and variables put in."""
+
+from typing import Any
+
+from dro_jax.paths import expanded
+
+_PATHS = (
+    "model_dir", "input", "output", "output_dir", "json", "png", "source",
+    "destination", "tokenizer",
+)  # fmt: skip
+
+
+def expand(arguments: Any) -> None:
+    """Replaces the paths among the arguments; the shell expands some, not all.
+
+    Shells leave `~` as it is behind `=`, as in `--output=~/answers.jsonl`.
+
+    Args:
+      arguments: the parsed command line.
+
+    Raises:
+      ConfigError: a path names a variable that is not set.
+    """
+    for name in _PATHS:
+        value = getattr(arguments, name, None)
+        if isinstance(value, str):
+            setattr(arguments, name, expanded(value))
+    arguments.gin_file = [expanded(path) for path in arguments.gin_file]
+    folders = (arguments.gin_search_paths or "").split(",")
+    arguments.gin_search_paths = ",".join(expanded(path) for path in folders if path)
