@@ -1,19 +1,17 @@
-"""Flags that are paths, with `~` and variables put in."""
+"""Flags that name what is read, with `~` and variables put in."""
 
 from typing import Any
 
 from dro_jax.paths import expanded
 
-_PATHS = (
-    "model_dir", "input", "output", "output_dir", "json", "png", "source",
-    "destination", "tokenizer",
-)  # fmt: skip
+# Those of what is written are `outputs`' own.
+_PATHS = ("model_dir", "input", "source", "destination", "tokenizer")
 
 
 def expand(arguments: Any) -> None:
     """Replaces the paths among the arguments; the shell expands some, not all.
 
-    Shells leave `~` as it is behind `=`, as in `--output=~/answers.jsonl`.
+    Shells leave `~` as it is behind `=`, as in `--input=~/prompts.jsonl`.
 
     Args:
       arguments: the parsed command line.

@@ -6,7 +6,7 @@ import pathlib
 
 import jax
 
-from dro_jax.paths import make_folder
+from dro_jax.paths import expanded, make_folder
 from dro_jax.training.run_files import METRICS, TENSORBOARD
 from dro_jax.training.whole_files import write_json, write_whole
 
@@ -66,7 +66,7 @@ class MetricWriter:
 
 def read_metrics(model_dir: str | pathlib.Path) -> list[dict]:
     """The records of a model folder's `metrics.jsonl`, in order."""
-    path = pathlib.Path(model_dir) / METRICS
+    path = pathlib.Path(expanded(model_dir)) / METRICS
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 

@@ -29,10 +29,10 @@ from dro_jax.training.run_owner import owned
 from dro_jax.training.run_progress import RunProgress, check_identity, identity_of
 from dro_jax.training.settings import (
     check_data,
-    local_folder,
     check_settings,
     check_value_settings,
     held_out_data,
+    local_folder,
     unused_settings,
 )
 from dro_jax.training.sharding import MeshConfig
