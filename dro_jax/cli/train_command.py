@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import gin
 
-from dro_jax.cli import gin_setup, model_folder, vocabulary_size
+from dro_jax.cli import gin_allow, gin_setup, model_folder, vocabulary_size
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.data.modules import module_names
 from dro_jax.messages import say
@@ -29,14 +29,38 @@ def run(arguments) -> None:
     )
     if arguments.dry_run:
         return
-    folder = gin_setup.macro("MODEL_DIR")
-    say(f"the model is in\n  {folder}")
-    say("to use it:")
-    for name in ("generate", "score"):
-        say(
-            f"  dro-jax {name} --model_dir={shlex.quote(folder)} --input=FILE "
-            "--output=FILE"
-        )
+    for line in what_next(
+        gin_setup.macro("MODEL_DIR"),
+        gin_setup.macro("MIXTURE_OR_TASK_MODULE"),
+        arguments.allow_import,
+    ):
+        say(line)
+
+
+def what_next(
+    folder: str, modules: str | Sequence[str] | None, allowed: Sequence[str]
+) -> list[str]:
+    """Where the model is, and how it is used.
+
+    Args:
+      folder: `MODEL_DIR`.
+      modules: those that register the task; the folder's config.gin names them, so that
+        one's own must be allowed.
+      allowed: what the run was allowed to import.
+    """
+    known = gin_allow.AllowList()
+    own = [name for name in module_names(modules) if not known.permits_module(name)]
+    flags = [
+        f"--model_dir={shlex.quote(folder)}",
+        "--input=FILE --output=FILE",
+        *(f"--allow_import={name}" for name in dict.fromkeys([*allowed, *own])),
+    ]
+    return [
+        "the model is in",
+        f"  {folder}",
+        "to use it:",
+        *(f"  dro-jax {name} {' '.join(flags)}" for name in ("generate", "score")),
+    ]
 
 
 def train_from_gin(
