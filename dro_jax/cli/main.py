@@ -16,7 +16,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
     The exit status is 0, 2 for an error of the user's, 143 for a run that SIGTERM stopped
-    and that was saved, and 130 for Ctrl-C, whether or not there was a run to save.
+    and that was saved, 130 for Ctrl-C, whether or not there was a run to save, and 141
+    where nobody reads the output any more.
     """
     arguments, rest = build_parser().parse_known_args(argv)
     try:
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         early_checks.check(arguments)
         with outputs.prepared(arguments):
             _import_command(arguments.command_module).run(arguments)
+        sys.stdout.flush()
     except UserError as error:
         # gin appends the configurables that it was calling.
         message = str(error).split("\n  In call to configurable")[0]
@@ -33,6 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as stopped:
         print(f"dro-jax {arguments.command}: {stopped}", file=sys.stderr)
         return stopped.code
+    except BrokenPipeError:
+        # `| head` has read enough. Python flushes at its end, into nothing then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell says of SIGPIPE
     except KeyboardInterrupt:
         print(f"dro-jax {arguments.command}: interrupted", file=sys.stderr)
         return 130

@@ -97,3 +97,12 @@ def test_the_commands_for_a_model_are_whole():
     own = what_next("m", "my_tasks,tasks.hha", ["mine", "my_tasks"])
     assert own[-1].endswith("FILE --allow_import=mine --allow_import=my_tasks")
     assert what_next("m", None, [])[-1].endswith("--output=FILE")
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    flags = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "dro_jax.cli.main", "settings"]
+    with subprocess.Popen(command, **flags) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
