@@ -1,0 +1,96 @@
+"""Each `dro-jax …` command of README.md and docs is one that the command line takes."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from dro_jax.cli import gin_setup
+from dro_jax.cli.gin_files import shipped_folders
+from dro_jax.cli.main import gin_bindings
+from dro_jax.cli.parser import build_parser
+from dro_jax.errors import ConfigError
+
+PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^cat > (\S+) <<'END'\n(.*?)^END$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, *kinds):
+    text = pathlib.Path(page).read_text("utf-8")
+    return [block for kind, block in _BLOCK.findall(text) if kind in kinds]
+
+
+def commands_of(text):
+    """The arguments of each `dro-jax` in a block, without prompts and what is around."""
+    text = _FILE.sub("", text).replace("\\\n", " ")
+    for line in text.splitlines():
+        line = re.split(r"\s+#\s", line.removeprefix("$ "))[0]
+        for part in re.split(r"\s(?:&&|\|)\s", line):
+            if part.startswith("dro-jax ") and not re.search(r"[A-Z] .*\w\|\w", part):
+                yield shlex.split(part)[1:]
+
+
+def check(arguments):
+    """Parses; of `train` the gin files and names too, if its files are there."""
+    parsed, rest = build_parser().parse_known_args(arguments)
+    bindings = gin_bindings(rest)
+    files = parsed.gin_file
+    folders = ["", *shipped_folders()]
+    ours = all(
+        name.startswith("gin_configs/") or pathlib.Path(name).exists() for name in files
+    )
+    if parsed.command != "train" or not ours:
+        return False
+    for name in files:
+        assert any(pathlib.Path(folder, name).is_file() for folder in folders), name
+    gin_setup.check(files, bindings, allow_imports=parsed.allow_import)
+    return True
+
+
+@pytest.fixture
+def in_a_folder_of_the_documents(tmp_path, monkeypatch):
+    """The files that the pages say to write lie in the current folder."""
+    texts = {page: blocks(page, "bash", "sh", "") for page in PAGES}
+    for page_texts in texts.values():
+        for name, content in _FILE.findall("\n".join(page_texts)):
+            (tmp_path / name).write_text(content, "utf-8")
+    module = blocks("README.md", "python")[0]
+    (tmp_path / "my_tasks.py").write_text(module, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return texts
+
+
+def test_the_command_line_takes_every_command(in_a_folder_of_the_documents):
+    checked = {}
+    for page, texts in in_a_folder_of_the_documents.items():
+        for arguments in (found for text in texts for found in commands_of(text)):
+            try:
+                checked.setdefault(page, []).append(check(arguments))
+            except (SystemExit, ConfigError) as error:
+                pytest.fail(f"{page}: dro-jax {shlex.join(arguments)}: {error}")
+    # Those of which the gin files were checked too.
+    assert sum(checked["README.md"]) >= 3
+    assert sum(checked["docs/tutorial.md"]) == 2
+    assert len(checked["docs/generate.md"]) >= 3
+
+
+@pytest.mark.parametrize(
+    "more", ["--no_such_flag", "--gin.TRAIN_STEP=1", "--gin_file=gin_configs/none.gin"]
+)
+def test_a_command_of_which_something_is_wrong_is_found(more):
+    (first, *_) = [found for text in blocks("README.md", "bash")
+                   for found in commands_of(text) if found[0] == "train"]  # fmt: skip
+    check(first)
+    with pytest.raises((ConfigError, AssertionError)):
+        check([*first, more])
+
+
+def test_commands_need_no_word_splitting():
+    """zsh does not split what a variable holds, so no command is kept in one."""
+    for page in PAGES:
+        for text in blocks(page, "bash", "sh"):
+            for arguments in commands_of(text):
+                assert not any(word.startswith("$") for word in arguments), page
