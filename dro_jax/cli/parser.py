@@ -151,7 +151,8 @@ def _add_generate(commands) -> None:
     )
     _add_model_arguments(
         parser,
-        "JSONL with the task's prompt field in each line (plain or .gz)",
+        "records with the task's prompt field: JSONL, a JSON array, CSV, TSV, Parquet or "
+        "Arrow, plain or compressed; - is standard input",
         "JSONL: the same records with `responses`, each with its summed `logprob`",
     )
     parser.add_argument("--num_samples", type=int, default=1, help="for each prompt")
@@ -180,7 +181,8 @@ def _add_score(commands) -> None:
     )
     _add_model_arguments(
         parser,
-        "JSONL with the task's prompt and response fields (plain or .gz)",
+        "records with the task's prompt and response fields: JSONL, a JSON array, CSV, "
+        "TSV, Parquet or Arrow, plain or compressed; - is standard input",
         "JSONL: the same records with `logprob` (summed over tokens, nats) and, where "
         "the model has one, `value`",
     )

@@ -5,12 +5,13 @@ from typing import Any
 
 import gin
 
-from dro_jax.cli import gin_setup, model_folder
+from dro_jax.cli import gin_setup
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.errors import ConfigError
 from dro_jax.interop import formats
 from dro_jax.messages import note
 from dro_jax.models.t5_config import rows_for
+from dro_jax.training import run_files
 
 MACRO = "VOCAB_SIZE"
 
@@ -46,7 +47,7 @@ def settle(folder: pathlib.Path | None) -> None:
 
 def _of_run(folder: pathlib.Path | None) -> int | None:
     """What the run of a folder has; None where there is none that can be read."""
-    path = folder and folder / model_folder.CONFIG_NAME
+    path = folder and folder / run_files.CONFIG
     if path is None or not path.is_file():
         return None
     try:

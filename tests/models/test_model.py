@@ -117,7 +117,8 @@ def test_metric_names(drov, batch):
         "loss", "loss/policy", "loss/value", "rewards/mean", "logps/policy",
         "logps/reference", "kl", "residual", "value/mean", "value/explained_variance",
         "reward_logratio_correlation", "num_tokens", "num_trajectories",
-        "padding_fraction",
+        "padding_fraction", "logratio/mean_square", "logratio/largest",
+        "logratio/largest_per_root_token",
     }  # fmt: skip
     assert expected == set(metrics)
     values = metrics_lib.compute(metrics)
