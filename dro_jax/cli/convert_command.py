@@ -35,7 +35,7 @@ def run(arguments) -> None:
     stored = formats.open_model(source, scan_layers=arguments.scan_layers)
     told = _Told.by_gin(stored)
     stored = told.applied_to(stored)
-    tokenizer, notes = arguments.tokenizer, list(told.notes)
+    tokenizer, notes = arguments.tokenizer, [*stored.notes, *told.notes]
     if arguments.to == "hf" and tokenizer is None and told.file is not None:
         tokenizer, note = _task_vocabulary(told.file)
         notes.append(note)

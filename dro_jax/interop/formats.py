@@ -8,6 +8,7 @@ import tempfile
 
 from dro_jax.errors import CheckpointError, ConfigError, UserError
 from dro_jax.interop import locations
+from dro_jax.interop.foreign_models import check_no_foreign_folder
 from dro_jax.interop.gin_model import gin_model_file
 from dro_jax.interop.layouts import in_layout
 from dro_jax.interop.stored_model import Format, StoredModel
@@ -204,6 +205,7 @@ def _no_folder(path: str) -> str:
 
 def _nothing(folder: str) -> str:
     if not locations.is_url(folder):
+        check_no_foreign_folder(pathlib.Path(folder))
         pickles = [name for name in os.listdir(folder) if name.endswith(_PICKLES)]
         if pickles:
             return f"{os.path.join(folder, pickles[0])} is not read: {_refusal()}"

@@ -14,6 +14,11 @@ from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.interop import hugging_face_files as files
 from dro_jax.interop import hugging_face_leaves as translation
 from dro_jax.interop import tokenizer_files, value_files
+from dro_jax.interop.foreign_models import (
+    check_no_foreign_folder,
+    check_no_foreign_model,
+    check_no_foreign_tensors,
+)
 from dro_jax.interop.hugging_face_names import (
     EMBEDDING,
     OUTPUT_LAYER,
@@ -23,6 +28,7 @@ from dro_jax.interop.hugging_face_names import (
 )
 from dro_jax.interop.locations import check_free
 from dro_jax.interop.stored_model import Leaves, StoredModel
+from dro_jax.interop.wrapped_names import without_wrappers
 from dro_jax.models.t5_config import T5Config
 
 CONFIG = "config.json"
@@ -73,13 +79,16 @@ def open_hugging_face(path: str) -> StoredModel:
                 "lies elsewhere must be copied here first."
             )
         folder = _from_hub(path)
+    check_no_foreign_folder(folder)
     settings = files.read_json(folder / CONFIG)
+    check_no_foreign_model(folder, settings)
     try:
         config = config_from_hugging_face(settings)
     except ConfigError as error:
         raise CheckpointError(f"{folder}: {error}") from error
     own_biases = settings["model_type"] == "umt5"
-    tensors = files.stored_tensors(folder)
+    tensors, taken_off = without_wrappers(files.stored_tensors(folder), str(folder))
+    check_no_foreign_tensors(folder, tensors)
     policy, ignored = _policy(tensors, config, folder, own_biases)
     value, value_config, ignored_value = value_files.read_value(folder, config)
     return StoredModel(
@@ -90,6 +99,7 @@ def open_hugging_face(path: str) -> StoredModel:
         value=value,
         value_config=value_config,
         ignored=ignored | ignored_value,
+        notes=(taken_off,) if taken_off else (),
         tokenizer_files=tokenizer_files.find(folder),
     )
 
@@ -103,11 +113,20 @@ def _from_hub(name: str) -> pathlib.Path:
             "hub, huggingface_hub is needed to fetch it: pip install 'dro-jax[hf]', or "
             "download the model and name its folder."
         ) from None
-    patterns = ["*.json", "*.safetensors", *tokenizer_files.NAMES]
-    try:
+
+    def fetched(*patterns: str) -> pathlib.Path:
         return pathlib.Path(
-            huggingface_hub.snapshot_download(name, allow_patterns=patterns)
+            huggingface_hub.snapshot_download(name, allow_patterns=list(patterns))
         )
+
+    try:
+        # A model of another kind is refused before its weights come.
+        folder = fetched("*.json")
+        check_no_foreign_folder(folder)
+        check_no_foreign_model(folder, files.read_json(folder / CONFIG))
+        return fetched("*.json", "*.safetensors", *tokenizer_files.NAMES)
+    except CheckpointError:
+        raise
     except Exception as error:  # of whichever HTTP library the hub's client uses
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise CheckpointError(

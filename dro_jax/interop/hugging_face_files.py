@@ -1,5 +1,6 @@
 """Folders of safetensors files: read and written one tensor at a time."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -29,6 +30,8 @@ _OTHER_WEIGHTS = (
     "*.pt",
     "*.ckpt",
 )
+_OTHER_LIBRARIES = {".h5": ("TensorFlow", "from_tf"), ".msgpack": ("Flax", "from_flax")}
+_LFS_POINTER = b"version https://git-lfs"
 _HEADER_ALIGNMENT = 8
 
 
@@ -49,19 +52,26 @@ class StoredTensor:
     """A tensor in a safetensors file.
 
     Attributes:
-      name: its name.
+      name: its name in the model.
       file: where it is.
       form: shape and type.
+      stored_as: its name in the file; None, the same.
     """
 
     name: str
     file: pathlib.Path
     form: Form
+    stored_as: str | None = None
+
+    @property
+    def stored_name(self) -> str:
+        """Its name in the file."""
+        return self.stored_as or self.name
 
     @property
     def origin(self) -> str:
         """Where it is, for messages."""
-        return f"{self.file.name}: {self.name}"
+        return f"{self.file.name}: {self.stored_name}"
 
     def read(self, index: Any = ...) -> np.ndarray:
         """The tensor, or the part of it that slices name.
@@ -72,8 +82,8 @@ class StoredTensor:
         try:
             with safe_open(self.file, framework="np") as file:
                 if index is ...:
-                    return file.get_tensor(self.name)
-                return file.get_slice(self.name)[index]
+                    return file.get_tensor(self.stored_name)
+                return file.get_slice(self.stored_name)[index]
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f"{self.name} of {self.file} cannot be read ({error}): the file changed "
@@ -120,7 +130,27 @@ def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
 
 
 def _no_weights(folder: pathlib.Path) -> str:
+    for name in (WEIGHTS, INDEX):
+        if (folder / name).is_symlink():
+            return (
+                f"{folder / name} is a link to what is not there "
+                f"({(folder / name).readlink()}): copy what links lead to (cp -rL), or "
+                "download the model again."
+            )
+    if safe := sorted(path.name for path in folder.glob("*.safetensors")):
+        advice = f"if that is the model, name it {WEIGHTS}"
+        if any("-of-" in name for name in safe):
+            advice = f"these are shards: fetch {INDEX}, which tells what each holds"
+        return f"{folder} holds no {WEIGHTS}, but {', '.join(safe[:3])}; {advice}."
     others = [path for pattern in _OTHER_WEIGHTS for path in folder.glob(pattern)]
+    if others and others[0].suffix in _OTHER_LIBRARIES:
+        library, flag = _OTHER_LIBRARIES[others[0].suffix]
+        return (
+            f"{folder} holds no {WEIGHTS}, but {others[0].name}, {library}'s weights. "
+            "Convert them once with transformers 4 and torch: AutoModelForSeq2SeqLM"
+            f".from_pretrained('{folder}', {flag}=True)"
+            ".save_pretrained('NEW_FOLDER'), and name the new folder."
+        )
     if not others:
         return (
             f"{folder} holds no {WEIGHTS} and no {INDEX}; save the model with "
@@ -130,7 +160,7 @@ def _no_weights(folder: pathlib.Path) -> str:
         f"{folder} holds no {WEIGHTS}, but {others[0].name}. Such files are not read: "
         "a pickle can run any code. Where transformers and torch are installed and the "
         "file is from people you trust, convert it once: "
-        "AutoModelForSeq2SeqLM.from_pretrained('FOLDER').save_pretrained('NEW_FOLDER')"
+        f"AutoModelForSeq2SeqLM.from_pretrained('{folder}').save_pretrained('NEW_FOLDER')"
         ", and name the new folder."
     )
 
@@ -144,16 +174,20 @@ def _indexed_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
             "index of a Hugging Face model."
         )
     found: dict[str, StoredTensor] = {}
-    for file in sorted(set(map(str, weight_map.values()))):
+    files = sorted(set(map(str, weight_map.values())))
+    for file in files:
         first = next(name for name in weight_map if str(weight_map[name]) == file)
         if pathlib.PurePath(file).name != file:
             raise CheckpointError(
                 f"{path} places {first} in {file!r}, which is not in its folder."
             )
         if not (folder / file).exists():
+            missing = [name for name in files if not (folder / name).exists()]
+            more = f" (missing: {', '.join(missing)})" if len(missing) > 1 else ""
             raise CheckpointError(
                 f"{folder} holds no {file}, in which its {INDEX} places {first} and "
-                "others: the download or copy is incomplete; fetch that file."
+                f"others: the download or copy is incomplete{more}; fetch what is "
+                "missing."
             )
         for name, tensor in _tensors_of(folder / file).items():
             if name not in found or weight_map.get(name) == file:
@@ -183,11 +217,22 @@ def _tensors_of(path: pathlib.Path) -> dict[str, StoredTensor]:
                 form = Form(tuple(part.get_shape()), _DTYPES[dtype])
                 tensors[name] = StoredTensor(name, path, form)
     except (OSError, SafetensorError) as error:
+        if _is_pointer(path):
+            raise CheckpointError(
+                f"{path} is a pointer of Git LFS, not the file itself: run `git lfs "
+                f"pull` in {path.parent}, or download the file."
+            ) from error
         raise CheckpointError(
             f"{path} is no complete safetensors file ({error}): it is truncated or "
             "damaged; copy or download it again."
         ) from error
     return tensors
+
+
+def _is_pointer(path: pathlib.Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(len(_LFS_POINTER)) == _LFS_POINTER
+    return False
 
 
 def write_tensors(

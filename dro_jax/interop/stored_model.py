@@ -60,6 +60,7 @@ class StoredModel:
         as they are recorded.
       ignored: what the files hold beside, and why it is not carried on.
       tokenizer_files: files of the tokenizer that lie beside.
+      notes: what was made of it to read it, in words.
     """
 
     format: Format
@@ -72,3 +73,4 @@ class StoredModel:
     value_config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tokenizer_files: tuple[pathlib.Path, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -62,6 +62,9 @@ def pretrained_params(
     shardings = traverse_util.flatten_dict(layout.shardings, sep="/")
     stored = formats.open_model(path, scan_layers=model.network_config.scan_layers)
     _check_policy(_without_value(expected), stored, path, model.network_config)
+    if jax.process_index() == 0:
+        for note in stored.notes:
+            print(f"{stored.path}: {note}", flush=True)
     origins = {**stored.policy, **_value(expected, stored)}
 
     def missing(key):
