@@ -56,8 +56,8 @@ def _unused(name: str, used: set[str], configuration: Configuration, tell) -> No
     near = difflib.get_close_matches(name, used, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     raise ConfigError(
-        f"--gin.{name} sets a name that no gin file uses{hint} The names in use: "
-        + ", ".join(sorted(used))
+        f"--gin.{name} sets a name that no gin file uses{hint} The names in use, which "
+        "`dro-jax settings` explains: " + ", ".join(sorted(used))
     )
 
 

@@ -162,7 +162,7 @@ def _add_generate(commands) -> None:
     parser.add_argument("--top_k", type=int, default=0, help="0: no limit")
     parser.add_argument("--top_p", type=float, default=0.0, help="0: no limit")
     parser.add_argument(
-        "--beams", type=int, default=0, help="beam search of this width"
+        "--beams", type=int, default=0, help="width of a beam search; default none"
     )
     parser.add_argument("--alpha", type=float, default=0.6, help="brevity penalty")
     parser.add_argument(

@@ -54,7 +54,10 @@ def test_there_are_23_objectives():
     ("binding", "message"),
     [
         ("TUA = 1.0", "--gin.TUA sets a name that no gin file uses; did you mean TAU?"),
-        ("FOO = 1.0", "no gin file uses. The names in use: BATCH_SIZE, "),
+        (
+            "FOO = 1.0",
+            "no gin file uses. The names in use, which `dro-jax settings` explains: BATCH",
+        ),
         ("TRAIN_STEPS = %gin.REQUIRED", "settings are missing: TRAIN_STEPS. Set them"),
         ("MODEL_DIR = %FOLDER", "settings are missing: FOLDER"),
     ],
