@@ -30,7 +30,7 @@ def run(arguments) -> None:
     if arguments.dry_run:
         return
     for line in what_next(
-        gin_setup.macro("MODEL_DIR"),
+        local_folder(gin_setup.macro("MODEL_DIR")),
         gin_setup.macro("MIXTURE_OR_TASK_MODULE"),
         arguments.allow_import,
     ):
