@@ -18,6 +18,7 @@ from dro_jax.interop import formats
 from dro_jax.interop.hugging_face import written_model_type, written_names
 from dro_jax.interop.stored_model import Leaf, Leaves, StoredModel
 from dro_jax.models.value import ValueConfig
+from dro_jax.plurals import counted
 
 _ACTIVATIONS = re.compile(r"[^/]*\.T5Config\.mlp_activations")
 _VALUE_SETTING = re.compile(r"[^/]*\.ValueConfig\.(\w+)")
@@ -250,7 +251,7 @@ def _left_out(stored: StoredModel, to: str) -> list[str]:
     if to == "hf":
         if stored.reference:
             left.append(
-                f"reference ({len(stored.reference)} tensors): the format has no place "
+                f"reference ({counted(len(stored.reference), 'tensor')}): the format has no place "
                 "for it"
             )
         return left
@@ -274,9 +275,14 @@ def _model_type(stored: StoredModel, to: str) -> Iterator[str]:
         if model_type == "umt5"
         else ""
     )
+    if not stored.config.logits_via_embedding:
+        yield (
+            "transformers 5 says of such a model that shared.weight and lm_head.weight "
+            "will not be tied: that is right, nothing is to be done"
+        )
     if model_type == "umt5" and not stored.config.logits_via_embedding:
         yield (
-            "transformers 5 scales an umT5's logits by d_model^-0.5, whatever "
+            "transformers 5 before 5.24 scales an umT5's logits by d_model^-0.5, whatever "
             "config.json says (docs/checkpoints.md)"
         )
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dro_jax.plurals import counted
+
 OTHER = "other"
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ _TEXT_SHOWN = 600
 
 def report_text(report: "TaskReport") -> str:
     """The whole report."""
-    head = f"{report.name} [{report.split}]: {report.records.num_kept:,} records"
+    head = f"{report.name} [{report.split}]: {counted(report.records.num_kept, 'record')}"
     sections = [
         f"{head}, vocabulary {report.vocabulary}",
         *_examples(report),

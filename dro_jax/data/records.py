@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dro_jax.errors import ConfigError, DataError
+from dro_jax.plurals import counted
 
 ERROR = "error"
 DROP = "drop"
@@ -140,7 +141,7 @@ class RecordReport:
 
     def summary(self) -> str:
         """One sentence, naming the first few records that were left out."""
-        total = f"split '{self.split}': {self.num_read:,} records read"
+        total = f"split '{self.split}': {counted(self.num_read, 'record')} read"
         if not self.dropped:
             return f"{total}, none dropped"
         named = "; ".join(

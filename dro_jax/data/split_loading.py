@@ -9,6 +9,7 @@ from dro_jax.data.records import BadRecords, RecordProblem, RecordReport
 from dro_jax.data.sources import RecordSource
 from dro_jax.errors import DataError
 from dro_jax.messages import note
+from dro_jax.plurals import counted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class LoadedSplit:
             raise DataError(
                 f"split '{self.report.split}' has no valid record of index {index}: "
                 f"indices run from 0 to {self.report.num_read - 1}, and "
-                f"{len(self.report.dropped):,} records were dropped"
+                f"dropped were {counted(len(self.report.dropped), 'record')}"
             )
         return position
 

@@ -19,6 +19,7 @@ from dro_jax.interop.hugging_face_names import (
 from dro_jax.interop.stored_model import Leaf, Leaves
 from dro_jax.models.t5_config import T5Config
 from dro_jax.models.t5_stacks import PARAM_SCAN_AXIS
+from dro_jax.plurals import counted
 
 Names = Mapping[str, tuple[str, ...]]  # as `parameter_names` gives them
 
@@ -41,7 +42,7 @@ def leaves_of(
         part for parts in names.values() for part in parts if part not in tensors
     ]
     if missing:
-        more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+        more = f" and {counted(len(missing) - 1, 'other')}" if len(missing) > 1 else ""
         raise CheckpointError(
             f"{where} has no tensor {missing[0]!r}{more}; its weights and its "
             "config.json do not describe the same T5, or a file is incomplete."

@@ -6,6 +6,7 @@ from typing import Any
 
 from dro_jax.interop.network_shape import config_from_shapes
 from dro_jax.interop.stored_model import Format, Leaf, Leaves, StoredModel
+from dro_jax.plurals import counted
 
 STEP = "state/step"
 _TARGET = "target/"
@@ -93,7 +94,7 @@ def _value_config(value: Leaves) -> dict[str, Any]:
 def _ignored(names: list[str]) -> dict[str, str]:
     groups = collections.Counter("/".join(name.split("/")[:2]) for name in names)
     return {
-        f"{group}/… ({count} tensors)": _REASONS.get(
+        f"{group}/… ({counted(count, 'tensor')})": _REASONS.get(
             group.split("/")[0], "not part of a model that dro_jax knows"
         )
         for group, count in groups.items()

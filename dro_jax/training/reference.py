@@ -17,6 +17,7 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.models.t5_config import T5Config
 from dro_jax.objectives.interface import Needs
+from dro_jax.plurals import counted
 from dro_jax.training import initialization
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import StopSignal
@@ -174,7 +175,7 @@ class Reference:
             if position is not None:
                 parts += self._compute(dataset, cache, position, bar)
             forwards = self.num_forwards - before
-            bar.say(f"{forwards} forward passes")
+            bar.say(counted(forwards, "forward pass"))
             say(f"  kept in {cache.folder}")
         self._facts[name] = {"folder": str(cache.folder), "forward_passes": forwards}
         if not parts:

@@ -13,6 +13,7 @@ from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import note_spare_rows
+from dro_jax.plurals import counted
 from dro_jax.training import checkpoints, initialization, run_files
 from dro_jax.training.dry_run import coming, description, evaluation
 from dro_jax.training.held_out import HeldOut
@@ -175,7 +176,7 @@ def train(
         watchdog = stack.enter_context(Watchdog(watchdog_seconds))
         first = next(train_dataset_cfg.batches())
         facts = train_dataset_cfg.facts()
-        say(f"  {_num_kept(facts):,} records")
+        say(f"  {counted(_num_kept(facts), 'record')}")
         steps = MeshSteps(
             model,
             optimizer.build(),

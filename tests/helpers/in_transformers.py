@@ -75,13 +75,19 @@ def save_again(folder, new_folder):
 
 def compute(folder, prompts, inputs, steps):
     """Logits, greedy tokens without the start token, and whatever loading found amiss."""
+    import io
+    import logging
+
     import torch
     import transformers
 
+    warned = io.StringIO()
+    logging.getLogger("transformers").addHandler(logging.StreamHandler(warned))
     model, info = transformers.AutoModelForSeq2SeqLM.from_pretrained(
         folder, output_loading_info=True
     )
     tokens = torch.tensor(prompts)
+    told = warned.getvalue().splitlines()  # by loading; generate() has its own
     asked = {"input_ids": tokens, "attention_mask": (tokens > 0).long()}
     with torch.no_grad():
         logits = model.eval()(**asked, decoder_input_ids=torch.tensor(inputs)).logits
@@ -95,6 +101,7 @@ def compute(folder, prompts, inputs, steps):
     return {
         "logits": logits.tolist(),
         "decoded": decoded[:, 1:].tolist(),
+        "warnings": told,
         "problems": {name: list(map(str, keys)) for name, keys in info.items() if keys},
     }
 
