@@ -23,8 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments.gin_bindings = gin_bindings(rest)
         flag_paths.expand(arguments)
-        early_checks.check(arguments)
         with outputs.prepared(arguments):
+            early_checks.check(arguments)
             _import_command(arguments.command_module).run(arguments)
         sys.stdout.flush()
     except UserError as error:

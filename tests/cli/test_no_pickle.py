@@ -132,8 +132,9 @@ def test_a_pickle_in_place_of_a_file_does_nothing(
 
 def test_a_pickle_as_a_configuration_does_nothing(pickled, marker, tmp_path, capsys):
     pickled.rename(tmp_path / "config.gin")
-    flags = [f"--model_dir={tmp_path}", "--input=a.jsonl", "--output=b.jsonl"]
-    assert main(["score", *flags]) == 2
+    (tmp_path / "a.jsonl").write_text('{"prompt": "x", "response": "y"}\n')
+    files = [f"--input={tmp_path}/a.jsonl", f"--output={tmp_path}/b.jsonl"]
+    assert main(["score", f"--model_dir={tmp_path}", *files]) == 2
     assert "config.gin" in capsys.readouterr().err
     assert not marker.exists()
 

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from training_runs import HELD_OUT, run
+from array_data import ArrayDataset
+from training_runs import run
 
 from dro_jax.errors import ConfigError
 from dro_jax.objectives import KTO, RPO, ALoL
@@ -84,7 +85,9 @@ def test_another_metric_ranks_what_is_there_already(tmp_path):
 def test_a_metric_that_is_never_reported_is_refused_before_training(
     tmp_path, reference_dir, objective, metric, near
 ):
-    settings = {"train_eval_dataset_cfg": HELD_OUT}
+    # Enough records that some share a prompt, for RPO.
+    held_out = ArrayDataset(num_records=64, num_epochs=1, split="validation", seed=1)
+    settings = {"train_eval_dataset_cfg": held_out}
     if objective is not None:
         settings["initial_checkpoint_path"] = str(reference_dir)
     message = f"best_metric = '{metric}' ranks .* Near names: .*{near}"
