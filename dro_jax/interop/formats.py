@@ -92,7 +92,7 @@ def write_model(
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
-        _write(stored, partial, format, tokenizer)
+        _write(stored, partial, target, format, tokenizer)
         if target.exists():
             target.rmdir()
         partial.rename(target)
@@ -129,7 +129,10 @@ def check_destination(destination: str | os.PathLike) -> pathlib.Path:
     return target
 
 
-def _write(stored, folder: pathlib.Path, format: Format, tokenizer) -> None:
+def _write(
+    stored, folder: pathlib.Path, final: pathlib.Path, format: Format, tokenizer
+) -> None:
+    """Writes into a folder that will then be renamed to the final one."""
     if format == "hf":
         from dro_jax.interop.hugging_face import write_hugging_face
 
@@ -143,7 +146,7 @@ def _write(stored, folder: pathlib.Path, format: Format, tokenizer) -> None:
 
         write_orbax(stored, folder)
         if format == "dro-jax":
-            text = gin_model_file(stored)
+            text = gin_model_file(stored, final / MODEL_FILE)
             (folder / MODEL_FILE).write_text(text, encoding="utf-8")
 
 

@@ -1,6 +1,8 @@
 """The gin file of a converted model, for `--gin_file` of `dro-jax train`."""
 
 import math
+import pathlib
+import shlex
 
 from dro_jax.interop.stored_model import StoredModel
 
@@ -17,7 +19,7 @@ _TEXT = """\
 # {path}
 #
 # Required: OBJECTIVE and VALUE (an objective file sets both).
-# Command:  dro-jax train --gin_file={{this file}} --gin_file=gin_configs/objectives/dro_v.gin …
+# Command:  dro-jax train --gin_file={file} --gin_file=gin_configs/objectives/dro_v.gin …
 from __gin__ import dynamic_registration
 
 from dro_jax.models import model
@@ -50,17 +52,27 @@ t5_config.T5Config:
 """
 
 
-def gin_model_file(stored: StoredModel) -> str:
-    """The text of a gin file with a stored model's network, like gin_configs/models."""
+def gin_model_file(stored: StoredModel, file: pathlib.Path) -> str:
+    """The text of a gin file with a stored model's network, like gin_configs/models.
+
+    Args:
+      stored: the model.
+      file: where the text will lie, for the command that it shows.
+    """
     config = stored.config
     count = sum(math.prod(leaf.shape) for leaf in stored.policy.values())
     text = _TEXT.format(
         version="T5 1.0" if config.logits_via_embedding else "T5 1.1",
         millions=count / 1e6,
-        path=stored.path,
+        path=_in_a_comment(stored.path),
+        file=_in_a_comment(shlex.quote(str(file))),
         scan_layers=config.scan_layers,
         vocab_size=config.vocab_size,
         mlp_activations=config.mlp_activations,
         logits_via_embedding=config.logits_via_embedding,
     )
     return text + "".join(f"  {name} = {getattr(config, name)}\n" for name in _SIZES)
+
+
+def _in_a_comment(text: str) -> str:
+    return " ".join(text.splitlines())

@@ -129,6 +129,7 @@ def test_what_a_run_s_configuration_tells(convert, tmp_path):
     status, shown = convert(run, tmp_path / "a", "--to", "hf")
     assert f"('gelu', 'linear'): from {run / 'model.gin'}" in shown
     assert "none is known" in shown
+    assert f"--gin_file={run / 'model.gin'} " in (run / "model.gin").read_text()
     (run / "model.gin").unlink()
     status, shown = convert(run, tmp_path / "without", "--to", "hf")
     assert "('gelu', 'linear'): from the shapes" in shown
