@@ -17,6 +17,17 @@ NETWORK = T5Config(
     mlp_activations=("gelu", "linear"),
     dropout_rate=0.0,
 )
+# For counts and shapes alone: nobody makes its parameters here.
+T5_LARGE = T5Config(  # gin_configs/models/t5_1_1_large.gin
+    vocab_size=32128,
+    emb_dim=1024,
+    num_heads=16,
+    num_encoder_layers=24,
+    num_decoder_layers=24,
+    head_dim=64,
+    mlp_dim=2816,
+    mlp_activations=("gelu", "linear"),
+)
 
 
 def example(rng, prompt_length, response_length):

@@ -11,23 +11,12 @@ from jax.extend import core
 
 from dro_jax.models import flops
 from dro_jax.models.model import FeedbackModel
-from dro_jax.models.t5_config import T5Config
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import DPO, DROP, DROV, KTO, NLL
 
 # Two layers of different sizes everywhere, so that no factor can stand for another.
 NETWORK = dataclasses.replace(
     small.NETWORK, num_encoder_layers=2, num_decoder_layers=3, head_dim=4
-)
-T5_LARGE = T5Config(  # gin_configs/models/t5_1_1_large.gin
-    vocab_size=32128,
-    emb_dim=1024,
-    num_heads=16,
-    num_encoder_layers=24,
-    num_decoder_layers=24,
-    head_dim=64,
-    mlp_dim=2816,
-    mlp_activations=("gelu", "linear"),
 )
 TRUNK = dataclasses.replace(NETWORK, emb_dim=24, mlp_activations=("relu",))
 
@@ -52,7 +41,7 @@ def products(jaxpr):
 
 
 def test_a_step_of_t5_large():
-    model = FeedbackModel(network=T5_LARGE, objective=NLL())
+    model = FeedbackModel(network=small.T5_LARGE, objective=NLL())
     batch = {
         "encoder_input_tokens": np.zeros((1, 512)),
         "decoder_target_tokens": np.zeros((1, 128)),
@@ -146,7 +135,7 @@ def test_each_kind_of_step(objective, layout, frozen_copy):
 def test_xla_counts_no_more_than_a_hundredth_beside():
     # Of loops XLA counts one turn: one layer, and an output layer in one piece.
     network = dataclasses.replace(
-        T5_LARGE, num_encoder_layers=1, num_decoder_layers=1, vocab_size=8000
+        small.T5_LARGE, num_encoder_layers=1, num_decoder_layers=1, vocab_size=8000
     )
     model = FeedbackModel(network=network, objective=NLL())
     length = {"encoder": 512, "decoder": 128}

@@ -36,17 +36,6 @@ NETWORK = t5.T5Config(
     mlp_dim=136,
     mlp_activations=("gelu", "linear"),
 )
-T5_LARGE = t5.T5Config(  # gin_configs/models/t5_1_1_large.gin
-    vocab_size=32128,
-    emb_dim=1024,
-    num_heads=16,
-    num_encoder_layers=24,
-    num_decoder_layers=24,
-    head_dim=64,
-    mlp_dim=2816,
-    mlp_activations=("gelu", "linear"),
-    scan_layers=True,
-)
 
 
 def shapes_of(config):
@@ -138,7 +127,7 @@ def test_a_scan_over_layers_changes_no_update(optimizer, max_grad_norm):
 
 
 def test_the_state_of_t5_large_is_as_small_as_without_a_scan():
-    stacked = shapes_of(T5_LARGE)
+    stacked = shapes_of(dataclasses.replace(small.T5_LARGE, scan_layers=True))
     tx = config_of(adafactor()).build()
 
     def size(params):
