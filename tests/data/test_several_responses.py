@@ -13,6 +13,16 @@ from dro_jax.data.several_responses import jsonl_source
 from dro_jax.errors import ConfigError
 
 
+def test_responses_as_generate_writes_them():
+    """Its file, with `rewards` added, is one to train on."""
+    written = [{"response": "yes", "logprob": -1.0}, {"response": "no", "logprob": -2.0}]
+    fields = {"prompt": "p", "responses": written, "rewards": [1.0, 0.0]}
+    assert _read(expand_list, fields) == [
+        ("response 1", "p", "yes", 1.0),
+        ("response 2", "p", "no", 0.0),
+    ]
+
+
 def test_a_pair_is_a_good_and_a_bad_trajectory():
     fields = {"prompt": "p", "chosen": "yes", "rejected": "no", "source": "x"}
     assert list(expand_pair(fields)) == [

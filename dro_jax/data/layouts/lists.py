@@ -14,7 +14,8 @@ _MARKS = {"<|prompter|>": USER, "<|assistant|>": ASSISTANT}
 def expand_list(fields: Fields) -> Iterator[tuple[str, Fields]]:
     """The trajectories of `prompt`, `responses` and `rewards`, lists of one length.
 
-    A response is a text, a message or a list of messages.
+    A response is a text, a message, a list of messages, or an object with a `response`,
+    as `dro-jax generate` writes it.
 
     Raises:
       RecordProblem: they are no such lists.
@@ -24,12 +25,15 @@ def expand_list(fields: Fields) -> Iterator[tuple[str, Fields]]:
     for number, (response, reward) in enumerate(
         zip(responses, rewards, strict=True), start=1
     ):
+        place = f"responses[{number - 1}]"
+        if isinstance(response, Mapping) and "response" in response:
+            place, response = f"{place}.response", response["response"]
         yield (
             f"response {number}",
             DerivedFields(
                 {**others, "response": response, "reward": reward},
                 {
-                    "response": f"responses[{number - 1}]",
+                    "response": place,
                     "reward": f"rewards[{number - 1}]",
                 },
                 fields,
