@@ -41,7 +41,7 @@ class RunFile:
     def matches(self, name: str) -> bool:
         """Whether a file or folder of that name is this one, half written or whole."""
         pattern = self.pattern or re.escape(self.name)
-        return re.fullmatch(f"(?:{pattern})(?:{_PARTIAL})?", name) is not None
+        return re.fullmatch(f"(?:{pattern})(?:{_PARTIAL}){{0,2}}", name) is not None
 
 
 RUN_FILES = (

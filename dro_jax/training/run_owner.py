@@ -142,7 +142,14 @@ def _take(path: pathlib.Path, me: Owner, silent_seconds: float) -> None:
             try:
                 place_new(partial, path)
             except FileExistsError:
-                _pass_over(path, silent_seconds)
+                # NFS may say so of a link that it made, its first answer being lost.
+                if _read(path) != me:
+                    _pass_over(path, silent_seconds)
+    except OSError as error:
+        raise ConfigError(
+            f"MODEL_DIR {path.parent} cannot be claimed ({reason(error)}): give a folder "
+            "that you may write to"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -230,13 +237,21 @@ def _keep_touching(path, me, seconds, done, on_loss) -> None:
         with contextlib.suppress(OSError):
             if (owner := _read(path)) == me:
                 os.utime(path)
-            elif owner is not None or not path.exists():
+            elif owner is not None or _is_gone(path):
                 by = f"taken over by {owner}" if owner else f"left without {path.name}"
                 on_loss(
                     f"MODEL_DIR {path.parent} was {by} while this run, {me}, trained "
                     "there: it ends, and leaves the folder alone"
                 )
                 return
+
+
+def _is_gone(path: pathlib.Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _end_process(message: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from dro_jax import metrics as metrics_lib
 from dro_jax.errors import TrainingError
 from dro_jax.models.model import FeedbackModel
+from dro_jax.training.non_finite import SKIPPED
 
 HostBatch = dict[str, np.ndarray]
 LARGEST, PER_ROOT_TOKEN = "logratio/largest", "logratio/largest_per_root_token"
@@ -45,11 +46,16 @@ def checked(train_step: Callable, check: "StepZeroCheck") -> Callable:
 
     def run(state, batch):
         state, metrics = train_step(state, batch)
-        while pending:
+        # A skipped step measured nothing, and left the parameters as they were.
+        if pending and not _skipped(metrics):
             pending.pop()(metrics, batch)
         return state, metrics
 
     return run
+
+
+def _skipped(metrics: metrics_lib.Metrics) -> bool:
+    return SKIPPED in metrics and metrics_lib.compute(metrics)[SKIPPED] > 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,6 +62,7 @@ def test_what_a_person_keeps_is_no_part_of_a_run(name, folder):
         "config.gin.partial",
         f"value_of_reference.json.{'0a' * 16}.partial",
         f"owner.json.{'0a' * 16}.partial",
+        f"owner.json.{'0a' * 16}.partial.{'1b' * 16}.partial",
     ],
 )
 def test_a_file_that_a_kill_left_half_written_is(name):

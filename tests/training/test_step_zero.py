@@ -136,3 +136,15 @@ def test_only_the_first_call_is_looked_at():
     assert step(0, DATA) == (1, {})
     assert step(1, None) == (2, {})
     assert seen == [({}, DATA)]
+
+
+def test_a_skipped_step_is_no_step_to_look_at():
+    """With ON_NON_FINITE = 'skip' its metrics are all 0, which says nothing of ℓ."""
+    looked = []
+    step = step_zero.checked(
+        lambda state, batch: (state, {"skipped_steps": metrics.Sum(np.float32(batch))}),
+        lambda _, batch: looked.append(batch),
+    )
+    for skipped in (1, 1, 0, 0):
+        step(None, skipped)
+    assert looked == [0]
