@@ -19,6 +19,7 @@ from dro_jax.interop.hugging_face import written_model_type, written_names
 from dro_jax.interop.stored_model import Leaf, Leaves, StoredModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.plurals import counted
+from dro_jax.training.run_files import CONFIG
 
 _ACTIVATIONS = re.compile(r"[^/]*\.T5Config\.mlp_activations")
 _VALUE_SETTING = re.compile(r"[^/]*\.ValueConfig\.(\w+)")
@@ -95,7 +96,7 @@ class _Told:
         found = [
             path
             for place in (folder, folder.parent)
-            for path in (place / "config.gin", place / formats.MODEL_FILE)
+            for path in (place / CONFIG, place / formats.MODEL_FILE)
             if path.is_file()
         ]
         if not found:

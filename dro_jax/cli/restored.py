@@ -11,6 +11,7 @@ from dro_jax.errors import CheckpointError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.training import checkpoints
+from dro_jax.training.run_files import CONFIG
 
 TASK_OF_A_FOLDER = ("MIXTURE_OR_TASK_MODULE", "MIXTURE_OR_TASK_NAME")
 # All that is read of a folder's config.gin, which may be anybody's.
@@ -42,7 +43,7 @@ def restore(arguments) -> Restored:
       ConfigError: its configuration cannot be used.
     """
     folder = pathlib.Path(arguments.model_dir)
-    config = folder / "config.gin"
+    config = folder / CONFIG
     if not config.is_file():
         raise CheckpointError(
             f"{folder} is no folder of `dro-jax train`: it has no config.gin"

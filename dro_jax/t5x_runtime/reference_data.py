@@ -23,6 +23,7 @@ from dro_jax.training.reference import (
     check_path,
     mode_for,
 )
+from dro_jax.training.run_files import REFERENCE_CACHE, VALUE_OF_REFERENCE
 from dro_jax.training.settings import (
     check_data,
     check_value_settings,
@@ -101,7 +102,7 @@ class ReferenceData:
             steps = forward_steps(model, self.mesh)
             steps.partitioner.check_batch_size(config.batch_size)
             reference = Reference(
-                model, self.path, steps, cache_dir=self._folder("reference_cache")
+                model, self.path, steps, cache_dir=self._folder(REFERENCE_CACHE)
             )
         if needs.advantages:
             value = ValueOfReference(
@@ -110,7 +111,7 @@ class ReferenceData:
                 steps,
                 self.value_fit,
                 fingerprint=reference.fingerprint(),
-                folder=self._folder("value_of_reference"),
+                folder=self._folder(VALUE_OF_REFERENCE),
             )
             judged = (self.value_fit or ValueFitConfig()).judged_fraction
             value.fit(fit_config, judged_fraction=judged)
@@ -123,7 +124,7 @@ class ReferenceData:
 
     def _folder(self, name: str) -> str:
         if self.cache_dir is not None:
-            shared = name == "reference_cache"
+            shared = name == REFERENCE_CACHE
             folder = self.cache_dir if shared else f"{self.cache_dir}/{name}"
         else:
             folder = f"{self.model_dir}/{name}" if self.model_dir else None
