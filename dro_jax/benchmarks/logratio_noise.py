@@ -9,13 +9,14 @@ import optax
 from dro_jax import metrics as metrics_lib
 from dro_jax.benchmarks import workload
 from dro_jax.benchmarks.timing import Figure, Figures, in_turn, ratio
+from dro_jax.data.interface import HostBatch
 from dro_jax.data.record_ids import join_ids
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import T5Config
 from dro_jax.objectives import NLL, UNA
 from dro_jax.training import optimizers, schedules
-from dro_jax.training.mesh_steps import HostBatch, MeshSteps
-from dro_jax.training.reference_cache import ReferenceLogprobs, ReferenceTable
+from dro_jax.training.before.reference_cache import ReferenceLogprobs, ReferenceTable
+from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.sharding import MeshConfig
 
 _BATCHES, _TRAINED_FOR = 4, 30

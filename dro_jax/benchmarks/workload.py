@@ -9,13 +9,14 @@ import numpy as np
 import seqio
 
 from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.interface import HostBatch
 from dro_jax.data.tasks import register_feedback_task
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import T5Config
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives.interface import Objective
 from dro_jax.training import optimizers, schedules
-from dro_jax.training.mesh_steps import HostBatch, MeshSteps
+from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.sharding import MeshConfig
 
 LENGTHS = {"inputs": 512, "targets": 256}

@@ -44,7 +44,7 @@ _NAMES = {
     "dro_jax.training.optimizers": "OptimizerConfig adafactor adamw",
     "dro_jax.training.schedules": "learning_rate_schedule",
     "dro_jax.training.sharding": "MeshConfig",
-    "dro_jax.training.value_fit": "ValueFitConfig",
+    "dro_jax.training.before.value_fit": "ValueFitConfig",
     "tasks.jsonl": "jsonl_task",
     "optax": f"{_OPTAX_SCHEDULES} {_OPTAX_TRANSFORMS}",
     "seqio": _SEQIO,

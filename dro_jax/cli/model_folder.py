@@ -9,6 +9,7 @@ from dro_jax.cli.configuration_diff import Configuration, Difference, difference
 from dro_jax.errors import ConfigError
 from dro_jax.messages import say
 from dro_jax.paths import expanded, make_folder
+from dro_jax.training.atomic_files import write_whole
 from dro_jax.training.run_files import (
     CONFIG,
     METRICS,
@@ -17,7 +18,6 @@ from dro_jax.training.run_files import (
     is_checkpoint,
     is_made_by_a_run,
 )
-from dro_jax.training.whole_files import write_whole
 
 _INITIAL_CHECKPOINT = "dro_jax.training.train.train.initial_checkpoint_path"
 _MOST_SHOWN = 20

@@ -101,7 +101,7 @@ class Output:
           ConfigError: the system refuses it.
         """
         # Imports jax, and checks come before that.
-        from dro_jax.training.whole_files import write_whole
+        from dro_jax.training.atomic_files import write_whole
 
         with _refused(self.flag, self.path):
             if self.streamed:

@@ -10,9 +10,9 @@ from dro_jax.cli import gin_allow, gin_setup, model_folder, vocabulary_size
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.data.modules import module_names
 from dro_jax.messages import say
+from dro_jax.training.before.checks import local_folder
 from dro_jax.training.metric_writers import finished_step
 from dro_jax.training.run_owner import owned
-from dro_jax.training.settings import local_folder
 from dro_jax.training.train import train
 
 

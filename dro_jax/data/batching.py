@@ -6,12 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from dro_jax.data.converter import model_features
+from dro_jax.data.interface import HostBatch, Position
 from dro_jax.data.packing import Packing
 from dro_jax.data.row_merging import pack_groups, pack_window
 from dro_jax.errors import ConfigError
 
-Batch = dict[str, np.ndarray]
-Position = tuple[int, int]
 NEXT_POSITION = "next_position"
 # Positions of records to (features, lengths), as `encode_batch` gives them.
 Read = Callable[[tf.Tensor], tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]]
@@ -95,14 +94,14 @@ def batches_of_packed_rows(
     return every_row.skip(start[1]).batch(batch_size)
 
 
-def finished(batches: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
+def finished(batches: tf.data.Dataset, batch_size: int) -> Iterator[HostBatch]:
     """The batches in NumPy, each with one position and `batch_size` rows."""
     for batch in batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
         following = batch.pop(NEXT_POSITION)[-1]
         yield {**fill_up(batch, batch_size), NEXT_POSITION: following}
 
 
-def fill_up(batch: Batch, batch_size: int) -> Batch:
+def fill_up(batch: HostBatch, batch_size: int) -> HostBatch:
     """The batch with rows of zeros, `trajectory_weights` too, up to `batch_size`."""
     missing = batch_size - len(batch["rewards"])
     if not missing:

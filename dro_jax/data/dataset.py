@@ -7,8 +7,6 @@ import numpy as np
 import seqio
 
 from dro_jax.data.batching import (
-    Batch,
-    Position,
     batches_of_packed_rows,
     batches_of_records,
     finished,
@@ -16,6 +14,7 @@ from dro_jax.data.batching import (
 from dro_jax.data.draws import Draws
 from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.grouping import Groups, Singles, group_by_prompt
+from dro_jax.data.interface import HostBatch, Position
 from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.modules import import_modules
 from dro_jax.data.packing import Packing
@@ -239,12 +238,12 @@ class DatasetConfig:
             f"'{self.mixture_or_task_name}'"
         )
 
-    def identities(self, batch: Batch) -> list[str]:
+    def identities(self, batch: HostBatch) -> list[str]:
         """`identity` of every trajectory present in a batch, row by row."""
         present = batch["trajectory_weights"] > 0
         return [self.identity(record_id) for record_id in batch["record_ids"][present]]
 
-    def batches(self, start: Position = (0, 0)) -> Iterator[Batch]:
+    def batches(self, start: Position = (0, 0)) -> Iterator[HostBatch]:
         """The batches from a position on.
 
         Args:

@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dro_jax.data.interface import HostBatch
 from dro_jax.errors import CheckpointError
 from dro_jax.models import decoding
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
-
-HostBatch = dict[str, np.ndarray]
 
 
 def generate(

@@ -15,11 +15,12 @@ from clu.data import dataset_iterator
 from etils import epath
 
 from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.interface import START, HostBatch, Position
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.t5x_runtime.reference_data import ReferenceData
-from dro_jax.training.mesh_steps import HostBatch, device_fields
-from dro_jax.training.prepared_data import PreparedData
-from dro_jax.training.run_progress import START, Position, position_after
+from dro_jax.training.before.prepared_data import PreparedData
+from dro_jax.training.mesh_steps import device_fields
+from dro_jax.training.run_progress import position_after
 
 AT_START = "at_start"  # a file in a checkpoint's `dataset` folder: nothing was read yet
 

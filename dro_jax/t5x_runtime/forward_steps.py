@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import optax
 
+from dro_jax.data.interface import HostBatch
 from dro_jax.models.model import FeedbackModel
-from dro_jax.training.mesh_steps import HostBatch, MeshSteps
+from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.sharding import MeshConfig
 
 

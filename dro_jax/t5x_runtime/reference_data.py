@@ -9,27 +9,27 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import RewardWeighted
 from dro_jax.paths import expanded, is_url
 from dro_jax.t5x_runtime.forward_steps import forward_steps
-from dro_jax.training.judged_prompts import judged_part
-from dro_jax.training.prepared_data import (
+from dro_jax.training.before.checks import (
+    check_data,
+    check_value_settings,
+)
+from dro_jax.training.before.judged_prompts import judged_part
+from dro_jax.training.before.prepared_data import (
     Preparation,
     PreparedData,
     Sampling,
     check_sampling,
 )
-from dro_jax.training.reference import (
+from dro_jax.training.before.reference import (
     Mode,
     Reference,
     check_mode,
     check_path,
     mode_for,
 )
+from dro_jax.training.before.value_of_reference import ValueFitConfig, ValueOfReference
 from dro_jax.training.run_files import REFERENCE_CACHE, VALUE_OF_REFERENCE
-from dro_jax.training.settings import (
-    check_data,
-    check_value_settings,
-)
 from dro_jax.training.sharding import MeshConfig
-from dro_jax.training.value_of_reference import ValueFitConfig, ValueOfReference
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dro_jax.models.t5x_contract import REFERENCE
 from dro_jax.t5x_runtime.data import AT_START
 from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training import initialization
-from dro_jax.training.reference import Mode, check_mode, check_path, mode_for
+from dro_jax.training.before.reference import Mode, check_mode, check_path, mode_for
 from dro_jax.training.sharding import MeshConfig
 
 _FOLDER = "initial_checkpoint"

@@ -8,9 +8,9 @@ import numpy as np
 
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
+from dro_jax.training.before.reference import Mode, mode_for
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import finished_step
-from dro_jax.training.reference import Mode, mode_for
 
 
 def description(

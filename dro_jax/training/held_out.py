@@ -8,10 +8,10 @@ import jax
 from dro_jax import metrics as metrics_lib
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
+from dro_jax.training.before.mismatched_pairs import MismatchedPairs
+from dro_jax.training.before.prepared_data import PreparedData
+from dro_jax.training.before.split_trajectories import SplitTrajectories
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.mismatched_pairs import MismatchedPairs
-from dro_jax.training.prepared_data import PreparedData
-from dro_jax.training.split_trajectories import SplitTrajectories
 from dro_jax.training.state import TrainState
 
 Tick = Callable[[], bool]

@@ -95,7 +95,7 @@ def check_tokenizer(path: str | pathlib.Path, vocabulary: Any) -> None:
         vocabularies.check_tokenizer(vocabulary, files)
 
 
-def policy_params(
+def load_policy_params(
     network: T5Config, path: str | pathlib.Path, shapes: Params, shardings: Any
 ) -> Params:
     """A stored policy's parameters, each on its devices and of its type.

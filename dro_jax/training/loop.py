@@ -7,23 +7,22 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.data.interface import HostBatch, Position
 from dro_jax.errors import TrainingError
 from dro_jax.messages import say
 from dro_jax.training.checkpoints import Checkpointer
+from dro_jax.training.metric_window import MetricWindow
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard, check_not_all_skipped
 from dro_jax.training.preemption import StopSignal
-from dro_jax.training.progress import Progress
-from dro_jax.training.run_progress import Position, RunProgress, position_after
+from dro_jax.training.progress_bar import ProgressBar
+from dro_jax.training.run_progress import RunProgress, position_after
 from dro_jax.training.state import TrainState
 from dro_jax.training.throughput import Throughput
 from dro_jax.training.watchdog import Watchdog
-from dro_jax.training.window import Window
 
-HostBatch = dict[str, np.ndarray]
 Evaluate = Callable[[Any, Callable[[], bool]], dict[str, float]]
 
 
@@ -102,7 +101,7 @@ class Loop:
         throughput.restart()
         # The first call compiles, which is no step's time.
         apart, compiling = throughput.apart(), True
-        with Progress("train", total_steps, start=at.step) as bar:
+        with ProgressBar("train", total_steps, start=at.step) as bar:
             while True:
                 if at.line_due:
                     self._write_line(state, at, total_steps, bar)
@@ -166,7 +165,7 @@ class Loop:
             record |= evaluation
         self._writer.write(at.step, record)
         bar.say(*_summary(record))
-        at.window, at.line_due = Window(), False
+        at.window, at.line_due = MetricWindow(), False
         self._throughput.restart()
         bar.restart()
 
@@ -178,8 +177,7 @@ class Loop:
         self._checkpointer.wait()
         saved = "its state is saved, and" if step else "nothing was to be saved;"
         raise self._stop.stopped(
-            f"after step {step}: {saved} the same command goes on "
-            "from there"
+            f"after step {step}: {saved} the same command goes on from there"
         )
 
 
@@ -192,7 +190,7 @@ class _Place:
         self.evaluation = progress.evaluation
         self.line_due = progress.line_due
         self.identity = progress.identity
-        self.window = Window(progress)
+        self.window = MetricWindow(progress)
 
     def advance(self, metrics: metrics_lib.Metrics, position: Position) -> None:
         self.step += 1

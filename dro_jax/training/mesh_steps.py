@@ -5,6 +5,7 @@ import numpy as np
 import optax
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.data.interface import HostBatch
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
 from dro_jax.objectives.interface import Trajectories
@@ -13,7 +14,6 @@ from dro_jax.training import state as state_lib
 from dro_jax.training.sharding import ParamLayout, Partitioner
 from dro_jax.training.state import TrainState
 
-HostBatch = dict[str, np.ndarray]
 _HOST_FIELDS = ("record_ids", "next_position")
 
 

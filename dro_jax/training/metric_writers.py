@@ -7,8 +7,8 @@ import pathlib
 import jax
 
 from dro_jax.paths import expanded, make_folder
+from dro_jax.training.atomic_files import write_json, write_whole
 from dro_jax.training.run_files import METRICS, TENSORBOARD
-from dro_jax.training.whole_files import write_json, write_whole
 
 
 class MetricWriter:

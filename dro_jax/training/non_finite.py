@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.data.interface import HostBatch
 from dro_jax.errors import TrainingError
+from dro_jax.training.atomic_files import write_json
 from dro_jax.training.run_files import non_finite_report
-from dro_jax.training.whole_files import write_json
 
-HostBatch = dict[str, np.ndarray]
 Identities = Callable[[HostBatch], list[str]]
 _WATCHED = ("loss", "grad_norm")
 SKIPPED = "skipped_steps"

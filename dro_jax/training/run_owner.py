@@ -25,9 +25,9 @@ import jax
 from dro_jax.errors import ConfigError
 from dro_jax.messages import say
 from dro_jax.paths import make_folder, reason
+from dro_jax.training.atomic_files import place_new, write_json
 from dro_jax.training.processes import has_ended, process_start, process_world
 from dro_jax.training.run_files import OWNER
-from dro_jax.training.whole_files import place_new, write_json
 
 TOUCH_SECONDS = 15.0
 SILENT_SECONDS = 300.0

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.data.interface import START, Position
 from dro_jax.errors import CheckpointError
-
-Position = tuple[int, int]
-START: Position = (0, 0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.data.interface import HostBatch
 from dro_jax.errors import TrainingError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.training.non_finite import SKIPPED
 
-HostBatch = dict[str, np.ndarray]
 LARGEST, PER_ROOT_TOKEN = "logratio/largest", "logratio/largest_per_root_token"
 MEAN_SQUARE = "logratio/mean_square"
 # Nats for each root of a response token: 16 times what `dro-jax benchmark --only

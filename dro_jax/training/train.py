@@ -15,20 +15,7 @@ from dro_jax.models.networks import VALUE
 from dro_jax.models.t5_config import note_spare_rows
 from dro_jax.plurals import counted
 from dro_jax.training import checkpoints, initialization, run_files
-from dro_jax.training.dry_run import coming, description, evaluation
-from dro_jax.training.held_out import HeldOut
-from dro_jax.training.judged_prompts import judged_part
-from dro_jax.training.loop import Loop, Periods
-from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.metric_writers import MetricWriter
-from dro_jax.training.non_finite import NonFiniteGuard
-from dro_jax.training.optimizers import OptimizerConfig
-from dro_jax.training.preemption import listening
-from dro_jax.training.prepared_data import Preparation, Sampling, like_prepared
-from dro_jax.training.reference import Mode, Reference, check_path
-from dro_jax.training.run_owner import owned
-from dro_jax.training.run_progress import RunProgress, check_identity, identity_of
-from dro_jax.training.settings import (
+from dro_jax.training.before.checks import (
     check_data,
     check_settings,
     check_value_settings,
@@ -36,13 +23,26 @@ from dro_jax.training.settings import (
     local_folder,
     unused_settings,
 )
+from dro_jax.training.before.judged_prompts import judged_part
+from dro_jax.training.before.prepared_data import Preparation, Sampling, like_prepared
+from dro_jax.training.before.reference import Mode, Reference, check_path
+from dro_jax.training.before.value_fit import ValueFitConfig
+from dro_jax.training.before.value_of_reference import ValueOfReference
+from dro_jax.training.dry_run import coming, description, evaluation
+from dro_jax.training.held_out import HeldOut
+from dro_jax.training.loop import Loop, Periods
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.metric_writers import MetricWriter
+from dro_jax.training.non_finite import NonFiniteGuard
+from dro_jax.training.optimizers import OptimizerConfig
+from dro_jax.training.preemption import listening
+from dro_jax.training.run_owner import owned
+from dro_jax.training.run_progress import RunProgress, check_identity, identity_of
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
 from dro_jax.training.step_zero import StepZeroCheck, checked
 from dro_jax.training.throughput import Throughput, peak_flops
-from dro_jax.training.value_fit import ValueFitConfig
-from dro_jax.training.value_of_reference import ValueOfReference
 from dro_jax.training.watchdog import Watchdog
 
 

@@ -128,7 +128,7 @@ def test_every_listed_name_is_let_through(tmp_path):
     [
         # Functions of good modules that act on paths, or start a run.
         "from dro_jax.training import train\nX = @train.train()\n",
-        "from dro_jax.training import whole_files\nX = @whole_files.write_json()\n",
+        "from dro_jax.training import atomic_files\nX = @atomic_files.write_json()\n",
         "from dro_jax.training import checkpoints\nX = @checkpoints.Checkpointer()\n",
         "from dro_jax.interop import formats\nX = @formats.write_model()\n",
         "from dro_jax.t5x_runtime import start\nX = @start.initial_checkpoint()\n",

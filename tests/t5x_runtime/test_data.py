@@ -19,8 +19,8 @@ from dro_jax.t5x_runtime.data import (
     get_dataset,
     get_eval_datasets,
 )
+from dro_jax.training.before.value_of_reference import ValueFitConfig
 from dro_jax.training.mesh_steps import device_fields
-from dro_jax.training.value_of_reference import ValueFitConfig
 
 TASK, MODULE = "support_desk", "tasks.support_desk.task"
 BIG = dataclasses.replace(small.NETWORK, vocab_size=256)

@@ -16,10 +16,10 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import BCO, DRO, DROP, KTO, PMPO, APOZero
 from dro_jax.objectives.interface import Losses, Needs
+from dro_jax.training.before.mismatched_pairs import with_mismatched_prompts
+from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.held_out import HeldOut
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.mismatched_pairs import with_mismatched_prompts
-from dro_jax.training.prepared_data import PreparedData
 from dro_jax.training.sharding import MeshConfig
 
 SPLIT = PromptRewards(num_prompts=23, noise=0.5, seed=3)

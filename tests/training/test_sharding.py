@@ -40,8 +40,8 @@ from dro_jax.objectives import (
 )
 from dro_jax.training import optimizers, schedules
 from dro_jax.training import state as state_lib
+from dro_jax.training.before.mismatched_pairs import with_mismatched_prompts
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.mismatched_pairs import with_mismatched_prompts
 from dro_jax.training.sharding import MeshConfig
 
 ONE = MeshConfig(data=1)

@@ -35,10 +35,10 @@ from dro_jax.objectives import (
     WeightedBC,
 )
 from dro_jax.training import optimizers
+from dro_jax.training.before.checks import check_groups
+from dro_jax.training.before.value_of_reference import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
-from dro_jax.training.settings import check_groups
-from dro_jax.training.value_of_reference import ValueFitConfig
 
 
 def test_nll_learns(reference_dir):

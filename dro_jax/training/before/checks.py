@@ -12,10 +12,10 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.objectives import Labelled, RewardWeighted
 from dro_jax.paths import expanded, is_url
-from dro_jax.training.prepared_data import check_sampling
-from dro_jax.training.prompt_statistics import check_several_responses
-from dro_jax.training.reference import Mode, mode_for, why_not
-from dro_jax.training.value_fit import ValueFitConfig
+from dro_jax.training.before.prepared_data import check_sampling
+from dro_jax.training.before.prompt_statistics import check_several_responses
+from dro_jax.training.before.reference import Mode, mode_for, why_not
+from dro_jax.training.before.value_fit import ValueFitConfig
 
 
 def check_settings(

@@ -7,13 +7,13 @@ from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import DataError
 from dro_jax.objectives import quantiles
 from dro_jax.objectives.interface import Objective
-from dro_jax.training.record_tables import RecordIndex, RecordTable
-from dro_jax.training.reference_cache import ReferenceLogprobs
+from dro_jax.training.before.record_fields import RecordField, RecordIndex
+from dro_jax.training.before.reference_cache import ReferenceLogprobs
 
 
 def prompt_value_table(
     objective: Objective, records: PromptRecords, reference: ReferenceLogprobs
-) -> RecordTable:
+) -> RecordField:
     """The field `prompt_values` of RPO.
 
     Args:
@@ -33,7 +33,7 @@ def prompt_value_table(
         jnp.asarray(records.rewards),
         jnp.asarray(records.prompts),
     )
-    return RecordTable("prompt_values", records.ids, np.asarray(values))
+    return RecordField("prompt_values", records.ids, np.asarray(values))
 
 
 def check_several_responses(records: PromptRecords, objective: str, split: str) -> None:
@@ -57,7 +57,7 @@ def check_several_responses(records: PromptRecords, objective: str, split: str) 
         )
 
 
-def quantile_table(records: PromptRecords) -> RecordTable:
+def quantile_table(records: PromptRecords) -> RecordField:
     """The field `quantiles` of QRPO, the logged responses taken for the reference's.
 
     Args:
@@ -66,4 +66,4 @@ def quantile_table(records: PromptRecords) -> RecordTable:
     values = quantiles(
         records.rewards, records.prompts, records.rewards, records.prompts
     )
-    return RecordTable("quantiles", records.ids, values)
+    return RecordField("quantiles", records.ids, values)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from dro_jax.errors import CheckpointError
-from dro_jax.training.whole_files import claim_folder, write_whole
+from dro_jax.training.atomic_files import claim_folder, write_whole
 
 
 @pytest.fixture(params=["links", "no links"])

@@ -12,11 +12,11 @@ from array_data import ArrayDataset
 from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP, NLL
+from dro_jax.training.before.prepared_data import PreparedData
+from dro_jax.training.before.reference import Reference
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.mesh_steps import MeshSteps, device_fields
 from dro_jax.training.preemption import Preempted, StopSignal
-from dro_jax.training.prepared_data import PreparedData
-from dro_jax.training.reference import Reference
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.sharding import MeshConfig
 

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 
+from dro_jax.data.interface import HostBatch, Position
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.interop import formats
 from dro_jax.messages import say
@@ -19,18 +20,17 @@ from dro_jax.models.t5_config import T5Config
 from dro_jax.objectives.interface import Needs
 from dro_jax.plurals import counted
 from dro_jax.training import initialization
-from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.preemption import StopSignal
-from dro_jax.training.progress import Progress
-from dro_jax.training.reference_cache import (
+from dro_jax.training.before.reference_cache import (
     ReferenceCache,
     ReferenceLogprobs,
     ReferenceTable,
 )
-from dro_jax.training.run_progress import Position, position_after
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.preemption import StopSignal
+from dro_jax.training.progress_bar import ProgressBar
+from dro_jax.training.run_progress import position_after
 from dro_jax.training.watchdog import Watchdog
 
-HostBatch = dict[str, np.ndarray]
 Mode = Literal["cached", "frozen_copy"]
 _PART_SECONDS = 15.0
 # What changes how a network is trained or stored, and none of its numbers.
@@ -169,7 +169,7 @@ class Reference:
         before = self.num_forwards
         if position is not None:
             say(f"computing the reference's log-probs of {name} …")
-        with Progress(label, None, unit="records") as bar:
+        with ProgressBar(label, None, unit="records") as bar:
             bar.advance(sum(len(part.ids) for part in parts))
             bar.restart()  # these were not computed now
             if position is not None:
@@ -201,7 +201,7 @@ class Reference:
         )
 
     def _compute(
-        self, dataset, cache: ReferenceCache, position: Position, bar: Progress
+        self, dataset, cache: ReferenceCache, position: Position, bar: ProgressBar
     ) -> list[ReferenceLogprobs]:
         params = self.load()
         forward = self._forward()
@@ -241,7 +241,7 @@ class Reference:
     def load(self) -> Params:
         """The policy's parameters in the checkpoint, on the devices."""
         layout = self._steps.layout
-        return initialization.policy_params(
+        return initialization.load_policy_params(
             self._model.network_config,
             self._path,
             self._model.policy_params(layout.shapes),

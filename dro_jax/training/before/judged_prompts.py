@@ -11,8 +11,8 @@ import numpy as np
 from dro_jax.data.record_ids import join_ids
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
-from dro_jax.training.record_tables import RecordIndex
-from dro_jax.training.value_fit_data import is_judged, prompt_hashes
+from dro_jax.training.before.record_fields import RecordIndex
+from dro_jax.training.before.value_fit_data import is_judged, prompt_hashes
 
 
 def judged_part(dataset: Any, fraction: float) -> Any:

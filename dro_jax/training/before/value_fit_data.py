@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import numpy as np
 
+from dro_jax.data.interface import HostBatch
 from dro_jax.errors import DataError
-from dro_jax.training.progress import Progress
+from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.sharding import Partitioner
 
-HostBatch = dict[str, np.ndarray]
 # Prompts to their encoder states ``[B, L, D]``, on the devices, the same on all.
 Encode = Callable[[HostBatch], jax.Array]
 _PROMPT_FIELDS = ("encoder_input_tokens", "encoder_segment_ids", "trajectory_weights")
@@ -164,7 +164,7 @@ class FrozenStates:
           max_bytes: of the host's memory.
         """
         num_rows, held = len(self._data), None
-        with Progress("encoder states", num_rows, unit="rows") as bar:
+        with ProgressBar("encoder states", num_rows, unit="rows") as bar:
             for rows, count in batches:
                 states = self.of_rows(rows)
                 num_bytes = states.nbytes // len(rows) * num_rows

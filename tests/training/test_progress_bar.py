@@ -9,7 +9,7 @@ import termios
 
 import pytest
 
-from dro_jax.training.progress import Progress
+from dro_jax.training.progress_bar import ProgressBar
 
 BAR = "━" * 12 + "─" * 12
 
@@ -24,7 +24,7 @@ class Clock:
 
 def progress(clock, **changes):
     settings = {"total": 100, "start": 0, "now": clock} | changes
-    return Progress("train", settings.pop("total"), **settings)
+    return ProgressBar("train", settings.pop("total"), **settings)
 
 
 def test_rate_and_time_left_are_those_since_the_last_line(capsys):
@@ -83,8 +83,8 @@ def test_metrics_drop_out_before_bar_and_counter_do(width, row):
 IN_A_TERMINAL = """
 import time
 from dro_jax.messages import note
-from dro_jax.training.progress import Progress
-with Progress("train", 50) as bar:
+from dro_jax.training.progress_bar import ProgressBar
+with ProgressBar("train", 50) as bar:
     for step in range(50):
         bar.advance()
     bar.say("loss 1.25", "a_long_name_of_a_metric 0.123456")

@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from dro_jax.data.interface import HostBatch
 from dro_jax.data.record_ids import join_ids
 from dro_jax.errors import DataError
-
-HostBatch = dict[str, np.ndarray]
 
 
 class RecordIndex:
@@ -47,7 +46,7 @@ class RecordIndex:
         return entries, present
 
 
-class RecordTable:
+class RecordField:
     """A number of each record, as a field ``[B, S]`` of batches.
 
     Args:

@@ -11,13 +11,11 @@ import pathlib
 
 import numpy as np
 
+from dro_jax.data.interface import START, HostBatch, Position
 from dro_jax.data.record_ids import join_ids
 from dro_jax.errors import DataError
-from dro_jax.training.record_tables import RecordIndex
-from dro_jax.training.run_progress import START, Position
-from dro_jax.training.whole_files import claim_folder, read_arrays, write_arrays
-
-HostBatch = dict[str, np.ndarray]
+from dro_jax.training.atomic_files import claim_folder, read_arrays, write_arrays
+from dro_jax.training.before.record_fields import RecordIndex
 
 
 @dataclasses.dataclass(frozen=True)

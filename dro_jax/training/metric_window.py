@@ -4,7 +4,7 @@ from dro_jax import metrics as metrics_lib
 from dro_jax.training.run_progress import RunProgress
 
 
-class Window:
+class MetricWindow:
     """Adds up steps' metrics in their order; steps stay on the device until asked for.
 
     The order makes a resumed run's sums bitwise those of an uninterrupted one.

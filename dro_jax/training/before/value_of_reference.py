@@ -16,30 +16,30 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from dro_jax.data.interface import HostBatch
 from dro_jax.data.record_ids import join_ids
 from dro_jax.errors import CheckpointError, DataError
 from dro_jax.messages import say
 from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
-from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.preemption import StopSignal
-from dro_jax.training.progress import Progress
-from dro_jax.training.reference import network_key
-from dro_jax.training.value_fit import ValueFit, ValueFitConfig, value_module
-from dro_jax.training.value_fit_data import FitData, FrozenStates
-from dro_jax.training.value_fit_report import FitReport
-from dro_jax.training.watchdog import Watchdog
-from dro_jax.training.whole_files import (
+from dro_jax.training.atomic_files import (
     claim_folder,
     read_arrays,
     write_arrays,
     write_json,
 )
+from dro_jax.training.before.reference import network_key
+from dro_jax.training.before.value_fit import ValueFit, ValueFitConfig, value_module
+from dro_jax.training.before.value_fit_data import FitData, FrozenStates
+from dro_jax.training.before.value_fit_report import FitReport
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.preemption import StopSignal
+from dro_jax.training.progress_bar import ProgressBar
+from dro_jax.training.watchdog import Watchdog
 
 __all__ = ["FitReport", "ValueFitConfig", "ValueOfReference", "encode_prompts"]
 
-HostBatch = dict[str, np.ndarray]
 _FIT, _REPORT, _VALUES = "fit.npz", "report.json", "values.npz"
 _WHAT = "the value of the reference"
 
@@ -195,7 +195,9 @@ class ValueOfReference:
 
         forward, params = self._compiled(values_of), (self._load(), fitted)
         ids, values = [], []
-        with Progress(f"value of the reference ({name})", None, unit="records") as bar:
+        with ProgressBar(
+            f"value of the reference ({name})", None, unit="records"
+        ) as bar:
             for batch in _one_pass(dataset):
                 present = batch["trajectory_weights"] > 0
                 ids.append(join_ids(batch["record_ids"])[present])

@@ -5,13 +5,13 @@ import small
 from dro_jax import objectives
 from dro_jax.errors import DataError
 from dro_jax.models.model import FeedbackModel
-from dro_jax.training.reference import mode_for
-from dro_jax.training.settings import (
+from dro_jax.training.before.checks import (
     check_value_settings,
     fitted_to_rewards,
     unused_settings,
 )
-from dro_jax.training.value_fit import ValueFitConfig
+from dro_jax.training.before.reference import mode_for
+from dro_jax.training.before.value_fit import ValueFitConfig
 
 ALL = [
     getattr(objectives, name)()

@@ -14,12 +14,12 @@ from dro_jax.data.record_ids import join_ids
 from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
+from dro_jax.training.before.value_fit import ValueFitConfig
+from dro_jax.training.before.value_fit_data import FitData
+from dro_jax.training.before.value_of_reference import ValueOfReference
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import Preempted, StopSignal
 from dro_jax.training.sharding import MeshConfig
-from dro_jax.training.value_fit import ValueFitConfig
-from dro_jax.training.value_fit_data import FitData
-from dro_jax.training.value_of_reference import ValueOfReference
 from dro_jax.training.watchdog import Watchdog
 
 DATA = PromptRewards()

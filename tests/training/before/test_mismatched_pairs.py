@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import small
 
-from dro_jax.training.mismatched_pairs import (
+from dro_jax.training.before.mismatched_pairs import (
     MismatchedPairs,
     with_mismatched_prompts,
 )

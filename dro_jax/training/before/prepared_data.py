@@ -7,21 +7,20 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from dro_jax.data.interface import START, HostBatch, Position
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.objectives.interface import Objective
-from dro_jax.training.mismatched_pairs import with_mismatched_prompts
-from dro_jax.training.prompt_statistics import (
+from dro_jax.training.before.mismatched_pairs import with_mismatched_prompts
+from dro_jax.training.before.prompt_statistics import (
     prompt_value_table,
     quantile_table,
 )
-from dro_jax.training.record_tables import RecordIndex, RecordTable
-from dro_jax.training.reference import Reference
-from dro_jax.training.reference_cache import ReferenceTable
-from dro_jax.training.run_progress import START, Position
-from dro_jax.training.value_of_reference import ValueOfReference
+from dro_jax.training.before.record_fields import RecordField, RecordIndex
+from dro_jax.training.before.reference import Reference
+from dro_jax.training.before.reference_cache import ReferenceTable
+from dro_jax.training.before.value_of_reference import ValueOfReference
 
-HostBatch = dict[str, np.ndarray]
 Sampling = Literal["none", "priority"]
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class PreparedData:
     """
 
     dataset: Any
-    tables: tuple[ReferenceTable | RecordTable, ...] = ()
+    tables: tuple[ReferenceTable | RecordField, ...] = ()
     mismatched: bool = False
 
     @property
@@ -110,7 +109,7 @@ class Preparation:
                 tables.append(quantile_table(records))
             if needs.advantages:
                 advantages = self._advantages(dataset, records)
-                tables.append(RecordTable("advantages", records.ids, advantages))
+                tables.append(RecordField("advantages", records.ids, advantages))
         if training:
             dataset = self._drawn(dataset, advantages)
         return PreparedData(dataset, tuple(tables), needs.mismatched)

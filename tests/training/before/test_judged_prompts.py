@@ -11,10 +11,10 @@ from training_runs import HELD_OUT, run
 
 from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.objectives import AWR
-from dro_jax.training.judged_prompts import judged_part
+from dro_jax.training.before.judged_prompts import judged_part
+from dro_jax.training.before.value_fit import ValueFitConfig
+from dro_jax.training.before.value_fit_data import FitData, prompt_hashes
 from dro_jax.training.metric_writers import read_metrics
-from dro_jax.training.value_fit import ValueFitConfig
-from dro_jax.training.value_fit_data import FitData, prompt_hashes
 
 SPLIT = ArrayDataset(num_records=32, num_epochs=1, split="validation", batch_size=1)
 

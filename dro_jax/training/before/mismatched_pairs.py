@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dro_jax.data.interface import HostBatch
 from dro_jax.data.packing import WINDOW, Packing, plan_rows
 from dro_jax.data.record_ids import join_ids
 from dro_jax.models.reference_outputs import MISMATCHED
 
-HostBatch = dict[str, np.ndarray]
 _ENCODER = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions")
 _PROMPT = "encoder_input_tokens"
 _RESPONSE = ("decoder_input_tokens", "decoder_target_tokens", "decoder_loss_weights")
@@ -40,7 +40,9 @@ def with_mismatched_prompts(batch: HostBatch) -> HostBatch:
     digests = _prompt_digests(batch)
     counts = present & present[partners] & (digests != digests[partners])
     fields = {
-        f"{MISMATCHED}{name}": batch[name][partners] for name in _ENCODER if name in batch
+        f"{MISMATCHED}{name}": batch[name][partners]
+        for name in _ENCODER
+        if name in batch
     }
     return {**batch, **fields, f"{MISMATCHED}weights": counts.astype(np.float32)}
 
@@ -189,7 +191,9 @@ def _prompt_digests(batch: HostBatch) -> np.ndarray:
     tokens, segments = batch["encoder_input_tokens"], batch.get("encoder_segment_ids")
     digests = np.zeros(batch["trajectory_weights"].shape, np.int64)
     for row, slot in np.ndindex(*digests.shape):
-        own = tokens[row] if segments is None else tokens[row][segments[row] == slot + 1]
+        own = (
+            tokens[row] if segments is None else tokens[row][segments[row] == slot + 1]
+        )
         digest = hashlib.blake2b(own.tobytes(), digest_size=8).digest()
         digests[row, slot] = int.from_bytes(digest, "little", signed=True)
     return digests

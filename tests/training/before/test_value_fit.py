@@ -12,17 +12,17 @@ from dro_jax.errors import ConfigError, DataError, TrainingError
 from dro_jax.models.attention_pool import PromptValue, prompt_mask
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
-from dro_jax.training.sharding import MeshConfig
-from dro_jax.training.value_fit import ValueFit, ValueFitConfig
-from dro_jax.training.value_fit_data import (
+from dro_jax.training.before.value_fit import ValueFit, ValueFitConfig
+from dro_jax.training.before.value_fit_data import (
     FitData,
     FrozenStates,
     is_judged,
     prompt_hashes,
     row_batches,
 )
-from dro_jax.training.value_fit_report import FitReport
-from dro_jax.training.value_of_reference import encode_prompts
+from dro_jax.training.before.value_fit_report import FitReport
+from dro_jax.training.before.value_of_reference import encode_prompts
+from dro_jax.training.sharding import MeshConfig
 
 DATA = PromptRewards()
 MODEL = FeedbackModel(network=small.NETWORK, objective=NLL())

@@ -1,4 +1,4 @@
-"""Progress: a bar with rate and time left on a terminal, plain lines otherwise."""
+"""ProgressBar: a bar with rate and time left on a terminal, plain lines otherwise."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ _BAR = 24  # cells of the bar, fewer where the terminal is narrow
 _SHORTEST_BAR = 8
 
 
-class Progress:
+class ProgressBar:
     """Tells how far a loop has come.
 
     The rate is that since the last line, and the time left follows from it.

@@ -6,13 +6,13 @@ import pytest
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import DataError
 from dro_jax.objectives import RPO
-from dro_jax.training.prompt_statistics import (
+from dro_jax.training.before.prompt_statistics import (
     check_several_responses,
     prompt_value_table,
     quantile_table,
 )
-from dro_jax.training.record_tables import RecordTable
-from dro_jax.training.reference_cache import ReferenceLogprobs
+from dro_jax.training.before.record_fields import RecordField
+from dro_jax.training.before.reference_cache import ReferenceLogprobs
 
 RECORDS = PromptRecords(
     ids=np.array([(7 << 32) + i for i in range(4)]),
@@ -63,6 +63,6 @@ def test_splits_of_single_responses_are_refused():
 
 
 def test_a_record_without_an_entry_is_named():
-    table = RecordTable("advantages", RECORDS.ids, np.zeros(4))
+    table = RecordField("advantages", RECORDS.ids, np.zeros(4))
     with pytest.raises(DataError, match=r"'advantages' .*first id \[7, 9\]"):
         table.attach(batch_of([9, 0]))

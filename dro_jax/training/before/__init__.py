@@ -1,0 +1,1 @@
+"""What a run computes before its first step: of the reference, its value, its prompts."""
