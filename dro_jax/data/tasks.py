@@ -3,6 +3,7 @@
 import difflib
 import functools
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from dro_jax.data import task_metrics
 from dro_jax.data.chat_template import PLAIN, ChatTemplate
 from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
+from dro_jax.data.interface import SplitRecords
 from dro_jax.data.preprocessing import (
     LEFT,
     RIGHT,
@@ -24,6 +26,7 @@ from dro_jax.data.reward_statistics import RewardStatistics
 from dro_jax.data.reward_transforms import TransformLike, transform_chain
 from dro_jax.data.rewards import reward_kind as make_reward_kind
 from dro_jax.data.sources import RecordSource, as_record_source
+from dro_jax.data.split_records import RecordsInMemory
 from dro_jax.data.vocabularies import resolve_vocabulary
 from dro_jax.errors import ConfigError, DataError
 
@@ -55,11 +58,25 @@ class FeedbackTask(seqio.Task):
         self.reward_fn = reward_fn
         self.best_response_fn = best_response_fn
         self._truncation = truncation
+        self._records: dict[str, SplitRecords] = {}
+        self._lock = threading.Lock()
 
     @property
     def vocabulary(self) -> seqio.Vocabulary:
         """The vocabulary of prompts and responses."""
         return self.output_features["targets"].vocabulary
+
+    def records(self, split: str = TRAIN) -> SplitRecords:
+        """The split's valid records, in the source's order.
+
+        Raises:
+          DataError: it cannot be used; the message names the record.
+        """
+        with self._lock:
+            if split not in self._records:
+                loaded = self.source.load(split)
+                self._records[split] = RecordsInMemory(loaded, self.vocabulary)
+            return self._records[split]
 
     def statistics(self, split: str = TRAIN) -> RewardStatistics:
         """Figures of a split's rewards before and after the transform."""
