@@ -9,12 +9,13 @@ from typing import Any
 import seqio
 
 from dro_jax import paths
-from dro_jax.data.inspection import TaskReport, inspect_task
+from dro_jax.data.inspection import inspect_task
 from dro_jax.data.layouts import LAYOUTS, settings_of
 from dro_jax.data.layouts.guessing import Guess, guess_layout
 from dro_jax.data.records import DROP
 from dro_jax.data.several_responses import jsonl_source
 from dro_jax.data.sources import JsonlSource
+from dro_jax.data.task_report import TaskReport
 from dro_jax.data.tasks import register_feedback_task
 from dro_jax.data.vocabularies import BYTE
 from dro_jax.errors import ConfigError, DataError

@@ -1,7 +1,11 @@
 """`dro-jax tasks list`, `dro-jax tasks inspect NAME` and `dro-jax tasks inspect FILE`."""
 
+import functools
+
 from dro_jax.cli import gin_setup, inspect_file
 from dro_jax.data.inspection import inspect_task, list_tasks
+from dro_jax.data.inspection_plot import write_histogram
+from dro_jax.data.inspection_text import report_text
 from dro_jax.data.modules import import_modules
 from dro_jax.errors import ConfigError
 
@@ -41,13 +45,13 @@ def _inspect(arguments) -> None:
     else:
         inspect_file.check_arguments(arguments)
         report = inspect_task(name, arguments.split, lengths, arguments.examples)
-    print(report.to_text())
+    print(report_text(report))
     if found is not None:
         print(found)
     if arguments.json:
         arguments.json.write_json(report.to_json())
     if arguments.png:
-        arguments.png.write_picture(report.write_histogram)
+        arguments.png.write_picture(functools.partial(write_histogram, report))
 
 
 def _lengths(arguments) -> dict[str, int] | None:

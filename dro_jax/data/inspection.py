@@ -1,126 +1,15 @@
 """What a task holds, before anything is trained on it."""
 
-import dataclasses
-from typing import Any, BinaryIO
-
 import numpy as np
 import seqio
 
-from dro_jax.data.inspection_text import report_text
-from dro_jax.data.inspection_tokens import Fidelity, read_side, texts_as_read
+from dro_jax.data.inspection_tokens import read_side, texts_as_read
 from dro_jax.data.packing import padding_share
-from dro_jax.data.records import RecordReport
-from dro_jax.data.reward_statistics import Histogram, RewardStatistics
+from dro_jax.data.reward_statistics import Histogram
 from dro_jax.data.settings import check_lengths, make_packing
+from dro_jax.data.task_report import Example, Lengths, TaskReport
 from dro_jax.data.tasks import FeedbackTask, feedback_task
 from dro_jax.data.vocabularies import describe_vocabulary
-
-PERCENTILES = (50, 90, 95, 99)
-
-
-@dataclasses.dataclass(frozen=True)
-class Example:
-    """One record as the model is given it: texts as their tokens give them back.
-
-    Where lengths were given, what these cut is missing.
-    """
-
-    identity: str
-    prompt: str
-    response: str
-    recorded_reward: float
-    reward: float
-    prompt_tokens: int
-    response_tokens: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Lengths:
-    """Lengths in tokens, end-of-text included, of one side of a split.
-
-    Attributes:
-      limit: the task feature length that they are held against.
-      percentiles: pairs of (percent, tokens).
-      max: the longest.
-      truncated_share: the share of records that the limit cuts.
-      padding_share: the share of padding in rows of `limit` tokens, without packing.
-    """
-
-    limit: int
-    percentiles: tuple[tuple[int, float], ...]
-    max: int
-    truncated_share: float
-    padding_share: float
-
-    @classmethod
-    def of(cls, lengths: np.ndarray, limit: int) -> "Lengths":
-        """From token counts ``[N]``."""
-        return cls(
-            limit=limit,
-            percentiles=tuple(
-                (p, float(np.percentile(lengths, p))) for p in PERCENTILES
-            ),
-            max=int(lengths.max()),
-            truncated_share=float(np.mean(lengths > limit)),
-            padding_share=float(1.0 - np.mean(np.minimum(lengths, limit)) / limit),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskReport:
-    """Everything that `inspect_task` found.
-
-    Attributes:
-      name: the task's name.
-      split: the split's name.
-      vocabulary: which one, in words.
-      examples: a few records, spread over the split.
-      prompt: token lengths of prompts.
-      response: token lengths of responses.
-      prompt_fidelity: how many prompts their tokens do not give back.
-      response_fidelity: likewise of responses.
-      padding_share: the share of padding in prompts and responses together.
-      packed_padding_share: the same with `pack = True`, records in a random order; None
-        where no lengths were given.
-      rewards: figures before and after the transform.
-      histogram: counts of the transformed rewards.
-      records: how many were read and which were dropped.
-    """
-
-    name: str
-    split: str
-    vocabulary: str
-    examples: tuple[Example, ...]
-    prompt: Lengths
-    response: Lengths
-    prompt_fidelity: Fidelity
-    response_fidelity: Fidelity
-    padding_share: float
-    packed_padding_share: float | None
-    rewards: RewardStatistics
-    histogram: Histogram
-    records: RecordReport
-
-    def to_text(self) -> str:
-        """For a terminal."""
-        return report_text(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """As values that JSON holds."""
-        values = dataclasses.asdict(self)
-        for side in ("prompt", "response"):
-            values[side]["percentiles"] = {
-                f"p{percent}": tokens for percent, tokens in values[side]["percentiles"]
-            }
-        values["rewards"] = self.rewards.to_json()
-        values["records"] = self.records.to_json()
-        return values
-
-    def write_histogram(self, file: str | BinaryIO) -> None:
-        """Draws the rewards as a PNG."""
-        from dro_jax.data.inspection_plot import write_histogram
-
-        write_histogram(self, file)
 
 
 def inspect_task(

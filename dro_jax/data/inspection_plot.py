@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from dro_jax.data.reward_statistics import Histogram
+from dro_jax.data.task_report import TaskReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from dro_jax.data.inspection import TaskReport
 
 _BLUE = "#3b6ea5"
 _ORANGE = "#c8642b"
@@ -18,7 +17,7 @@ _GREY = "#6b6b6b"
 _HEADROOM = 1.15
 
 
-def write_histogram(report: "TaskReport", file: str | BinaryIO) -> None:
+def write_histogram(report: TaskReport, file: str | BinaryIO) -> None:
     """Draws the transformed rewards of a report, mean and median marked.
 
     Args:

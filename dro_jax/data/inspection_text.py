@@ -1,16 +1,11 @@
 """A task report for the terminal, plain aligned text."""
 
 import textwrap
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dro_jax.data.task_report import OTHER, Lengths, TaskReport
 from dro_jax.plurals import counted
-
-OTHER = "other"
-
-if TYPE_CHECKING:
-    from dro_jax.data.inspection import Lengths, TaskReport
 
 _WIDTH = 88
 _BAR_WIDTH = 50
@@ -19,9 +14,10 @@ _DROPPED_SHOWN = 20
 _TEXT_SHOWN = 600
 
 
-def report_text(report: "TaskReport") -> str:
+def report_text(report: TaskReport) -> str:
     """The whole report."""
-    head = f"{report.name} [{report.split}]: {counted(report.records.num_kept, 'record')}"
+    kept = counted(report.records.num_kept, "record")
+    head = f"{report.name} [{report.split}]: {kept}"
     sections = [
         f"{head}, vocabulary {report.vocabulary}",
         *_examples(report),
@@ -33,7 +29,7 @@ def report_text(report: "TaskReport") -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _examples(report: "TaskReport") -> list[str]:
+def _examples(report: TaskReport) -> list[str]:
     return [
         f"{example.identity}\n"
         f"  reward {example.reward:+.4g} (recorded {example.recorded_reward:g})\n"
@@ -56,7 +52,7 @@ def _quoted(label: str, text: str) -> str:
     return "\n".join([f"  {label}:", *(f"    {line}".rstrip() for line in lines)])
 
 
-def _lengths(report: "TaskReport") -> str:
+def _lengths(report: TaskReport) -> str:
     percents = [f"p{percent}" for percent, _ in report.prompt.percentiles]
     rows = [
         ["tokens", *percents, "max", "limit", "cut", "padding"],
@@ -72,7 +68,7 @@ def _lengths(report: "TaskReport") -> str:
     return "\n".join([*lines, padding])
 
 
-def _length_row(name: str, lengths: "Lengths") -> list[str]:
+def _length_row(name: str, lengths: Lengths) -> list[str]:
     return [
         name,
         *(f"{tokens:.0f}" for _, tokens in lengths.percentiles),
@@ -83,7 +79,7 @@ def _length_row(name: str, lengths: "Lengths") -> list[str]:
     ]
 
 
-def _fidelity(report: "TaskReport") -> str:
+def _fidelity(report: TaskReport) -> str:
     sides = (("prompt", report.prompt_fidelity), ("response", report.response_fidelity))
     lines = []
     if not any(side.num_changed for _, side in sides):
@@ -110,7 +106,7 @@ def _fidelity(report: "TaskReport") -> str:
     return "\n".join(lines)
 
 
-def _rewards(report: "TaskReport") -> str:
+def _rewards(report: TaskReport) -> str:
     statistics = report.rewards
     lines = ["rewards".ljust(14) + "mean      std      min   median      max"]
     for name, summary in (
@@ -124,7 +120,7 @@ def _rewards(report: "TaskReport") -> str:
     return "\n".join([*lines, *_histogram(report)])
 
 
-def _histogram(report: "TaskReport") -> list[str]:
+def _histogram(report: TaskReport) -> list[str]:
     labels, counts = report.histogram.values, np.array(report.histogram.counts)
     if labels is None:
         step = -(-len(counts) // _BARS_SHOWN)
@@ -138,7 +134,7 @@ def _histogram(report: "TaskReport") -> list[str]:
     ]
 
 
-def _records(report: "TaskReport") -> str:
+def _records(report: TaskReport) -> str:
     records = report.records
     lines = [f"records: {records.num_read:,} read, {len(records.dropped):,} dropped"]
     lines += [f"  {reason}: {count:,}" for reason, count in records.reasons().items()]

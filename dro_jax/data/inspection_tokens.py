@@ -1,57 +1,20 @@
 """What becomes of texts on their way to tokens and back: lengths, and what is lost."""
 
 import collections
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from dro_jax.data.inspection_text import OTHER
 from dro_jax.data.preprocessing import encode_batch
+from dro_jax.data.task_report import OTHER, Change, Fidelity
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import check_vocabulary, encode_texts
 
 _TEXTS_AT_ONCE = 512
 _SHOWN_AROUND = 24
 _WHITE = {"line breaks": "\n", "tabs": "\t", "runs of spaces": "  "}
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """A text that its tokens do not give back, about the first difference.
-
-    Attributes:
-      identity: the record's.
-      text: a part of the text.
-      read: what the model gets for it.
-    """
-
-    identity: str
-    text: str
-    read: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Fidelity:
-    """How truly the tokens of one side of a split, N texts, hold its texts.
-
-    Attributes:
-      num_texts: N.
-      num_changed: how many do not come back equal.
-      lost: for `line breaks`, `tabs`, `runs of spaces` and `other`, in how many texts.
-      num_unknown: how many tokens stand for pieces that the vocabulary does not have.
-      num_with_unknown: in how many texts.
-      example: the first that changes; None where none does.
-    """
-
-    num_texts: int
-    num_changed: int
-    lost: dict[str, int]
-    num_unknown: int
-    num_with_unknown: int
-    example: Change | None
 
 
 def read_side(

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from dro_jax.data.inspection import inspect_task, list_tasks
+from dro_jax.data.inspection_plot import write_histogram
+from dro_jax.data.inspection_text import report_text
 from dro_jax.errors import ConfigError
 
 # Tokens are bytes and an end-of-text token: prompts of 2, 4, 11 and responses of 3, 3, 6.
@@ -42,7 +44,7 @@ def test_padding_when_packed(register):
     report = inspect_task(task.name, lengths={"inputs": 4, "targets": 8})
     # Tokens 2 and 3: two a row, the ninth alone.
     assert report.packed_padding_share == pytest.approx(1 - 9 * 5 / (5 * 12))
-    assert "padding of both together: 58.3%, packed 25.0%" in report.to_text()
+    assert "padding of both together: 58.3%, packed 25.0%" in report_text(report)
     assert report.to_json()["packed_padding_share"] == report.packed_padding_share
     assert inspect_task(task.name).packed_padding_share is None
 
@@ -73,7 +75,7 @@ def test_texts_are_shown_as_the_model_gets_them(register, sentencepiece_model):
     assert response.lost == {"line breaks": 1, "other": 1}
     assert (response.num_unknown, response.num_with_unknown) == (2, 1)
     assert (response.example.text, response.example.read) == ("sat\n on", "sat on")
-    text = report.to_text()
+    text = report_text(report)
     for part in (
         "prompts that do not come back equal from their tokens: 1 of 2 (lost: tabs in 1",
         "    'sat\\n on'\n    is read as 'sat on'",
@@ -96,13 +98,13 @@ def test_kept_white_space_comes_back(register, sentencepiece_model):
         "a\tdog  ran",
         "sat\n on",
     )
-    text = report.to_text()
+    text = report_text(report)
     assert "all texts come back equal from their tokens\nunknown pieces: 0 in" in text
     assert ", white space kept" in text
 
 
 def test_text(report):
-    text = report.to_text()
+    text = report_text(report)
     for part in (
         "made_report [train]: 3 records, vocabulary byte",
         "prompt (2 tokens):\n    a",
@@ -118,7 +120,7 @@ def test_text(report):
 
 def test_text_of_many_rewards_has_bars_for_all(register, trajectories):
     task = register(trajectories(100))
-    text = inspect_task(task.name).to_text()
+    text = report_text(inspect_task(task.name))
     counts = [int(line.split()[-1]) for line in text.splitlines() if "█" in line]
     assert len(counts) == 15
     assert sum(counts) == 100
@@ -127,7 +129,7 @@ def test_text_of_many_rewards_has_bars_for_all(register, trajectories):
 def test_long_texts_are_shortened_to_both_ends(register):
     prompt = "begin " + "x" * 5000 + " end"
     task = register([{"prompt": prompt, "response": "r", "reward": 1}])
-    text = inspect_task(task.name).to_text()
+    text = report_text(inspect_task(task.name))
     assert "begin" in text
     assert "end" in text
     assert len(text) < 3000
@@ -152,7 +154,7 @@ def test_without_lengths_nothing_is_cut(register):
 def test_histogram_png(register, trajectories, tmp_path, count):
     task = register(trajectories(count))
     path = tmp_path / "rewards.png"
-    inspect_task(task.name).write_histogram(str(path))
+    write_histogram(inspect_task(task.name), str(path))
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 5000
 
