@@ -157,8 +157,26 @@ def _words(rng: np.random.Generator) -> list[str]:
     """Words of one to five syllables, short ones first."""
     syllables = [
         onset + vowel + coda
-        for onset in "b c d f g h l m n p r s t v w ch st".split()
-        for vowel in "a e i o u ea ou é".split()
+        for onset in [
+            "b",
+            "c",
+            "d",
+            "f",
+            "g",
+            "h",
+            "l",
+            "m",
+            "n",
+            "p",
+            "r",
+            "s",
+            "t",
+            "v",
+            "w",
+            "ch",
+            "st",
+        ]
+        for vowel in ["a", "e", "i", "o", "u", "ea", "ou", "é"]
         for coda in ("", "", "n", "r", "s")
     ]
     sizes = rng.choice([1, 2, 3, 4, 5], 2 * _WORDS, p=[0.02, 0.38, 0.4, 0.15, 0.05])

@@ -44,11 +44,12 @@ def parse_line(line: bytes) -> dict[str, Any]:
             "invalid_utf8", f"the line is not valid UTF-8 (byte {error.start})"
         ) from error
     try:
-        value = json.loads(text, object_pairs_hook=_object)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
+        why = "a byte order mark" if text.startswith("\ufeff") else error
         raise RecordProblem(
             "not_json",
-            f"the line is not JSON ({error}): it begins {text.strip()[:40]!r}",
+            f"the line is not JSON ({why}): it begins {text.strip()[:40]!r}",
         ) from error
     if not isinstance(value, dict):
         raise RecordProblem(
@@ -204,3 +205,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             "duplicate_field", f"field '{shown(twice)}' occurs more than once"
         )
     return fields
+
+
+# Made once: `json.loads` with a hook makes a decoder for each line.
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)

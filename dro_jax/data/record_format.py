@@ -3,7 +3,7 @@
 import dataclasses
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dro_jax.data.chat_template import (
     AS_USER,
@@ -37,8 +37,7 @@ from dro_jax.errors import ConfigError
 _BLANK_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 
 
-@dataclasses.dataclass(frozen=True)
-class FeedbackRecord:
+class FeedbackRecord(NamedTuple):
     """A valid trajectory: the texts that the model sees and the recorded reward."""
 
     prompt: str
@@ -91,6 +90,16 @@ class RecordFormat:
                 "'{response}', so the model would not learn the response"
             )
         object.__setattr__(self, "_templates", templates)
+        # Most records are texts that are taken as they are: a third of the work.
+        plain_prompts = (
+            self.prompt_template == "{prompt}"
+            and self.text_prompts == PLAIN
+            and self.prompt_field != self.response_field
+        )
+        object.__setattr__(self, "_plain_prompts", plain_prompts)
+        object.__setattr__(
+            self, "_plain_responses", self.response_template == "{response}"
+        )
 
     def parse(self, fields: Mapping[str, Any]) -> FeedbackRecord:
         """The trajectory that a record holds.
@@ -110,6 +119,10 @@ class RecordFormat:
         Raises:
           RecordProblem: a field of the template is missing or unusable.
         """
+        if self._plain_prompts and isinstance(fields.get(self.response_field), str):
+            prompt = fields.get(self.prompt_field)
+            if _is_usable(prompt):
+                return prompt
         return self._render("prompt", self._templates[0], fields)
 
     def response(self, fields: Mapping[str, Any]) -> str:
@@ -118,6 +131,10 @@ class RecordFormat:
         Raises:
           RecordProblem: a field of the template is missing or unusable.
         """
+        if self._plain_responses:
+            response = fields.get(self.response_field)
+            if _is_usable(response):
+                return response
         return self._render("response", self._templates[1], fields)
 
     def identity(self, identity: str, fields: Mapping[str, Any] | None) -> str:
@@ -230,6 +247,21 @@ class RecordFormat:
         if name not in fields:
             raise missing_field(fields, name)
         return fields[name]
+
+
+def _is_usable(value: Any) -> bool:
+    """Whether a value is plainly a text that `_text` accepts; False leaves it open."""
+    if not isinstance(value, str) or not value:
+        return False
+    if unicodedata.category(value[0]) in _BLANK_CATEGORIES:
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(value: Any, role: str, where: str) -> str:

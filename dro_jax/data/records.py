@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.plurals import counted
@@ -50,8 +50,7 @@ class Cell(str):
             return str(self)
 
 
-@dataclasses.dataclass(frozen=True)
-class RawRecord:
+class RawRecord(NamedTuple):
     """One record as its source holds it.
 
     Attributes:

@@ -123,6 +123,8 @@ def reward_kind(
 
 
 def _finite_number(value: Any) -> float:
+    if type(value) is float and abs(value) <= _FLOAT32_MAX:
+        return value
     if isinstance(value, Cell):
         value = value.value()
     if value is None:

@@ -4,7 +4,7 @@ import pytest
 
 from dro_jax.data.chat_template import ChatTemplate
 from dro_jax.data.record_format import RecordFormat
-from dro_jax.data.records import RecordProblem
+from dro_jax.data.records import Cell, RecordProblem
 from dro_jax.errors import ConfigError
 
 TALK = "Human: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:"
@@ -149,3 +149,25 @@ def test_rewards_are_named_by_their_field():
         RecordFormat(reward_field="stars").parse(
             {"prompt": "p", "response": "r", "stars": None}
         )
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a", "é", "", " \n", "\u200b", "\u200ba", "\u200b\ud800", "a\ud800", None, 3]
+    + [Cell("a"), Cell(" "), [A("r")], [], {}, ["a"]],
+)
+@pytest.mark.parametrize("field", ["prompt", "response"])
+def test_texts_are_taken_at_once_only_where_all_checks_would_take_them(field, value):
+    at_once, checked = RecordFormat(), RecordFormat()
+    object.__setattr__(checked, "_plain_prompts", False)
+    object.__setattr__(checked, "_plain_responses", False)
+
+    def outcome(record_format):
+        try:
+            return record_format.parse(
+                {"prompt": "p", "response": "r", "reward": 1.0, field: value}
+            )
+        except RecordProblem as problem:
+            return problem.reason, problem.message
+
+    assert outcome(at_once) == outcome(checked)
