@@ -114,7 +114,7 @@ class Networks:
         row_loss: output_layer.RowLoss,
         rows: Any,
     ) -> tuple[jax.Array, jax.Array]:
-        """See :func:`output_layer.token_logprobs_with_gradient`."""
+        """See `dro_jax.models.output_layer.token_logprobs_with_gradient`."""
         return output_layer.token_logprobs_with_gradient(
             states.scaled,
             states.kernel,

@@ -50,7 +50,7 @@ def pretrained_params(
 
     Args:
       model: gives the parameter tree.
-      path: a model in any format that :func:`formats.open_model` reads.
+      path: a model in any format that `dro_jax.interop.formats.open_model` reads.
       key: for what the checkpoint does not hold.
       batch: an example of the batches to come.
       layout: of the model's parameters.

@@ -10,7 +10,7 @@ from dro_jax.errors import ConfigError
 class Watchdog:
     """Exits with code 1 and every thread's stack when nothing happens for too long.
 
-    Python's own :mod:`faulthandler` watches from a thread that needs no interpreter
+    Python's own `faulthandler` watches from a thread that needs no interpreter
     lock, so a hang inside a C library is seen too.
 
     Args:
