@@ -199,11 +199,11 @@ def _train(policy, method: Method, logged, sweep, training, seed):
 
 
 def _inputs(policy, method: Method, condition: Condition, temperature, seed) -> Inputs:
-    needs = method.objective().needs
-    read = method.reads(condition)
+    objective, read = method.objective(temperature), method.reads(condition)
+    needs = objective.needs
     inputs = make_inputs(needs, read, ranked=method.ranked, seed=seed)
     if needs.prompt_values:
-        inputs = inputs.with_prompt_values(policy.reference_logprobs, temperature)
+        inputs = inputs.with_prompt_values(objective, policy.reference_logprobs)
     return inputs
 
 

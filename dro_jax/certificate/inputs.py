@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dro_jax import objectives
 from dro_jax.certificate.problem import Condition
 from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
 
@@ -48,10 +47,12 @@ class Inputs:
     fixed_values: jax.Array | None = None
     group_size: int = dataclasses.field(default=1, metadata={"static": True})
 
-    def with_prompt_values(self, reference_logprobs: jax.Array, tau) -> "Inputs":
+    def with_prompt_values(
+        self, objective: Objective, reference_logprobs: jax.Array
+    ) -> "Inputs":
         """With V̂(x) from all logged responses; `reference_logprobs` of the base."""
-        values = objectives.rpo_prompt_values(
-            reference_logprobs[self.responses], self.rewards, self.prompts, tau=tau
+        values = objective.values_of_prompts(
+            reference_logprobs[self.responses], self.rewards, self.prompts
         )
         return dataclasses.replace(self, prompt_values=values)
 
@@ -85,7 +86,7 @@ class Inputs:
 
 
 @dataclasses.dataclass(frozen=True)
-class Expectation:
+class Expectation(Objective):
     """An objective's exact expectation, itself an objective of the base.
 
     The mean of its losses over the base is the mean of the objective's over the logging

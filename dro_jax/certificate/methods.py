@@ -2,50 +2,39 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 
-from dro_jax import objectives
-from dro_jax.certificate import limits
 from dro_jax.certificate.problem import Condition
 from dro_jax.errors import ConfigError
+from dro_jax.objectives import registry
 from dro_jax.objectives.interface import Objective
+from dro_jax.objectives.theory import Family, Theory
 
-Limit = Callable[[Condition, Objective], np.ndarray | None]
 
-
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """An objective with the settings that it is certified with.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method(Theory):
+    """An objective with the settings that it is certified with: its `theory`.
 
     Attributes:
-      name: of its class in `dro_jax.objectives`.
-      converges_to: what theory says, in a phrase.
-      temperature: name of the hyperparameter that trades reward for KL, or None.
-      at: its value for τ = 1 of the problem.
-      settings: the other hyperparameters that differ from the class's defaults.
-      limit: the policy it converges to, where there is a closed form.
-      ranked: its groups are lists of three in place of pairs.
-      positive: reads sigmoid(r) in place of r, as the A-LoL paper's settings do: the
-        loss of a negative reward has no minimum.
+      kind: its class.
     """
 
-    name: str
-    converges_to: str
-    temperature: str | None = None
-    at: float = 1.0
-    settings: dict = dataclasses.field(default_factory=dict)
-    limit: Limit | None = None
-    ranked: bool = False
-    positive: bool = False
+    kind: type[Objective]
+
+    @property
+    def name(self) -> str:
+        """Of its class."""
+        return self.kind.__name__
 
     def objective(self, temperature: float | None = None) -> Objective:
         """The objective; at another temperature (it may be traced) where it has one."""
         settings = dict(self.settings)
         if self.temperature:
             settings[self.temperature] = self.at if temperature is None else temperature
-        return getattr(objectives, self.name)(**settings)
+        return self.kind(**settings)
 
     def reads(self, condition: Condition) -> Condition:
         """The condition as the method reads its rewards."""
@@ -67,54 +56,22 @@ class Method:
         return ", ".join(parts)
 
 
-_LABELS = {"threshold": "batch_mean"}
-_ALL = (
-    Method("DRO", "π*, V → V*", "tau", limit=limits.optimum),
-    Method("DROV", "π*, V → V*", "tau", limit=limits.optimum),
-    Method("DROP", "one V in place of V*(x): π* only where V* is one number", "tau"),
-    Method(
-        "RPO", "π*; under noise V̂ lies above V*", "tau",
-        limit=limits.optimum_without_noise,
-    ),
-    Method("UNA", "DRO with V = 0: π* only where V* = 0", "beta"),
-    Method(
-        "QRPO", "near π_ref exp(q/β), the optimum for quantiles", "beta", 0.3,
-        limit=limits.tilted_by_quantile,
-    ),
-    Method("NLL", "μ", limit=limits.logging),
-    Method("WeightedBC", "μ r", positive=True, limit=limits.weighted_by_reward),
-    Method("RGold", "μ r, sharpened towards likely tokens", positive=True),
-    Method(
-        "AWR", "μ exp(A/β): π* only where μ = π_ref, without noise", "beta",
-        settings={"max_weight": 1e9}, limit=limits.weighted_exponentially,
-    ),
-    Method("RLoL", "μ r, sharpened by the clipped π/π_ref", positive=True),
-    Method("ALoL", "μ A₊, sharpened by the clipped π/π_ref"),
-    Method("ALoLRefFree", "μ A₊", limit=limits.weighted_by_advantage),
-    Method("ALoLSeq", "μ A₊, sharpened token by token"),
-    Method("ALoLKL", "near μ (A − β)₊; no minimum, 0 < A < β falls for ever", "beta", 0.1),
-    Method("TOPR", "μ r₊", limit=limits.good_by_reward),
-    Method(
-        "PMPO", "μ (β + a for good, − b for bad)", "beta",
-        settings=_LABELS, limit=limits.pushed_apart,
-    ),
-    Method(
-        "KTO", "good responses only; π_ref within them where μ = π_ref", "beta",
-        settings=_LABELS | {"class_weights": (1.0, 1.0)},
-        limit=limits.good_by_square_root,
-    ),
-    Method(
-        "APOZero", "as KTO; its reference point is 0 by definition", "beta",
-        settings=_LABELS, limit=limits.good_by_square_root,
-    ),
-    Method("BCO", "no minimum: tends to good responses only", "beta", settings=_LABELS),
-    Method("DPO", "no minimum without noise: tends to the best response", "beta"),
-    Method(
-        "IPO", "π_ref exp(P(y ≻ μ)/τ)", "tau", 0.3, limit=limits.tilted_by_preference
-    ),
-    Method("PRO", "no reference in it: the better of what is logged", ranked=True),
-)  # fmt: skip
-METHODS = {method.name: method for method in _ALL}
+def _methods() -> dict[str, Method]:
+    """All that `dro_jax.objectives` exports, families together."""
+    found = []
+    for kind in registry.kinds().values():
+        if kind.theory is None:
+            raise TypeError(
+                f"objectives.{kind.__name__} has no `theory`, which says what the "
+                "certificate measures it against"
+            )
+        found.append(Method(kind=kind, **vars(kind.theory)))
+    families = get_args(Family)
+    found.sort(key=lambda method: families.index(method.family))
+    return {method.name: method for method in found}
+
+
+METHODS = _methods()
 
 
 def choose(names: Sequence[str] | None) -> list[Method]:
@@ -124,7 +81,7 @@ def choose(names: Sequence[str] | None) -> list[Method]:
       ConfigError: an unknown name.
     """
     if not names:
-        return list(_ALL)
+        return list(METHODS.values())
     known = {_plain(name): method for name, method in METHODS.items()}
     chosen = {}
     for name in names:

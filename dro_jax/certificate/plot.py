@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
+from dro_jax.certificate.methods import METHODS
 from dro_jax.certificate.problem import CONDITIONS
 
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ _INKS = ("#2f6db5", "#c8642b", "#7f8fa6")
 _WIDEST = 3.2  # nats, to the right end
 _FLOOR = 1e-6  # nats; what lies below is drawn here
 _FAMILIES = {
-    "#2f6db5": ("DRO", "DROV", "RPO"),
-    "#6fa8dc": ("DROP", "UNA", "QRPO"),
-    "#7f8fa6": ("NLL", "WeightedBC", "RGold", "AWR"),
-    "#c8642b": ("RLoL", "ALoL", "ALoLRefFree", "ALoLSeq", "ALoLKL"),
-    "#4f9d69": ("KTO", "BCO", "APOZero", "PMPO", "TOPR"),
-    "#8e5ea2": ("DPO", "IPO", "PRO"),
+    "optimum": "#2f6db5",
+    "log-ratio": "#6fa8dc",
+    "cloning": "#7f8fa6",
+    "leftover": "#c8642b",
+    "labels": "#4f9d69",
+    "lists": "#8e5ea2",
 }
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
@@ -117,10 +118,10 @@ def _draw_frontier(axes: "Axes", report: "FormReport", condition: str) -> None:
 
 
 def _style(name: str):
-    for ink, members in _FAMILIES.items():
-        if name in members:
-            return ink, _LINES[members.index(name)]
-    return "#999999", "-"
+    """A colour a family, and a line for each of its members."""
+    family = METHODS[name].family
+    members = [other.name for other in METHODS.values() if other.family == family]
+    return _FAMILIES[family], _LINES[members.index(name) % len(_LINES)]
 
 
 def _plain(axes: "Axes") -> None:

@@ -143,7 +143,7 @@ class FiniteProblem:
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """What is logged of a problem, in expectation.
+    """What is logged of a problem, in expectation: what objectives call `Logged`.
 
     Attributes:
       name: one of `CONDITIONS`.
@@ -157,6 +157,16 @@ class Condition:
     problem: FiniteProblem
     logging: np.ndarray
     rewards: np.ndarray
+
+    @property
+    def reference(self) -> np.ndarray:
+        """``[P, Y]`` π_ref(y|x)."""
+        return self.problem.reference
+
+    @property
+    def optimum(self) -> np.ndarray:
+        """``[P, Y]`` π*(y|x)."""
+        return self.problem.optimal_policy
 
     @property
     def noisy(self) -> bool:

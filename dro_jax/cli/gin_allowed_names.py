@@ -1,4 +1,4 @@
-"""The functions and classes that gin files may name, one by one.
+"""The functions and classes that gin files may name, one by one; all objectives.
 
 None of them deletes, writes or imports what its arguments say, whatever these are:
 `tests/cli/test_gin_allowed_names.py` calls each with a folder in every place. What a run
@@ -10,10 +10,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-_OBJECTIVES = (
-    "ALoL ALoLKL ALoLRefFree ALoLSeq APOZero AWR BCO DPO DRO DROP DROV IPO KTO NLL PMPO "
-    "PRO QRPO RGold RLoL RPO TOPR UNA WeightedBC"
-)
 _OPTAX_SCHEDULES = (
     "constant_schedule cosine_decay_schedule cosine_onecycle_schedule exponential_decay "
     "linear_onecycle_schedule linear_schedule piecewise_constant_schedule "
@@ -39,7 +35,6 @@ _NAMES = {
     "dro_jax.models.t5_config": "T5Config",
     "dro_jax.models.t5x_contract": "T5XSettings",
     "dro_jax.models.value": "ValueConfig",
-    "dro_jax.objectives": _OBJECTIVES,
     "dro_jax.training.checkpoints": "CheckpointConfig",
     "dro_jax.training.optimizers": "OptimizerConfig adafactor adamw",
     "dro_jax.training.schedules": "learning_rate_schedule",
@@ -68,6 +63,16 @@ def all_names(*, called: bool = False) -> Iterator[str]:
     for table in (_NAMES,) if called else (_NAMES, _SETTINGS_ONLY):
         for module, names in table.items():
             yield from (f"{module}.{name}" for name in names.split())
+    yield from _objectives()
+
+
+def _objectives() -> Iterator[str]:
+    """Every objective that is exported: their arguments are numbers and words."""
+    # Imported late: jax takes a second or two, which early errors do not wait for.
+    from dro_jax.objectives import registry
+
+    for kind in registry.kinds().values():
+        yield f"dro_jax.objectives.{kind.__name__}"
 
 
 def is_listed(thing: Any, *, called: bool) -> bool:

@@ -60,7 +60,7 @@ class FeedbackModel(T5XContract):
       t5x: what T5X's trainer leaves to the model.
 
     Raises:
-      ConfigError: a value for an objective that uses none, or a vocabulary larger than
+      ConfigError: no objective, a value for one that uses none, or a vocabulary larger than
         the network's embedding.
     """
 
@@ -75,6 +75,13 @@ class FeedbackModel(T5XContract):
         logits_bytes: int = output_layer.CHUNK_BYTES,
         t5x: T5XSettings | None = None,
     ):
+        if not isinstance(objective, Objective):
+            raise ConfigError(
+                f"FeedbackModel.objective is {objective!r}, which is no objective: name "
+                "one of dro_jax.objectives (gin: include a file of "
+                "gin_configs/objectives), or derive your own from "
+                "dro_jax.objectives.Objective"
+            )
         if objective.needs.value:
             value = value or ValueConfig()
         elif value is not None:

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
-from dro_jax.objectives._signed_rewards import RewardWeighted
+from dro_jax.objectives import limits
+from dro_jax.objectives._r_lol import r_lol
 from dro_jax.objectives.checks import (
     check_non_negative,
     check_one_length,
@@ -21,47 +22,23 @@ from dro_jax.objectives.checks import (
     check_per_trajectory,
     check_positive,
 )
-from dro_jax.objectives.interface import Losses, Needs, Trajectories
+from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
+from dro_jax.objectives.theory import Theory
+
+__all__ = [
+    "ALoL",
+    "ALoLKL",
+    "ALoLRefFree",
+    "ALoLSeq",
+    "a_lol",
+    "a_lol_kl",
+    "a_lol_ref_free",
+    "a_lol_seq",
+]
 
 
 def _positive_part(advantages):
     return jax.lax.stop_gradient(jnp.maximum(advantages, 0.0))
-
-
-def r_lol(
-    policy_logprobs: jax.Array,
-    reference_logprobs: jax.Array,
-    rewards: jax.Array,
-    *,
-    clip: float = 0.9,
-) -> jax.Array:
-    """Reward-LoL: the policy gradient of the logged rewards, importance weighted.
-
-    ``−r · sg(clamp w) · log π_θ(y|x)``
-
-    Source: arXiv 2305.14718, R-LoL.
-
-    Args:
-      policy_logprobs: ``[N]`` float32 log π_θ(y|x), summed over tokens, nats.
-      reference_logprobs: ``[N]`` log π_ref(y|x); no gradient flows into it.
-      rewards: ``[N]``; no gradient flows into them.
-      clip: w is clamped to [1 − clip, 1 + clip].
-
-    Returns:
-      ``[N]`` losses, reward·nat.
-
-    Raises:
-      TypeError, ValueError: wrong type, rank or shape, or clip negative.
-    """
-    check_per_trajectory(
-        policy_logprobs=policy_logprobs,
-        reference_logprobs=reference_logprobs,
-        rewards=rewards,
-    )
-    check_non_negative(clip=clip)
-    log_ratios = arithmetic.log_ratios(policy_logprobs, reference_logprobs)
-    weights = arithmetic.importance_weights(log_ratios, clip)
-    return -jax.lax.stop_gradient(rewards) * weights * policy_logprobs
 
 
 def a_lol(
@@ -212,33 +189,7 @@ def a_lol_kl(
 
 
 @dataclasses.dataclass(frozen=True)
-class RLoL(RewardWeighted):
-    """:func:`r_lol` as an objective.
-
-    Attributes:
-      clip: importance weights are clamped to [1 − clip, 1 + clip].
-    """
-
-    clip: float = 0.9
-    needs: ClassVar[Needs] = Needs(reference=True)
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_non_negative(clip=self.clip)
-
-    def __call__(self, trajectories: Trajectories) -> Losses:
-        losses = r_lol(
-            trajectories.policy_logprobs,
-            trajectories.reference_logprobs,
-            self.shifted(trajectories),
-            clip=self.clip,
-        )
-        weights = arithmetic.importance_weights(trajectories.log_ratios, self.clip)
-        return Losses(policy=losses, terms={"importance_weight": weights})
-
-
-@dataclasses.dataclass(frozen=True)
-class ALoL:
+class ALoL(Objective):
     """:func:`a_lol` as an objective.
 
     Attributes:
@@ -247,6 +198,9 @@ class ALoL:
 
     clip: float = 0.9
     needs: ClassVar[Needs] = Needs(reference=True, advantages=True, leftover=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ A₊, sharpened by the clipped π/π_ref", family="leftover"
+    )
 
     def __post_init__(self):
         check_non_negative(clip=self.clip)
@@ -264,10 +218,13 @@ class ALoL:
 
 
 @dataclasses.dataclass(frozen=True)
-class ALoLRefFree:
+class ALoLRefFree(Objective):
     """:func:`a_lol_ref_free` as an objective: the reference gives the value alone."""
 
     needs: ClassVar[Needs] = Needs(advantages=True, leftover=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ A₊", family="leftover", limit=limits.weighted_by_advantage
+    )
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = a_lol_ref_free(trajectories.policy_logprobs, trajectories.advantages)
@@ -275,7 +232,7 @@ class ALoLRefFree:
 
 
 @dataclasses.dataclass(frozen=True)
-class ALoLSeq:
+class ALoLSeq(Objective):
     """:func:`a_lol_seq` as an objective; reads tokens.
 
     Attributes:
@@ -285,6 +242,9 @@ class ALoLSeq:
     clip: float = 0.9
     needs: ClassVar[Needs] = Needs(
         reference=True, token_logprobs=True, advantages=True, leftover=True
+    )
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ A₊, sharpened token by token", family="leftover"
     )
 
     def __post_init__(self):
@@ -302,7 +262,7 @@ class ALoLSeq:
 
 
 @dataclasses.dataclass(frozen=True)
-class ALoLKL:
+class ALoLKL(Objective):
     """:func:`a_lol_kl` as an objective: the penalty falls on the leftover alone.
 
     Attributes:
@@ -311,6 +271,12 @@ class ALoLKL:
 
     beta: float = 0.1
     needs: ClassVar[Needs] = Needs(reference=True, advantages=True, leftover=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="near μ (A − β)₊; no minimum, 0 < A < β falls for ever",
+        family="leftover",
+        temperature="beta",
+        at=0.1,
+    )
 
     def __post_init__(self):
         check_positive(beta=self.beta)

@@ -1,4 +1,4 @@
-"""What several objectives compute alike: log-ratios, clamped ratios, masked sums."""
+"""What several objectives compute alike: log-ratios, residuals, masked sums."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,16 @@ _LARGEST_EXPONENT = 60.0
 def log_ratios(policy_logprobs: jax.Array, reference_logprobs: jax.Array) -> jax.Array:
     """``ℓ = log π_θ − sg log π_ref``, in the shape of its arguments."""
     return policy_logprobs - jax.lax.stop_gradient(reference_logprobs)
+
+
+def residuals(
+    rewards: jax.Array,
+    values: jax.Array | float,
+    tau: float,
+    log_ratios: jax.Array,
+) -> jax.Array:
+    """``r − V − τ ℓ``: zero everywhere at the optimum of reward less τ KL."""
+    return rewards - values - tau * log_ratios
 
 
 def safe_exp(exponents: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """Binary classifier optimisation (Jung et al. 2024, arXiv 2404.04656)."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,9 @@ from dro_jax.objectives.checks import (
     check_scalars,
 )
 from dro_jax.objectives.interface import Losses, Needs, Trajectories, weighted_mean
+from dro_jax.objectives.theory import Theory
+
+__all__ = ["BCO", "bco", "bco_shift"]
 
 
 def bco(
@@ -102,6 +106,12 @@ class BCO(Labelled):
     """
 
     beta: float = 0.1
+    theory: ClassVar[Theory] = Theory(
+        converges_to="no minimum: tends to good responses only",
+        family="labels",
+        temperature="beta",
+        settings={"threshold": "batch_mean"},
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -110,7 +120,9 @@ class BCO(Labelled):
     @property
     def needs(self) -> Needs:
         """The reference, the whole batch, and the shift that the run carries."""
-        return Needs(reference=True, whole_batch=True, running=("shift", "batches"))
+        return dataclasses.replace(
+            super().needs, whole_batch=True, running=("shift", "batches")
+        )
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         check_per_trajectory(policy_logprobs=trajectories.policy_logprobs)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives import limits
 from dro_jax.objectives._signed_rewards import RewardWeighted
 from dro_jax.objectives.checks import (
     check_fraction,
@@ -15,7 +16,10 @@ from dro_jax.objectives.checks import (
     check_per_trajectory,
     check_positive,
 )
-from dro_jax.objectives.interface import Losses, Needs, Trajectories
+from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
+from dro_jax.objectives.theory import Theory
+
+__all__ = ["AWR", "NLL", "RGold", "WeightedBC", "awr", "nll", "r_gold", "weighted_bc"]
 
 
 def nll(policy_logprobs: jax.Array) -> jax.Array:
@@ -134,7 +138,7 @@ def awr(
 
 
 @dataclasses.dataclass(frozen=True)
-class AWR:
+class AWR(Objective):
     """:func:`awr` as an objective.
 
     Attributes:
@@ -145,6 +149,13 @@ class AWR:
     beta: float = 1.0
     max_weight: float = 20.0
     needs: ClassVar[Needs] = Needs(advantages=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ exp(A/β): π* only where μ = π_ref, without noise",
+        family="cloning",
+        temperature="beta",
+        settings={"max_weight": 1e9},
+        limit=limits.weighted_exponentially,
+    )
 
     def __post_init__(self):
         check_positive(beta=self.beta, max_weight=self.max_weight)
@@ -160,10 +171,13 @@ class AWR:
 
 
 @dataclasses.dataclass(frozen=True)
-class NLL:
+class NLL(Objective):
     """:func:`nll` as an objective: no reference, no value, rewards unused."""
 
     needs: ClassVar[Needs] = Needs()
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ", family="cloning", limit=limits.logging
+    )
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         return Losses(policy=nll(trajectories.policy_logprobs))
@@ -173,7 +187,13 @@ class NLL:
 class WeightedBC(RewardWeighted):
     """:func:`weighted_bc` as an objective: no reference, no value."""
 
-    needs: ClassVar[Needs] = Needs()
+    needs: ClassVar[Needs] = Needs(split_rewards=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ r",
+        family="cloning",
+        limit=limits.weighted_by_reward,
+        positive=True,
+    )
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         return Losses(
@@ -190,7 +210,12 @@ class RGold(RewardWeighted):
     """
 
     floor: float = 0.1
-    needs: ClassVar[Needs] = Needs(token_logprobs=True)
+    needs: ClassVar[Needs] = Needs(token_logprobs=True, split_rewards=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ r, sharpened towards likely tokens",
+        family="cloning",
+        positive=True,
+    )
 
     def __post_init__(self):
         super().__post_init__()

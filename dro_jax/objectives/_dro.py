@@ -13,13 +13,24 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from dro_jax.objectives._arithmetic import log_ratios
+from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives import limits
 from dro_jax.objectives.checks import check_per_trajectory, check_positive
-from dro_jax.objectives.interface import Losses, Needs, Trajectories, weighted_mean
+from dro_jax.objectives.interface import (
+    Losses,
+    Needs,
+    Objective,
+    Trajectories,
+    weighted_mean,
+)
+from dro_jax.objectives.theory import Theory
+
+__all__ = ["DRO", "DROP", "DROV", "dro", "dro_p", "dro_v"]
 
 
 def _residuals(policy_logprobs, reference_logprobs, rewards, values, tau):
-    return rewards - values - tau * log_ratios(policy_logprobs, reference_logprobs)
+    log_ratios = arithmetic.log_ratios(policy_logprobs, reference_logprobs)
+    return arithmetic.residuals(rewards, values, tau, log_ratios)
 
 
 def dro(
@@ -141,13 +152,12 @@ def dro_p(
         weights=weights,
     )
     check_positive(tau=tau)
-    zero = jnp.zeros_like(rewards)
-    differences = _residuals(policy_logprobs, reference_logprobs, rewards, zero, tau)
+    differences = _residuals(policy_logprobs, reference_logprobs, rewards, 0.0, tau)
     return 0.5 * jnp.square(differences - weighted_mean(differences, weights))
 
 
 @dataclasses.dataclass(frozen=True)
-class _AnchoredByTau:
+class _AnchoredByTau(Objective):
     """What the three objectives share.
 
     Attributes:
@@ -171,9 +181,19 @@ def _at_values(trajectories: Trajectories) -> tuple[jax.Array, ...]:
     )
 
 
+def _residuals_of(trajectories: Trajectories, values, tau: float) -> jax.Array:
+    """``[N]``, a value a trajectory."""
+    return _residuals(
+        trajectories.policy_logprobs,
+        trajectories.reference_logprobs,
+        trajectories.rewards,
+        values,
+        tau,
+    )
+
+
 def _terms(trajectories: Trajectories, values: jax.Array, tau: float) -> dict:
-    residuals = trajectories.rewards - values - tau * trajectories.log_ratios
-    return {"residual": residuals}
+    return {"residual": _residuals_of(trajectories, values, tau)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +201,12 @@ class DRO(_AnchoredByTau):
     """:func:`dro` as an objective: policy and value share one loss."""
 
     needs: ClassVar[Needs] = Needs(reference=True, value=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="π*, V → V*",
+        family="optimum",
+        temperature="tau",
+        limit=limits.optimum,
+    )
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = dro(*_at_values(trajectories), tau=self.tau)
@@ -200,6 +226,7 @@ class DROV(_AnchoredByTau):
     """
 
     needs: ClassVar[Needs] = Needs(reference=True, value=True)
+    theory: ClassVar[Theory] = DRO.theory
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         policy_losses, value_losses = dro_v(*_at_values(trajectories), tau=self.tau)
@@ -215,6 +242,11 @@ class DROP(_AnchoredByTau):
     """:func:`dro_p` as an objective: no value; the residual is logged around its mean."""
 
     needs: ClassVar[Needs] = Needs(reference=True, whole_batch=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="one V in place of V*(x): π* only where V* is one number",
+        family="log-ratio",
+        temperature="tau",
+    )
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = dro_p(
@@ -224,6 +256,6 @@ class DROP(_AnchoredByTau):
             tau=self.tau,
             weights=trajectories.weights,
         )
-        differences = trajectories.rewards - self.tau * trajectories.log_ratios
+        differences = _residuals_of(trajectories, 0.0, self.tau)
         mean = weighted_mean(differences, trajectories.weights)
         return Losses(policy=losses, terms=_terms(trajectories, mean, self.tau))

@@ -1,13 +1,14 @@
 """Kahneman-Tversky Optimisation (Ethayarajh et al. 2024, arXiv 2402.01306)."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives import limits
 from dro_jax.objectives._unpaired import Labelled, label_terms
 from dro_jax.objectives.checks import (
     check_labels,
@@ -18,6 +19,9 @@ from dro_jax.objectives.checks import (
     check_scalars,
 )
 from dro_jax.objectives.interface import Losses, Needs, Trajectories, weighted_mean
+from dro_jax.objectives.theory import Theory
+
+__all__ = ["KTO", "kto", "kto_weights", "mismatched_kl"]
 
 
 def kto(
@@ -146,6 +150,13 @@ class KTO(Labelled):
 
     beta: float = 0.1
     class_weights: tuple[float, float] | Literal["balanced"] = "balanced"
+    theory: ClassVar[Theory] = Theory(
+        converges_to="good responses only; π_ref within them where μ = π_ref",
+        family="labels",
+        temperature="beta",
+        settings={"threshold": "batch_mean", "class_weights": (1.0, 1.0)},
+        limit=limits.good_by_square_root,
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -159,7 +170,7 @@ class KTO(Labelled):
     @property
     def needs(self) -> Needs:
         """The reference, and mismatched pairs of the whole batch."""
-        return Needs(reference=True, whole_batch=True, mismatched=True)
+        return dataclasses.replace(super().needs, whole_batch=True, mismatched=True)
 
     def fitted_to(self, rewards: np.ndarray) -> "KTO":
         """With the weights of classes as large as in `rewards`, ``[R]``.

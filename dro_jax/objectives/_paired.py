@@ -10,8 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives import limits
 from dro_jax.objectives.checks import check_per_trajectory, check_positive
-from dro_jax.objectives.interface import Losses, Needs, Trajectories
+from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
+from dro_jax.objectives.theory import Theory
+
+__all__ = ["DPO", "IPO", "dpo", "ipo"]
 
 
 def dpo(
@@ -102,7 +106,7 @@ def _margins(chosen_policy, rejected_policy, chosen_reference, rejected_referenc
 
 
 @dataclasses.dataclass(frozen=True)
-class DPO:
+class DPO(Objective):
     """:func:`dpo` as an objective: the mean over all pairs of a group of one prompt.
 
     A pair is any two responses of different rewards. A group's loss stands at each of
@@ -114,6 +118,11 @@ class DPO:
 
     beta: float = 0.1
     needs: ClassVar[Needs] = Needs(reference=True, groups=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="no minimum without noise: tends to the best response",
+        family="lists",
+        temperature="beta",
+    )
 
     def __post_init__(self):
         check_positive(beta=self.beta)
@@ -130,7 +139,7 @@ class DPO:
 
 
 @dataclasses.dataclass(frozen=True)
-class IPO:
+class IPO(Objective):
     """:func:`ipo` as an objective, over pairs as :class:`DPO`.
 
     Attributes:
@@ -142,6 +151,13 @@ class IPO:
     tau: float = 0.1
     length_averaged: bool = False
     needs: ClassVar[Needs] = Needs(reference=True, groups=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="π_ref exp(P(y ≻ μ)/τ)",
+        family="lists",
+        temperature="tau",
+        at=0.3,
+        limit=limits.tilted_by_preference,
+    )
 
     def __post_init__(self):
         check_positive(tau=self.tau)

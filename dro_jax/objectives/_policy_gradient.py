@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives import limits
 from dro_jax.objectives._unpaired import Labelled, label_terms
 from dro_jax.objectives.checks import (
     check_fraction,
@@ -15,7 +16,10 @@ from dro_jax.objectives.checks import (
     check_one_length,
     check_per_trajectory,
 )
-from dro_jax.objectives.interface import Losses, Needs, Trajectories
+from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
+from dro_jax.objectives.theory import Theory
+
+__all__ = ["PMPO", "TOPR", "pmpo", "topr"]
 
 
 def topr(
@@ -113,10 +117,13 @@ def pmpo(
 
 
 @dataclasses.dataclass(frozen=True)
-class TOPR:
+class TOPR(Objective):
     """:func:`topr` as an objective; rewards are signed, bad ones below 0."""
 
     needs: ClassVar[Needs] = Needs(reference=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ r₊", family="labels", limit=limits.good_by_reward
+    )
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = topr(
@@ -138,6 +145,13 @@ class PMPO(Labelled):
 
     alpha: float = 0.75
     beta: float = 1.0
+    theory: ClassVar[Theory] = Theory(
+        converges_to="μ (β + a for good, − b for bad)",
+        family="labels",
+        temperature="beta",
+        settings={"threshold": "batch_mean"},
+        limit=limits.pushed_apart,
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -147,7 +161,7 @@ class PMPO(Labelled):
     @property
     def needs(self) -> Needs:
         """The reference, and the whole batch, for the sizes of the classes."""
-        return Needs(reference=True, whole_batch=True)
+        return dataclasses.replace(super().needs, whole_batch=True)
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         desirable = self.labels(trajectories)

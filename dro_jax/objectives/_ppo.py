@@ -17,6 +17,14 @@ from dro_jax.objectives.checks import (
 )
 from dro_jax.objectives.interface import weighted_mean
 
+__all__ = [
+    "generalized_advantages",
+    "ppo_clip",
+    "ppo_token_rewards",
+    "ppo_value",
+    "whiten",
+]
+
 
 def ppo_token_rewards(
     rewards: jax.Array,
@@ -55,7 +63,9 @@ def ppo_token_rewards(
     present = token_weights > 0
     positions = jnp.where(present, jnp.arange(present.shape[1])[None], -1)
     last = present & (positions == jnp.max(positions, axis=1, keepdims=True))
-    penalties = beta * (old_token_logprobs - reference_token_logprobs)
+    penalties = beta * arithmetic.log_ratios(
+        old_token_logprobs, reference_token_logprobs
+    )
     at_end = jnp.where(last, rewards[:, None], 0.0)
     return jax.lax.stop_gradient(
         at_end - arithmetic.keep_present(penalties, token_weights)

@@ -13,7 +13,10 @@ from dro_jax.objectives.checks import (
     check_per_response,
     check_per_trajectory,
 )
-from dro_jax.objectives.interface import Losses, Needs, Trajectories
+from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
+from dro_jax.objectives.theory import Theory
+
+__all__ = ["PRO", "pro"]
 
 
 def pro(
@@ -78,7 +81,7 @@ def pro(
 
 
 @dataclasses.dataclass(frozen=True)
-class PRO:
+class PRO(Objective):
     """:func:`pro` as an objective: a list's loss stands at each of its responses.
 
     Attributes:
@@ -87,6 +90,11 @@ class PRO:
 
     sft_weight: float = 0.05
     needs: ClassVar[Needs] = Needs(groups=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="no reference in it: the better of what is logged",
+        family="lists",
+        ranked=True,
+    )
 
     def __post_init__(self):
         check_non_negative(sft_weight=self.sft_weight)

@@ -12,11 +12,13 @@ from typing import Self
 import jax
 import numpy as np
 
-from dro_jax.objectives.interface import Trajectories
+from dro_jax.objectives.interface import Objective, Trajectories
+
+__all__ = ["RewardWeighted"]
 
 
 @dataclasses.dataclass(frozen=True)
-class RewardWeighted:
+class RewardWeighted(Objective):
     """What objectives share that weigh log π by the reward.
 
     Attributes:
@@ -38,15 +40,24 @@ class RewardWeighted:
         Raises:
           ValueError: all rewards are one negative number: shifted, all would count 0.
         """
-        if self.reward_shift is not None:
-            return self
         least = float(np.min(rewards))
-        if least < 0 and least == np.max(rewards):
+        if self.reward_shift is not None or least >= 0:
+            return self
+        if least == np.max(rewards):
             raise ValueError(
                 f"all {len(rewards)} rewards are {least:g}: there is nothing to learn "
                 "from them. Check the task's reward field"
             )
-        return dataclasses.replace(self, reward_shift=max(0.0, -least))
+        return dataclasses.replace(self, reward_shift=-least)
+
+    def told_of_fit(self, rewards: np.ndarray) -> str | None:
+        """Why the rewards are shifted, and by how much."""
+        return (
+            f"{type(self).__name__} weighs log π by the reward, which has no bound below "
+            f"0, and these rewards reach down to {np.min(rewards):.4g}: "
+            f"{self.reward_shift:.4g} is added to each, so that the worst counts 0. "
+            "REWARD_SHIFT sets another number, 0.0 none"
+        )
 
     def shifted(self, trajectories: Trajectories) -> jax.Array:
         """``[N]`` the rewards, shifted; as they are where nothing was fitted."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives import limits
 from dro_jax.objectives.checks import (
     check_labels,
     check_one_length,
@@ -15,7 +16,16 @@ from dro_jax.objectives.checks import (
     check_positive,
     check_threshold,
 )
-from dro_jax.objectives.interface import Losses, Needs, Trajectories, weighted_mean
+from dro_jax.objectives.interface import (
+    Losses,
+    Needs,
+    Objective,
+    Trajectories,
+    weighted_mean,
+)
+from dro_jax.objectives.theory import Theory
+
+__all__ = ["UNA", "APOZero", "Labelled", "apo_zero", "desirable_labels", "una"]
 
 
 def una(
@@ -51,7 +61,9 @@ def una(
     )
     check_positive(beta=beta)
     log_ratios = arithmetic.log_ratios(policy_logprobs, reference_logprobs)
-    return jnp.square(beta * log_ratios - jax.lax.stop_gradient(rewards))
+    return jnp.square(
+        arithmetic.residuals(jax.lax.stop_gradient(rewards), 0.0, beta, log_ratios)
+    )
 
 
 def apo_zero(
@@ -133,7 +145,7 @@ def implicit_rewards(
 
 
 @dataclasses.dataclass(frozen=True)
-class UNA:
+class UNA(Objective):
     """:func:`una` as an objective.
 
     Attributes:
@@ -142,6 +154,11 @@ class UNA:
 
     beta: float = 1.0
     needs: ClassVar[Needs] = Needs(reference=True)
+    theory: ClassVar[Theory] = Theory(
+        converges_to="DRO with V = 0: π* only where V* = 0",
+        family="log-ratio",
+        temperature="beta",
+    )
 
     def __post_init__(self):
         check_positive(beta=self.beta)
@@ -153,12 +170,14 @@ class UNA:
             trajectories.rewards,
             beta=self.beta,
         )
-        residuals = trajectories.rewards - self.beta * trajectories.log_ratios
+        residuals = arithmetic.residuals(
+            trajectories.rewards, 0.0, self.beta, trajectories.log_ratios
+        )
         return Losses(policy=losses, terms={"residual": residuals})
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
+class Labelled(Objective):
     """What the objectives of thumbs share: rewards become labels by a threshold.
 
     Attributes:
@@ -173,8 +192,12 @@ class Labelled:
 
     @property
     def needs(self) -> Needs:
-        """The reference; the whole batch, where the threshold is its mean."""
-        return Needs(reference=True, whole_batch=self.threshold == "batch_mean")
+        """The reference and the split's rewards; the whole batch, for a mean threshold."""
+        return Needs(
+            reference=True,
+            split_rewards=True,
+            whole_batch=self.threshold == "batch_mean",
+        )
 
     def fitted_to(self, rewards: np.ndarray) -> Self:
         """This objective, checked against the rewards ``[R]`` of a training split.
@@ -214,6 +237,13 @@ class APOZero(Labelled):
     """
 
     beta: float = 0.1
+    theory: ClassVar[Theory] = Theory(
+        converges_to="as KTO; its reference point is 0 by definition",
+        family="labels",
+        temperature="beta",
+        settings={"threshold": "batch_mean"},
+        limit=limits.good_by_square_root,
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,10 +1,15 @@
-"""What passes between a model and an objective."""
+"""All that passes between an objective and those who train, judge or certify it."""
 
+import abc
 import dataclasses
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from dro_jax.objectives._arithmetic import log_ratios
+from dro_jax.objectives.theory import Theory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Needs:
       quantiles: where a reward lies among those of its prompt.
       groups: all responses to a prompt beside each other, best first.
       mismatched: log-ratios of responses under prompts that they do not answer.
+      split_rewards: all rewards of the training split, before the first step:
+        :meth:`Objective.fitted_to` is given them.
       running: names of numbers that a run carries from step to step, 0 at its start.
     """
 
@@ -37,6 +44,7 @@ class Needs:
     quantiles: bool = False
     groups: bool = False
     mismatched: bool = False
+    split_rewards: bool = False
     running: tuple[str, ...] = ()
 
 
@@ -114,7 +122,7 @@ class Trajectories:
     @property
     def log_ratios(self) -> jax.Array:
         """``[N]`` ℓ = log π_θ(y|x) − log π_ref(y|x)."""
-        return self.policy_logprobs - self.reference_logprobs
+        return log_ratios(self.policy_logprobs, self.reference_logprobs)
 
     @property
     def trajectory_values(self) -> jax.Array:
@@ -145,12 +153,91 @@ class Losses:
         return self.policy if self.value is None else self.policy + self.value
 
 
-class Objective(Protocol):
-    """A frozen dataclass of hyperparameters that maps trajectories to losses."""
+class Objective(metaclass=abc.ABCMeta):
+    """A loss with its hyperparameters: a frozen dataclass, trajectories to losses.
 
-    needs: ClassVar[Needs]
+    This is all that is asked of an objective, by whichever trainer: nobody looks at its
+    class. A new one derives from this, sets `needs` and defines `__call__`; what has a
+    default here is overridden only where its need asks for it::
 
-    def __call__(self, trajectories: Trajectories) -> Losses: ...
+        @dataclasses.dataclass(frozen=True)
+        class Hinge(Objective):
+            margin: float = 1.0
+            needs: ClassVar[Needs] = Needs(reference=True)
+
+            def __call__(self, trajectories):
+                gaps = self.margin - trajectories.rewards * trajectories.log_ratios
+                return Losses(policy=jnp.maximum(gaps, 0.0))
+
+    Attributes:
+      needs: what it reads; the model computes, and a run prepares, just this.
+      theory: what it converges to, for `dro-jax certify`. Those that this package
+        exports have one.
+    """
+
+    needs: ClassVar[Needs] = Needs()
+    theory: ClassVar[Theory | None] = None
+
+    @abc.abstractmethod
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        """``[N]`` losses of N trajectories; pure, so that it can be traced."""
+
+    def fitted_to(self, rewards: np.ndarray) -> Self:
+        """The objective with what it takes from the rewards of the training split.
+
+        A run calls this once, before its first step, if `needs.split_rewards`. Only
+        hyperparameters that were left open may change.
+
+        Args:
+          rewards: ``[R]``, all of them, as the model reads them.
+
+        Returns:
+          This very objective where there is nothing to set.
+
+        Raises:
+          ValueError: nothing can be learnt from these rewards; the message says why.
+        """
+        del rewards
+        return self
+
+    def told_of_fit(self, rewards: np.ndarray) -> str | None:
+        """A sentence for the run's user about what :meth:`fitted_to` set.
+
+        Args:
+          rewards: ``[R]`` that this objective was fitted to.
+        """
+        del rewards
+        return None
+
+    def values_of_prompts(
+        self, reference_logprobs: jax.Array, rewards: jax.Array, groups: jax.Array
+    ) -> jax.Array:
+        """V̂ of each trajectory's prompt, the field `prompt_values` of batches.
+
+        A run calls this once a split, if `needs.prompt_values`, with all trajectories
+        of each prompt that it passes.
+
+        Args:
+          reference_logprobs: ``[R]`` float32 log π_ref(y|x), nats.
+          rewards: ``[R]``.
+          groups: ``[R]`` integers, equal for responses of one prompt.
+
+        Returns:
+          ``[R]`` float32, in units of reward.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__}.needs asks for prompt_values, so it must define "
+            "values_of_prompts"
+        )
+
+
+def changed_settings(before: Objective, after: Objective) -> dict[str, Any]:
+    """The hyperparameters of `after` that differ from those of `before`, by name."""
+    return {
+        field.name: getattr(after, field.name)
+        for field in dataclasses.fields(after)
+        if getattr(after, field.name) != getattr(before, field.name)
+    }
 
 
 def weighted_mean(values: jax.Array, weights: jax.Array) -> jax.Array:

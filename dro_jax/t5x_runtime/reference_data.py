@@ -1,12 +1,13 @@
 """What objectives read of records beside their rewards, under T5X."""
 
 import dataclasses
+from typing import Any
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.grouping import Singles
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
-from dro_jax.objectives import RewardWeighted
+from dro_jax.objectives.interface import changed_settings
 from dro_jax.paths import expanded, is_url
 from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training.before.checks import (
@@ -146,17 +147,18 @@ class ReferenceData:
 def _check_fitted(model: FeedbackModel, fitted_model: FeedbackModel) -> None:
     """Refuses what the built-in trainer would fit to the data: T5X's model is made."""
     fitted = fitted_model.objective
-    if fitted == model.objective:
+    changed = changed_settings(model.objective, fitted)
+    if not changed:
         return
-    name = type(fitted).__name__
-    if isinstance(fitted, RewardWeighted):
-        if not fitted.reward_shift:
-            return
-        setting, value = "REWARD_SHIFT", f"{fitted.reward_shift:.9g}"
-    else:
-        desirable, undesirable = fitted.class_weights
-        setting, value = "CLASS_WEIGHTS", f"({desirable:.4g}, {undesirable:.4g})"
+    names = " and ".join(name.upper() for name in changed)
+    settings = ", ".join(f"{name.upper()} = {_shown(x)}" for name, x in changed.items())
     raise ConfigError(
-        f"{name}'s {setting} is fitted to the data, for which T5X has no place: set "
-        f"{setting} = {value}, which is what is fitted here"
+        f"{type(fitted).__name__}'s {names} is fitted to the data, for which T5X has no "
+        f"place: set {settings}, which is what is fitted here"
     )
+
+
+def _shown(setting: Any) -> str:
+    if isinstance(setting, tuple):
+        return f"({', '.join(map(_shown, setting))})"
+    return f"{setting:.9g}" if isinstance(setting, float) else repr(setting)

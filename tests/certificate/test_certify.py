@@ -26,7 +26,9 @@ def trained(policy, method, logged, training):
     for condition in logged:
         inputs = make_inputs(needs, method.reads(condition), ranked=False, seed=0)
         if needs.prompt_values:
-            inputs = inputs.with_prompt_values(policy.reference_logprobs, method.at)
+            inputs = inputs.with_prompt_values(
+                method.objective(), policy.reference_logprobs
+            )
         runs.append((inputs, jnp.float32(method.at)))
     outcome = policy.train(
         lambda inputs, t: Expectation(method.objective(t), inputs), runs, training

@@ -106,7 +106,9 @@ def test_values_of_prompts_are_optimal_without_noise_and_too_high_with_it(proble
     errors = []
     for condition in conditions(problem):
         inputs = make_inputs(SINGLES, condition, ranked=False, seed=0)
-        values = inputs.with_prompt_values(reference, problem.tau).prompt_values
+        values = inputs.with_prompt_values(
+            objectives.RPO(problem.tau), reference
+        ).prompt_values
         values = np.asarray(values).reshape(3, -1)[:, 0]
         errors.append(values - problem.optimal_values)
     np.testing.assert_allclose(errors[:2], 0, atol=1e-5)

@@ -161,13 +161,12 @@ def test_every_objective_has_a_run_of_its_paper(path, feedback, tmp_path):
     assert type(objective).__name__.lower() == name.replace("_", "")
 
 
-def test_no_objective_is_without_such_a_run():
+def test_such_runs_are_those_of_objectives():
     objectives, runs = (
         {path.stem for path in (FOLDER / folder).glob("*.gin")}
         for folder in ("objectives", "runs/paper")
     )
     assert runs - objectives == {"dro_base", "a_lol_base"}
-    assert objectives <= runs
 
 
 def test_the_saved_configuration_can_be_parsed_again(feedback, tmp_path):

@@ -46,10 +46,6 @@ def test_one_command_line_serves_every_objective(objective, capsys):
         assert told == (f"%{name}" not in text)
 
 
-def test_there_are_23_objectives():
-    assert len(OBJECTIVES) == 23
-
-
 @pytest.mark.parametrize(
     ("binding", "message"),
     [

@@ -1,4 +1,4 @@
-"""Every objective's formula as a float64 loop, one trajectory i at a time.
+"""Every loss's formula as a float64 loop, one trajectory i at a time.
 
 `live` marks the arguments through which gradients flow; in the slow formulas `a` holds
 them as they vary and `s` as they stood, which is what a stop-gradient sees.
@@ -40,6 +40,15 @@ def signed(i, s):
 def margin(i, a, s):
     chosen = a.chosen_policy_logprobs[i] - s.chosen_reference_logprobs[i]
     return chosen - (a.rejected_policy_logprobs[i] - s.rejected_reference_logprobs[i])
+
+
+def residual(i, a, s, values):
+    return a.rewards[i] - values[i] - 0.7 * ratio(i, a, s)
+
+
+def dro_p(i, a, s):
+    differences = [a.rewards[j] - 0.7 * ratio(j, a, s) for j in range(N)]
+    return 0.5 * (differences[i] - sum(differences) / N) ** 2
 
 
 def a_lol_seq(i, a, s):
@@ -107,12 +116,14 @@ class Case:
     slow: Callable
     hyper: dict = dataclasses.field(default_factory=dict)
     keywords: tuple[str, ...] = ()
+    part: int | None = None  # of several losses
 
     def __call__(self, *arrays):
         positional = len(arrays) - len(self.keywords)
         keywords = dict(zip(self.keywords, arrays[positional:], strict=True))
         function = getattr(objectives, self.name)
-        return function(*arrays[:positional], **keywords, **self.hyper)
+        losses = function(*arrays[:positional], **keywords, **self.hyper)
+        return losses if self.part is None else losses[self.part]
 
     @property
     def names(self):
@@ -128,6 +139,31 @@ FOUR = (
 PAIR = "chosen_policy_logprobs rejected_policy_logprobs"
 TOKENS = "token_logprobs reference_token_logprobs token_weights"
 CASES = [
+    Case("nll", POLICY, POLICY, lambda i, a, s: -a.policy_logprobs[i]),
+    Case(
+        "dro",
+        f"{BOTH} rewards values",
+        f"{POLICY} rewards values",
+        lambda i, a, s: 0.5 * residual(i, a, s, a.values) ** 2,
+        {"tau": 0.7},
+    ),
+    Case(
+        "dro_v",
+        f"{BOTH} rewards values",
+        f"{POLICY} rewards",
+        lambda i, a, s: residual(i, a, s, s.values) ** 2 / 1.4,
+        {"tau": 0.7},
+        part=0,
+    ),
+    Case(
+        "dro_v",
+        f"{BOTH} rewards values",
+        "rewards values",
+        lambda i, a, s: (a.rewards[i] - a.values[i] - 0.7 * ratio(i, s, s)) ** 2 / 2,
+        {"tau": 0.7},
+        part=1,
+    ),
+    Case("dro_p", f"{BOTH} rewards", f"{POLICY} rewards", dro_p, {"tau": 0.7}),
     Case(
         "weighted_bc",
         f"{POLICY} rewards",

@@ -171,3 +171,8 @@ def test_a_trunk_of_another_vocabulary_is_refused():
         FeedbackModel(
             network=small.NETWORK, objective=DROV(), value=ValueConfig(trunk=trunk)
         )
+
+
+def test_what_is_no_objective_is_refused_by_name():
+    with pytest.raises(ConfigError, match="'DROV', which is no objective.*include"):
+        FeedbackModel(network=small.NETWORK, objective="DROV")

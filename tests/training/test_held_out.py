@@ -15,7 +15,7 @@ from dro_jax import objectives
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import BCO, DRO, DROP, KTO, PMPO, APOZero
-from dro_jax.objectives.interface import Losses, Needs
+from dro_jax.objectives.interface import Losses, Needs, Objective
 from dro_jax.training.before.mismatched_pairs import with_mismatched_prompts
 from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.held_out import HeldOut
@@ -161,7 +161,7 @@ def test_a_value_of_the_batch_is_one_of_the_split():
 
 
 @dataclasses.dataclass(frozen=True)
-class _Centred:
+class _Centred(Objective):
     """Values of each token, about their mean over all trajectories."""
 
     needs = Needs(value=True, whole_batch=True)

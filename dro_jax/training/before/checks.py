@@ -4,13 +4,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import check_vocabulary
-from dro_jax.objectives import Labelled, RewardWeighted
 from dro_jax.paths import expanded, is_url
 from dro_jax.training.before.prepared_data import check_sampling
 from dro_jax.training.before.prompt_statistics import check_several_responses
@@ -233,22 +230,20 @@ def fitted_to_rewards(
     Raises:
       DataError: the objective can learn nothing from these rewards.
     """
-    if not isinstance(model.objective, Labelled | RewardWeighted):
+    objective = model.objective
+    if not objective.needs.split_rewards:
         return model
-    name = type(model.objective).__name__
     rewards = dataset.prompt_records().rewards
     try:
-        fitted = model.objective.fitted_to(rewards)
+        fitted = objective.fitted_to(rewards)
     except ValueError as error:
         raise DataError(
-            f"{name} and the split '{dataset.split}' of {dataset.name}: {error}"
+            f"{type(objective).__name__} and the split '{dataset.split}' of "
+            f"{dataset.name}: {error}"
         ) from error
-    shifted = fitted != model.objective and getattr(fitted, "reward_shift", None)
-    if shifted and tell is not None:
-        tell(
-            f"{name} weighs log π by the reward, which has no bound below 0, and these "
-            f"rewards reach down to {np.min(rewards):.4g}: {fitted.reward_shift:.4g} is "
-            "added to each, so that the worst counts 0. REWARD_SHIFT sets another "
-            "number, 0.0 none"
-        )
+    if fitted == objective:
+        return model
+    sentence = fitted.told_of_fit(rewards)
+    if sentence and tell is not None:
+        tell(sentence)
     return model.with_objective(fitted)

@@ -5,6 +5,7 @@ import small
 from dro_jax import objectives
 from dro_jax.errors import DataError
 from dro_jax.models.model import FeedbackModel
+from dro_jax.objectives import registry
 from dro_jax.training.before.checks import (
     check_value_settings,
     fitted_to_rewards,
@@ -13,13 +14,7 @@ from dro_jax.training.before.checks import (
 from dro_jax.training.before.reference import mode_for
 from dro_jax.training.before.value_fit import ValueFitConfig
 
-ALL = [
-    getattr(objectives, name)()
-    for name in objectives.__all__
-    if name.isidentifier()
-    and hasattr(getattr(objectives, name), "needs")
-    and name not in ("Objective", "Labelled")
-]
+ALL = [kind() for kind in registry.kinds().values()]
 
 
 def model_of(objective):
@@ -39,7 +34,6 @@ class Rewards:
 
 
 def test_one_command_line_serves_every_objective():
-    assert len(ALL) == 23
     for objective in ALL:
         model = model_of(objective)
         check_value_settings(model, object(), "/some/reference")
@@ -113,7 +107,7 @@ def test_rewards_below_0_are_shifted_where_the_loss_has_no_bound(kind, capsys):
     assert told.startswith(f"note: {kind} weighs log π by the reward")
     assert "reach down to -0.5: 0.5 is added to each" in told
     fitted = fitted_to_rewards(model_of(objective), Rewards(0.0, 2.0)).objective
-    assert fitted.reward_shift == 0
+    assert not fitted.reward_shift
     chosen = getattr(objectives, kind)(reward_shift=0.0)
     assert fitted_to_rewards(model_of(chosen), Rewards(-1.0, 1.0)).objective == chosen
     assert capsys.readouterr().err == ""

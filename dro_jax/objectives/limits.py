@@ -1,0 +1,110 @@
+"""Where objectives other than DRO end up, where theory gives it in closed form.
+
+A loss ``−Σ_y c_y log π(y)`` with c ≥ 0 has its minimum at π ∝ c; a regression of the
+log-ratio on a target t that differs from the normalised one by a constant has its
+minimum at π ∝ π_ref exp(t).
+"""
+
+import numpy as np
+
+from dro_jax.objectives.theory import Logged
+
+
+def optimum(logged: Logged, objective) -> np.ndarray:
+    """π*."""
+    return logged.optimum
+
+
+def optimum_without_noise(logged: Logged, objective):
+    """π*, unless rewards are noisy."""
+    return None if logged.noisy else logged.optimum
+
+
+def logging(logged: Logged, objective) -> np.ndarray:
+    """μ: NLL."""
+    return logged.logging
+
+
+def weighted_by_reward(logged: Logged, objective) -> np.ndarray:
+    """∝ μ r, r positive: weighted behaviour cloning."""
+    return _normalized(logged.logging * np.mean(logged.rewards, axis=-1))
+
+
+def weighted_by_advantage(logged: Logged, objective) -> np.ndarray:
+    """∝ μ A₊: A-LoL without the reference."""
+    advantages = np.maximum(logged.advantages, 0.0)
+    return _normalized(logged.logging * np.mean(advantages, axis=-1))
+
+
+def weighted_exponentially(logged: Logged, objective) -> np.ndarray:
+    """∝ μ min(exp(A/β), cap): AWR."""
+    weights = np.exp(logged.advantages / objective.beta)
+    weights = np.minimum(weights, objective.max_weight)
+    return _normalized(logged.logging * np.mean(weights, axis=-1))
+
+
+def good_by_reward(logged: Logged, objective) -> np.ndarray | None:
+    """∝ μ r₊, unless rewards are noisy: TOPR."""
+    if logged.noisy:
+        return None  # a response that is good in one record and bad in another
+    rewards = np.maximum(logged.rewards[..., 0], 0.0)
+    return _normalized(logged.logging * rewards)
+
+
+def pushed_apart(logged: Logged, objective) -> np.ndarray | None:
+    """∝ μ (β + α [good]/n₊ − (1 − α) [bad]/n₋), if nowhere negative: PMPO."""
+    weights = np.broadcast_to(logged.logging[..., None], logged.rewards.shape)
+    good = _good(logged, objective)
+    share = np.average(good, weights=weights)
+    slopes = np.where(
+        good, objective.alpha / share, -(1 - objective.alpha) / (1 - share)
+    )
+    coefficients = np.mean(objective.beta + slopes, axis=-1)
+    if np.any(coefficients < 0):
+        return None
+    return _normalized(logged.logging * coefficients)
+
+
+def tilted_by_quantile(logged: Logged, objective) -> np.ndarray:
+    """∝ π_ref exp(q/β): what QRPO aims at; exact where rewards were continuous."""
+    quantiles = np.mean(logged.quantiles, axis=-1)
+    return _normalized(logged.reference * np.exp(quantiles / objective.beta))
+
+
+def tilted_by_preference(logged: Logged, objective) -> np.ndarray:
+    """∝ π_ref exp(P(y ≻ y')/τ), y' ∼ μ: IPO."""
+    preferred = np.einsum("pij,pj->pi", logged.wins, logged.logging)
+    return _normalized(logged.reference * np.exp(preferred / objective.tau))
+
+
+def good_by_square_root(logged: Logged, objective) -> np.ndarray:
+    """max(0, λ √(μ π_ref d) − π_ref), d = P(good) − P(bad): APO-zero and KTO at z = 0.
+
+    At β = 1 a response's loss is, but for a constant, ``μ d π_ref / (π + π_ref)``. λ makes
+    the sum 1. Where μ = π_ref and labels are certain, it is π_ref within the good.
+    """
+    if objective.beta != 1:
+        raise ValueError(f"the closed form is for beta = 1, not {objective.beta}")
+    good = _good(logged, objective)
+    surplus = np.maximum(2 * np.mean(good, axis=-1) - 1, 0.0)
+    reference = logged.reference
+    roots = np.sqrt(logged.logging * reference * surplus)
+    low, high = np.zeros((len(roots), 1)), np.full((len(roots), 1), 1e6)
+    for _ in range(100):  # bisection
+        middle = (low + high) / 2
+        short = np.maximum(middle * roots - reference, 0.0).sum(1, keepdims=True) < 1
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return _normalized(np.maximum(high * roots - reference, 0.0))
+
+
+def _good(logged, objective):
+    """``[P, Y, C]``: labels above the objective's threshold."""
+    threshold = objective.threshold
+    if threshold == "batch_mean":
+        weights = np.broadcast_to(logged.logging[..., None], logged.rewards.shape)
+        threshold = np.average(logged.rewards, weights=weights)
+    return logged.rewards > threshold
+
+
+def _normalized(weights):
+    return weights / weights.sum(axis=1, keepdims=True)
