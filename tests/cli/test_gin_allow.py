@@ -14,7 +14,6 @@ from dro_jax.errors import ConfigError
 
 HEAD = "from __gin__ import dynamic_registration\n"
 DATASET = HEAD + "from dro_jax.data import dataset\n"
-MODULES = HEAD + "from dro_jax.data import modules\n"
 OS = HEAD + "from dro_jax.training import checkpoints\n"
 # Each is a file that runs the module `evil`, or touches the marker, when gin parses it or
 # when X is asked for; the number of the line to be named; and the flag that allows it.
@@ -29,8 +28,8 @@ ATTACKS = {
     "import after good ones": (DATASET + "import evil\n", 3, "evil"),
     "a name that only begins alike": ("import dro_jax_evil\n", 1, "dro_jax_evil"),
     "a function of a module's module": (
-        MODULES + "modules.importlib.import_module.name = 'evil'\n"
-        "X = @modules.importlib.import_module()\n",
+        OS + "checkpoints.dataclasses.inspect.importlib.import_module.name = 'evil'\n"
+        "X = @checkpoints.dataclasses.inspect.importlib.import_module()\n",
         3,
         "importlib",
     ),
@@ -223,9 +222,12 @@ def test_modules_named_on_the_command_line_are_the_persons_wish(tmp_path):
 
 
 def test_functions_named_on_the_command_line_are_checked_too(tmp_path):
-    path = write(tmp_path, MODULES + "X = 1\nY = %X\n")
-    with pytest.raises(ConfigError, match="--gin.X=@mod.*=importlib"):
-        gin_setup.parse([str(path)], ["X = @modules.importlib.import_module()"])
+    path = write(tmp_path, OS + "X = 1\nY = %X\n")
+    with pytest.raises(ConfigError, match="--gin.X=@check.*=importlib"):
+        gin_setup.parse(
+            [str(path)],
+            ["X = @checkpoints.dataclasses.inspect.importlib.import_module()"],
+        )
 
 
 def test_allow_import_allows_what_it_names(tmp_path, marker):

@@ -125,7 +125,9 @@ def test_metric_names(drov, batch):
     assert values["num_trajectories"] == 4
     assert values["num_tokens"] == 18 + 16
     assert values["padding_fraction"] == pytest.approx(1 - 34 / (4 * 24))
-    assert values["rewards/mean"] == pytest.approx(float(batch["rewards"].mean()), rel=1e-5)
+    assert values["rewards/mean"] == pytest.approx(
+        float(batch["rewards"].mean()), rel=1e-5
+    )
 
 
 def test_a_value_that_no_objective_uses_is_refused():
