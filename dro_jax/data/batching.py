@@ -1,104 +1,153 @@
 """From an order of records to batches of rows, each with the position after it."""
 
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
 
-from dro_jax.data.converter import model_features
-from dro_jax.data.interface import HostBatch, Position
-from dro_jax.data.packing import Packing
-from dro_jax.data.row_merging import pack_groups, pack_window
+from dro_jax.data.interface import WHOLE, HostBatch, Position, Shard
+from dro_jax.data.joined_records import JoinedRecords
+from dro_jax.data.ordering import Order
+from dro_jax.data.packing import EMPTY, Packing
+from dro_jax.data.row_merging import merged_rows
+from dro_jax.data.row_plans import RowPlan, planned
 from dro_jax.errors import ConfigError
 
 NEXT_POSITION = "next_position"
-# Positions of records to (features, lengths), as `encode_batch` gives them.
-Read = Callable[[tf.Tensor], tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]]
-# Numbers of groups to the same of their records, and which record is in which group.
-ReadGroups = Callable[
-    [tf.Tensor], tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor], tf.Tensor]
-]
+# Records that are read at once where each has a row of its own: many a call, since a
+# call costs as much as some dozens of them.
+_READ_AT_ONCE = 1024
 
 
-def batches_of_records(
-    order: tf.data.Dataset,
-    read: Read | ReadGroups,
-    batch_size: int,
-    first: int,
-    row_of_group: Packing,
-) -> tf.data.Dataset:
-    """A row a record, or a group.
+@dataclasses.dataclass(frozen=True)
+class RowReader:
+    """Makes rows of an order's records, or groups.
 
-    Args:
-      order: positions of records, or numbers of groups, from number `first` on.
-      read: reads and encodes them.
-      batch_size: rows of a batch.
-      first: how many came before.
-      row_of_group: a row of one group, where there are groups.
+    Attributes:
+      records: all that the order is of.
+      order: positions of records, or numbers of groups.
+      members: ``[G, K]`` positions of each group's records, best first, then EMPTY;
+        None where records are not grouped.
+      widths: tokens of prompts and of responses that a row holds.
+      packing: how records share rows; None, each record or group has its own.
     """
 
-    @tf.autograph.experimental.do_not_convert
-    def rows(consumed: tf.Tensor, positions: tf.Tensor) -> dict[str, tf.Tensor]:
-        features, lengths, *members = read(positions)
-        made = model_features(features)
-        if members:
-            made = pack_groups(made, lengths, *members, row_of_group)
-        following = tf.stack([consumed, tf.zeros_like(consumed)], axis=1)
-        return {**made, NEXT_POSITION: following}
+    records: JoinedRecords
+    order: Order
+    members: np.ndarray | None
+    widths: tuple[int, int]
+    packing: Packing | None
 
-    numbered = order.enumerate(first + 1).batch(batch_size)
-    return numbered.map(rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    def batches(
+        self, batch_size: int, start: Position, shard: Shard = WHOLE
+    ) -> Iterator[list[HostBatch]]:
+        """Batches from a position on, some at a time.
+
+        Plans are those of whole batches, whatever the part of their rows that is read.
+
+        Args:
+          batch_size: rows of a batch, over all parts.
+          start: where to begin, checked by :func:`check_start`.
+          shard: which part of each batch's rows to read, of how many.
+        """
+        rows = shard_rows(shard, batch_size)
+        waiting: list[RowPlan] = []
+        for plan in self._plans(batch_size, start):
+            waiting.append(plan)
+            if sum(map(len, waiting)) < batch_size:
+                continue
+            plan = RowPlan.joined(waiting)
+            whole = len(plan) // batch_size * batch_size
+            yield self._read(plan[:whole], batch_size, rows)
+            waiting = [plan[whole:]]
+        if sum(map(len, waiting)):
+            yield self._read(RowPlan.joined(waiting), batch_size, rows)
+
+    def _plans(self, batch_size: int, start: Position) -> Iterator[RowPlan]:
+        """Rows from a position on, some at a time."""
+        record, skipped = start
+        if self.packing is None:
+            record, skipped = record + skipped, 0
+            at_once = -(-_READ_AT_ONCE // batch_size) * batch_size
+        else:
+            at_once = self.packing.window
+        while len(numbers := self.order.places(record, at_once)):
+            rows = planned(self.records, numbers, self.members, self.packing)
+            following = self._following(record, len(rows[0]))
+            yield RowPlan(*rows, following)[skipped:]
+            record, skipped = record + at_once, 0
+
+    def _following(self, record: int, num_rows: int) -> np.ndarray:
+        """``[R, 2]`` where to go on behind each of the rows made from a record on."""
+        used = np.arange(1, num_rows + 1)
+        if self.packing is None:
+            return np.stack([record + used, np.zeros_like(used)], axis=1)
+        following = np.stack([np.full_like(used, record), used], axis=1)
+        following[-1] = record + self.packing.window, 0
+        return following
+
+    def _read(self, plan: RowPlan, batch_size: int, rows: slice) -> list[HostBatch]:
+        """The batches of a plan, the last filled up; of each these rows alone."""
+        starts = range(0, len(plan), batch_size)
+        own = np.concatenate(
+            [np.arange(len(plan))[start:][:batch_size][rows] for start in starts]
+        )
+        # All at once, since most of a call's cost does not grow with its rows.
+        made = self._rows(plan[own])
+        size = rows.stop - rows.start
+        return [
+            {
+                **fill_up({n: x[i * size :][:size] for n, x in made.items()}, size),
+                NEXT_POSITION: plan.following[start:][:batch_size][-1],
+            }
+            for i, start in enumerate(starts)
+        ]
+
+    def _rows(self, plan: RowPlan) -> HostBatch:
+        prompts, responses = plan.prompts != EMPTY, plan.responses != EMPTY
+        answers = plan.responses[responses]
+        made = merged_rows(
+            self.records.tokens(plan.prompts[prompts], "inputs"),
+            self.records.tokens(answers, "targets"),
+            self.records.fields(answers),
+            prompts,
+            responses,
+            self.widths,
+            segments=self.packing is not None or self.members is not None,
+        )
+        if self.members is not None:
+            made["group_weights"] = prompts.astype(np.float32)
+        return made
 
 
-def batches_of_packed_rows(
-    order: tf.data.Dataset,
-    read: Read | ReadGroups,
-    batch_size: int,
-    start: Position,
-    packing: Packing,
-) -> tf.data.Dataset:
-    """Rows of each window of consecutive records, in the order of their first records.
-
-    Args:
-      order: positions of records, or numbers of groups, from number `start[0]` on.
-      read: reads and encodes them.
-      batch_size: rows of a batch.
-      start: the first record of a window, and how many of its rows to leave out.
-      packing: the rows and the window.
+def check_start(start: Position, packing: Packing | None) -> None:
+    """Refuses a position at which no window begins.
 
     Raises:
-      ConfigError: no window begins at that record.
+      ConfigError: it is one.
     """
-    window, incomplete = divmod(start[0], packing.window)
-    if incomplete:
+    if packing is not None and start[0] % packing.window:
         raise ConfigError(
             f"the data position {tuple(start)} is not the start of a window of "
             f"{packing.window} records: it was saved with another packing_window, or "
             "without packing. Restore that setting"
         )
 
-    @tf.autograph.experimental.do_not_convert
-    def rows(number: tf.Tensor, positions: tf.Tensor) -> dict[str, tf.Tensor]:
-        features, lengths, *members = read(positions)
-        pack = pack_groups if members else pack_window
-        packed = pack(model_features(features), lengths, *members, packing)
-        following = _positions_after(
-            number, tf.shape(packed["rewards"], tf.int64)[0], packing.window
+
+def shard_rows(shard: Shard, batch_size: int) -> slice:
+    """The rows of each batch that a part of the hosts feeds.
+
+    Raises:
+      ConfigError: parts would not be alike.
+    """
+    index, count = shard
+    if batch_size % count:
+        raise ConfigError(
+            f"a batch of {batch_size} rows (BATCH_SIZE) cannot be shared out evenly "
+            f"among {count} groups of hosts: make it a multiple of {count}"
         )
-        return {**packed, NEXT_POSITION: following}
-
-    windows = order.batch(packing.window).enumerate(window)
-    every_row = windows.map(
-        rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    ).unbatch()
-    return every_row.skip(start[1]).batch(batch_size)
-
-
-def finished(batches: tf.data.Dataset, batch_size: int) -> Iterator[HostBatch]:
-    """The batches in NumPy, each with one position and `batch_size` rows."""
-    for batch in batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-        following = batch.pop(NEXT_POSITION)[-1]
-        yield {**fill_up(batch, batch_size), NEXT_POSITION: following}
+    size = batch_size // count
+    return slice(index * size, (index + 1) * size)
 
 
 def fill_up(batch: HostBatch, batch_size: int) -> HostBatch:
@@ -112,11 +161,3 @@ def fill_up(batch: HostBatch, batch_size: int) -> HostBatch:
         else np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
         for name, rows in batch.items()
     }
-
-
-def _positions_after(number: tf.Tensor, num_rows: tf.Tensor, window: int) -> tf.Tensor:
-    """``[R, 2]``: where to go on behind each row of window `number`."""
-    rows_used = tf.range(1, num_rows + 1, dtype=tf.int64)
-    is_last = rows_used == num_rows
-    record = tf.where(is_last, (number + 1) * window, number * window)
-    return tf.stack([record, tf.where(is_last, tf.zeros_like(rows_used), rows_used)], 1)

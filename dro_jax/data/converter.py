@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import seqio
 import tensorflow as tf
 
-from dro_jax.data.packing import MAX_TRAJECTORIES_PER_ROW, WINDOW, Packing
-from dro_jax.data.row_merging import pack_window
+from dro_jax.data.packing import MAX_TRAJECTORIES_PER_ROW, WINDOW
 from dro_jax.data.settings import check_packing, make_packing
+from dro_jax.data.stream_packing import packed_rows
 from dro_jax.errors import ConfigError
 
 _Spec = seqio.FeatureConverter.FeatureSpec
@@ -178,22 +178,23 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
     ) -> tf.data.Dataset:
         @tf.autograph.experimental.do_not_convert
-        def convert(example: Mapping[str, tf.Tensor]) -> tuple[dict, dict]:
+        def pad(example: Mapping[str, tf.Tensor]) -> tuple[dict, tf.Tensor]:
             padded = {
                 name: _pad(example[name], length)
                 for name, length in task_feature_lengths.items()
             }
-            lengths = {name: tf.shape(example[name])[0] for name in _TOKEN_FEATURES}
-            return model_features(padded, self.bos_id), lengths
+            return padded, tf.stack([tf.shape(example[n])[0] for n in _TOKEN_FEATURES])
 
         if self.pack:
             packing = make_packing(
                 task_feature_lengths, self._max_trajectories, self._window
             )
-            rows = ds.map(convert, num_parallel_calls=tf.data.AUTOTUNE)
-            return _packed(rows, packing)
+            examples = ds.map(pad, num_parallel_calls=tf.data.AUTOTUNE)
+            lengths = self.get_model_feature_lengths(task_feature_lengths)
+            return packed_rows(examples, packing, lengths, self.bos_id)
         return ds.map(
-            lambda example: convert(example)[0], num_parallel_calls=tf.data.AUTOTUNE
+            lambda example: model_features(pad(example)[0], self.bos_id),
+            num_parallel_calls=tf.data.AUTOTUNE,
         )
 
 
@@ -224,15 +225,6 @@ def model_features(
 def complete_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
     """Task lengths with those of the features whose length is fixed."""
     return {**FIXED_LENGTHS, **lengths}
-
-
-def _packed(rows: tf.data.Dataset, packing: Packing) -> tf.data.Dataset:
-    @tf.autograph.experimental.do_not_convert
-    def pack(batch: Mapping[str, tf.Tensor], lengths: Mapping[str, tf.Tensor]) -> dict:
-        return pack_window(batch, lengths, packing)
-
-    windows = rows.batch(packing.window)
-    return windows.map(pack, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
 
 
 def _pad(tokens: tf.Tensor, length: int) -> tf.Tensor:

@@ -6,21 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import seqio
 
-from dro_jax.data.batching import (
-    batches_of_packed_rows,
-    batches_of_records,
-    finished,
-)
-from dro_jax.data.draws import Draws
+from dro_jax.data.batching import RowReader, check_start, shard_rows
+from dro_jax.data.draws import Draws, Selected, WeightedOrder
 from dro_jax.data.feedback_source import fingerprint
-from dro_jax.data.grouping import Groups, Singles, group_by_prompt
-from dro_jax.data.interface import HostBatch, Position
+from dro_jax.data.grouping import Groups, Singles, end_to_end, task_groups
+from dro_jax.data.interface import START, WHOLE, HostBatch, Position, Shard
+from dro_jax.data.joined_records import JoinedRecords
 from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.modules import import_modules
+from dro_jax.data.ordering import ORDER, Component, Order, record_order
 from dro_jax.data.packing import Packing
+from dro_jax.data.prefetching import prefetched
 from dro_jax.data.prompt_records import prompt_records
 from dro_jax.data.record_ids import PromptRecords
-from dro_jax.data.record_stream import record_stream
 from dro_jax.data.settings import (
     check_grouping,
     check_lengths,
@@ -32,6 +30,9 @@ from dro_jax.data.split_fingerprint import rewards_digest, split_fingerprint
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import check_vocabulary
 from dro_jax.errors import ConfigError, DataError
+
+# Windows, or as many records, that wait to be read.
+_AHEAD = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,11 +216,26 @@ class DatasetConfig:
             for task, _ in self._shares()
         }
 
-    def fingerprint(self, *, rewards: bool = False) -> dict[str, str]:
-        """What log-probabilities depend on beside parameters; asked for, rewards too."""
-        tasks = [task for task, _ in self._shares()]
+    def fingerprint(
+        self, *, rewards: bool = False, order: bool = False
+    ) -> dict[str, str]:
+        """What log-probabilities depend on beside parameters.
+
+        Args:
+          rewards: what training depends on beside it too.
+          order: the way in which the order was made, where records are shuffled, mixed
+            or drawn, too.
+        """
+        shares = self._shares()
+        tasks = [task for task, _ in shares]
         found = split_fingerprint(tasks, self.split, self.task_feature_lengths)
-        return found | (rewards_digest(tasks, self.split) if rewards else {})
+        if rewards:
+            found |= rewards_digest(tasks, self.split)
+        drawn = self.draws is not None and self.draws.with_replacement
+        mixed = len(shares) > 1 and self.num_epochs is None
+        if order and (self.shuffle or mixed or drawn):
+            found["order"] = ORDER
+        return found
 
     def identity(self, record_id: Sequence[int]) -> str:
         """A record of a batch in a person's words.
@@ -243,7 +259,9 @@ class DatasetConfig:
         present = batch["trajectory_weights"] > 0
         return [self.identity(record_id) for record_id in batch["record_ids"][present]]
 
-    def batches(self, start: Position = (0, 0)) -> Iterator[HostBatch]:
+    def batches(
+        self, start: Position = START, shard: Shard = WHOLE
+    ) -> Iterator[HostBatch]:
         """The batches from a position on.
 
         Args:
@@ -251,9 +269,13 @@ class DatasetConfig:
             many rows made from the following ones are left out. The `next_position` of
             a batch is the start of all that follow it; computing it again takes one
             window of records at most.
+          shard: (index, count), to read only that of `count` equal parts of each batch's
+            rows. Nothing but lengths is read of the records of other parts, and
+            `next_position` is the whole batch's.
 
         Returns:
-          An iterator of dictionaries with B = batch_size rows of S trajectories, S = 1
+          An iterator, which works ahead in a thread until it is closed or forgotten, of
+          dictionaries with B = batch_size rows of S trajectories, S = 1
           unless packed: `encoder_input_tokens` ``[B, L]``, `decoder_input_tokens`,
           `decoder_target_tokens`, `decoder_loss_weights` ``[B, T]`` (int32), `rewards`,
           `trajectory_weights` ``[B, S]`` (float32), `record_ids` ``[B, S, 2]``,
@@ -261,45 +283,58 @@ class DatasetConfig:
           `encoder_segment_ids`, `encoder_positions` ``[B, L]``, `decoder_segment_ids`,
           `decoder_positions` ``[B, T]`` (int32): trajectory s of a row is its segment
           s + 1, with positions from 0; its padding is 0 in both. Grouped, these fields
-          too and `group_weights` ``[B, G]``: see `pack_groups`.
+          too and `group_weights` ``[B, G]``, 1 where there is a group: group g of a row is
+          segment g + 1 of the encoder, its response k trajectory s = gK + k.
 
         Raises:
-          ConfigError: the task is unknown or a setting or the position cannot be used.
+          ConfigError: the task is unknown, or a setting, the position or the shard cannot
+            be used.
           DataError: a record, the split or the vocabulary cannot be used.
         """
+        packing = self.packing
+        check_start(start, packing)
+        shard_rows(shard, self.batch_size)
+        reader = self._reader(packing)
+        ahead = prefetched(reader.batches(self.batch_size, start, shard), _AHEAD)
+        return _closing(ahead)
+
+    def _reader(self, packing: Packing | None) -> RowReader:
         shares = self._shares()
-        record, row = start
-        first = record if self.pack else record + row
-        members = None
+        tasks = [task for task, _ in shares]
+        records = JoinedRecords(tasks, self.split, self.task_feature_lengths)
+        order, members = self._order(shares, records.sizes)
+        lengths, size = self.task_feature_lengths, self.group_size or 1
+        widths = lengths["inputs"], lengths["targets"] * size
+        return RowReader(records, order, members, widths, packing)
+
+    def _order(
+        self, shares: Sequence[tuple[FeedbackTask, float]], sizes: Sequence[int]
+    ) -> tuple[Order, np.ndarray | None]:
+        """Numbers of records, or of groups with their members, in their order."""
+        draws, members = self.draws, None
+        if draws is not None and draws.with_replacement:
+            return WeightedOrder(draws, self.seed), None
         if self.group_size is not None:
-            members = [self._groups(task).members for task, _ in shares]
-        order, read = record_stream(
-            shares,
-            self.split,
-            self.task_feature_lengths,
-            members=members,
-            draws=self.draws,
+            groups = [self._groups(task).members for task, _ in shares]
+            members, sizes = end_to_end(groups, sizes), list(map(len, groups))
+        elif draws is not None:
+            sizes = draws.counts(sizes)
+        order = record_order(
+            [
+                Component(task.name, size, rate)
+                for (task, rate), size in zip(shares, sizes, strict=True)
+                if size  # none of a task's records may be drawn
+            ],
             shuffle=self.shuffle,
             seed=self.seed,
             num_epochs=self.num_epochs,
-            start=first,
         )
-        if self.pack:
-            batches = batches_of_packed_rows(
-                order, read, self.batch_size, start, self.packing
-            )
-        else:
-            row_of_group = make_packing(
-                self.task_feature_lengths, 1, None, self.group_size
-            )
-            batches = batches_of_records(
-                order, read, self.batch_size, first, row_of_group
-            )
-        return finished(batches, self.batch_size)
+        if draws is not None:
+            order = Selected(order, draws.positions)
+        return order, members
 
     def _groups(self, task: FeedbackTask) -> Groups:
-        records = prompt_records([task], self.split)
-        return group_by_prompt(records, self.group_size, self.single_responses)
+        return task_groups(task, self.split, self.group_size, self.single_responses)
 
     def _group_facts(self, task: FeedbackTask) -> dict[str, dict]:
         if self.group_size is None:
@@ -321,3 +356,12 @@ class DatasetConfig:
     def _tasks_and_rates(self) -> list[tuple[FeedbackTask, float]]:
         import_modules(self.module)
         return tasks_and_rates(self.mixture_or_task_name, self.module)
+
+
+def _closing(ahead: Iterator[list[HostBatch]]) -> Iterator[HostBatch]:
+    """Batches that come some at a time, one by one; closed, it closes what gives them."""
+    try:
+        for batches in ahead:
+            yield from batches
+    finally:
+        ahead.close()

@@ -97,8 +97,10 @@ class Dataset(Protocol):
         """Whether there is such a split; nothing is read for it."""
         ...
 
-    def batches(self, start: Position = START) -> Iterator[HostBatch]:
-        """The batches from a position on."""
+    def batches(
+        self, start: Position = START, shard: Shard = WHOLE
+    ) -> Iterator[HostBatch]:
+        """The batches from a position on, or one part of each one's rows."""
         ...
 
     def one_pass(self, *, pack: bool | None = None) -> "Dataset":
@@ -117,8 +119,13 @@ class Dataset(Protocol):
         """What a run should keep of its data, by task, as values that JSON holds."""
         ...
 
-    def fingerprint(self, *, rewards: bool = False) -> dict[str, str]:
-        """What log-probabilities depend on beside parameters; asked for, rewards too."""
+    def fingerprint(
+        self, *, rewards: bool = False, order: bool = False
+    ) -> dict[str, str]:
+        """What log-probabilities depend on beside parameters.
+
+        Asked for, rewards and the way in which the order was made too.
+        """
         ...
 
     def identities(self, batch: HostBatch) -> Sequence[str]:

@@ -1,15 +1,19 @@
 """The order of records, a pure function of the seed: any place in it is found at once."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 
-# Far beyond any run, and far from int64's end.
-_FOREVER = 1 << 40
-_CHOICES_AT_ONCE = 1 << 12
+from dro_jax.data.permutation import Permutations
+
+# The name of the orders that this module and `draws` make. Whoever changes them changes
+# the name, so that a run that is not through its epochs does not go on in other ones.
+ORDER = "keyed permutations 1"
+# Records of a mixture among which each task has its share, rounded.
+_BLOCK = 1 << 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +31,27 @@ class Component:
     rate: float = 1.0
 
 
+class Order(Protocol):
+    """Which record comes when."""
+
+    def places(self, first: int, count: int) -> np.ndarray:
+        """The records at places `first` to `first + count` of the order.
+
+        Returns:
+          int64: positions in the components laid end to end; fewer than `count` where
+          the order ends.
+        """
+        ...
+
+
 def record_order(
     components: Sequence[Component],
     *,
     shuffle: bool,
     seed: int,
     num_epochs: int | None,
-    start: int = 0,
-) -> tf.data.Dataset:
-    """Which record comes when: positions in the components laid end to end, int64.
+) -> Order:
+    """The order of a data set.
 
     Every epoch is a whole permutation, a new one each time. A finite number of epochs
     goes through the records of all components alike; mixing rates count only for
@@ -46,90 +62,106 @@ def record_order(
       shuffle: False, the order of the sources.
       seed: with the components' names, decides everything.
       num_epochs: None, without end.
-      start: the number of records to leave out at the beginning.
     """
-    sizes = [component.size for component in components]
     if num_epochs is not None or len(components) == 1:
         name = "/".join(component.name for component in components)
-        key = order_key(seed, name) if shuffle else None
-        return _epochs(sum(sizes), key, num_epochs, start)
-    rates = np.array([component.rate for component in components], np.float64)
-    choices = Choices(rates / rates.sum(), order_key(seed, "mixing"))
-    block, within = divmod(start, _CHOICES_AT_ONCE)
-    streams = []
-    for component, begin, used in zip(
-        components, np.cumsum([0, *sizes[:-1]]), choices.counts(block), strict=True
-    ):
-        key = order_key(seed, component.name) if shuffle else None
-        stream = _epochs(component.size, key, None, int(used))
-        streams.append(stream.map(lambda place, begin=begin: place + begin))
-    return tf.data.Dataset.choose_from_datasets(streams, choices.since(block)).skip(
-        within
-    )
+        size = sum(component.size for component in components)
+        permutations = Permutations(size, seed, name) if shuffle else None
+        return Epochs(size, permutations, num_epochs)
+    return Mixed(components, shuffle=shuffle, seed=seed)
 
 
-def _epochs(
-    size: int, key: int | None, num_epochs: int | None, start: int
-) -> tf.data.Dataset:
-    first, offset = divmod(start, size)
-    last = _FOREVER if num_epochs is None else num_epochs
+@dataclasses.dataclass(frozen=True)
+class Epochs:
+    """Epochs one after another, each through all records once.
 
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        places = tf.range(size, dtype=tf.int64)
-        if key is not None:
-            places = tf.random.experimental.stateless_shuffle(
-                places, seed=tf.stack([tf.constant(key, tf.int64), number])
-            )
-        return tf.data.Dataset.from_tensor_slices(places)
-
-    return tf.data.Dataset.range(min(first, last), last).flat_map(epoch).skip(offset)
-
-
-class Choices:
-    """Numbers drawn with replacement, p ∝ share, block by block: found at any place.
-
-    Args:
-      shares: ``[R]`` float64, summing to 1.
-      key: decides the draws.
+    Attributes:
+      size: how many records there are.
+      permutations: their order in each epoch; None, that of their source.
+      num_epochs: None, without end.
     """
 
-    def __init__(self, shares: np.ndarray, key: int):
-        self._bounds = tf.constant(np.cumsum(shares)[:-1], tf.float64)
-        self._size = len(shares)
-        self._key = tf.constant(key, tf.int64)
+    size: int
+    permutations: Permutations | None
+    num_epochs: int | None = None
 
-    def since(self, block: int) -> tf.data.Dataset:
-        """The choices of a block and of all that follow it."""
-        blocks = tf.data.Dataset.range(block, _FOREVER)
-        return blocks.map(self._draw).unbatch()
+    def places(self, first: int, count: int) -> np.ndarray:
+        end = first + count
+        if self.num_epochs is not None:
+            end = min(end, self.size * self.num_epochs)
+        epochs, places = np.divmod(np.arange(first, end, dtype=np.int64), self.size)
+        if self.permutations is None:
+            return places
+        # In most calls all are of one epoch, whose key is then made once.
+        one_epoch = len(epochs) and epochs[0] == epochs[-1]
+        return self.permutations(places, epochs[:1] if one_epoch else epochs)
 
-    def after(self, count: int) -> tf.data.Dataset:
-        """All choices but the first so many."""
-        block, within = divmod(count, _CHOICES_AT_ONCE)
-        return self.since(block).skip(within)
 
-    def counts(self, blocks: int) -> np.ndarray:
-        """How often each number is chosen in the first blocks."""
-        drawn = tf.data.Dataset.range(blocks).map(
-            lambda number: tf.math.bincount(
-                tf.cast(self._draw(number), tf.int32),
-                minlength=self._size,
-                dtype=tf.int64,
-            ),
-            num_parallel_calls=tf.data.AUTOTUNE,
+class Mixed:
+    """Components mixed by their rates, without end.
+
+    Of the first n records of the mixture, each component has the share that its rate
+    asks for, rounded, at every n that is a multiple of a block; within a block
+    components come by chance. So counts far ahead need no counting up to there.
+
+    Args:
+      components: at least two, none empty.
+      shuffle: False, each component in its source's order.
+      seed: decides everything.
+    """
+
+    def __init__(self, components: Sequence[Component], *, shuffle: bool, seed: int):
+        # Exact, whatever the rates: rounding would lose a record at some place far ahead.
+        rates = [Fraction(component.rate) for component in components]
+        left = [sum(rates[number:]) for number in range(len(rates))]
+        self._shares = [
+            rate / rest if rest else rest
+            for rate, rest in zip(rates, left, strict=True)
+        ]
+        self._begins = np.cumsum(
+            [0, *(component.size for component in components[:-1])]
         )
-        none = tf.zeros([self._size], tf.int64)
-        return drawn.reduce(none, lambda total, counts: total + counts).numpy()
+        self._epochs = [
+            record_order([component], shuffle=shuffle, seed=seed, num_epochs=None)
+            for component in components
+        ]
+        self._mixing = Permutations(_BLOCK, seed, "mixing")
 
-    def _draw(self, number: tf.Tensor) -> tf.Tensor:
-        drawn = tf.random.stateless_uniform(
-            [_CHOICES_AT_ONCE],
-            seed=tf.stack([self._key, number]),
-            dtype=tf.float64,
+    def places(self, first: int, count: int) -> np.ndarray:
+        block, skipped = divmod(first, _BLOCK)
+        blocks = -(-(skipped + count) // _BLOCK)
+        parts = [self._block(block + number) for number in range(blocks)]
+        every = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return every[skipped : skipped + count]
+
+    def _block(self, block: int) -> np.ndarray:
+        """``[_BLOCK]`` the records of a block."""
+        used = self._counts(block * _BLOCK)
+        counts = np.array(self._counts((block + 1) * _BLOCK)) - used
+        chosen = np.repeat(np.arange(len(counts)), counts)
+        chosen = chosen[self._mixing(np.arange(_BLOCK), np.array([block]))]
+        records = np.concatenate(
+            [
+                begin + epochs.places(first, int(count))
+                for begin, epochs, first, count in zip(
+                    self._begins, self._epochs, used, counts, strict=True
+                )
+            ]
         )
-        return tf.searchsorted(self._bounds, drawn, side="right", out_type=tf.int64)
+        places = np.empty(_BLOCK, np.int64)
+        # Places of one component ascend, so that its records keep their order.
+        places[np.argsort(chosen, kind="stable")] = records
+        return places
 
+    def _counts(self, number: int) -> list[int]:
+        """How many of the first so many records are of each component.
 
-def order_key(seed: int, purpose: str) -> int:
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+        One after another, each has its share of what is left, rounded. That many grow
+        with the number, by no more than it, and so do what is left for the others: no
+        count ever falls.
+        """
+        counts = []
+        for share in self._shares:
+            counts.append((2 * number * share.numerator // share.denominator + 1) // 2)
+            number -= counts[-1]
+        return counts

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 import seqio
 import tensorflow as tf
 
+from dro_jax.data.truncation import (
+    LEFT,
+    PROMPT_TRUNCATED,
+    RESPONSE_TRUNCATED,
+    RIGHT,
+    Truncation,
+)
 from dro_jax.data.vocabularies import FlatTokens, check_vocabulary, encode_texts
-from dro_jax.errors import ConfigError
 
-LEFT = "left"
-RIGHT = "right"
-PROMPT_TRUNCATED = 1
-RESPONSE_TRUNCATED = 2
 _ENCODED_AT_ONCE = 64
 
 
@@ -105,27 +107,13 @@ def encode_batch(
     return features, {"inputs": prompt_lengths, "targets": response_lengths}
 
 
-def check_side(side: str, setting: str) -> str:
-    """The side itself.
-
-    Raises:
-      ConfigError: it is neither `left` nor `right`.
-    """
-    if side not in (LEFT, RIGHT):
-        raise ConfigError(
-            f"{setting} = {side!r} is unknown: use 'left' to cut the beginning of texts "
-            "that are too long, or 'right' to cut their end"
-        )
-    return side
-
-
 def _fit(
     tokens: FlatTokens, eos_id: int, limit: int | None, side: str, *, always_eos: bool
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """(Padded tokens ``[B, limit]``, their lengths ``[B]``, 1 where cut ``[B]``)."""
     values, lengths = tokens
     width = tf.reduce_max(lengths) + 1 if limit is None else limit
-    room = width - 1 if always_eos or side == LEFT else width
+    room = Truncation(width, side, always_eos).room
     kept = tf.minimum(lengths, room)
     first = tf.cumsum(lengths, exclusive=True)
     if side == LEFT:

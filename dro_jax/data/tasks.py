@@ -14,12 +14,7 @@ from dro_jax.data import task_metrics
 from dro_jax.data.chat_template import PLAIN, ChatTemplate
 from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
 from dro_jax.data.interface import SplitRecords
-from dro_jax.data.preprocessing import (
-    LEFT,
-    RIGHT,
-    check_side,
-    encode_feedback,
-)
+from dro_jax.data.preprocessing import encode_feedback
 from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.records import ERROR, RecordReport
 from dro_jax.data.reward_statistics import RewardStatistics
@@ -27,6 +22,7 @@ from dro_jax.data.reward_transforms import TransformLike, transform_chain
 from dro_jax.data.rewards import reward_kind as make_reward_kind
 from dro_jax.data.sources import RecordSource, as_record_source
 from dro_jax.data.split_records import RecordsInMemory
+from dro_jax.data.truncation import LEFT, RIGHT, check_side
 from dro_jax.data.vocabularies import resolve_vocabulary
 from dro_jax.errors import ConfigError, DataError
 

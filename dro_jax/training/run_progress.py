@@ -9,6 +9,8 @@ from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import START, Position
 from dro_jax.errors import CheckpointError
 
+_ORDER = "order"
+
 
 @dataclasses.dataclass(frozen=True)
 class RunProgress:
@@ -69,7 +71,7 @@ def identity_of(
       judged_fraction: share of the held-out prompts that judge, where the value of the
         reference is fitted to the others.
     """
-    identity = dataset.fingerprint(rewards=True)
+    identity = dataset.fingerprint(rewards=True, order=True)
     if sampling != "none":
         identity["sampling"] = sampling
     if getattr(dataset, "group_size", None) is not None:
@@ -88,6 +90,15 @@ def check_identity(before: dict[str, str], now: dict[str, str]) -> None:
     Raises:
       CheckpointError: they differ; the message says in what.
     """
+    if before and before.get(_ORDER) != now.get(_ORDER):
+        own = "that of the source, or of an earlier version"
+        raise CheckpointError(
+            f"the run began with its records in another order ({before.get(_ORDER, own)})"
+            f" than they are read in now ({now.get(_ORDER, 'that of the source')}), so it "
+            "would repeat some and leave others out: finish it with the version of "
+            "dro_jax and the settings that it began with, or start anew in another "
+            "MODEL_DIR, from its parameters if you like (INITIAL_CHECKPOINT_PATH)"
+        )
     if changed := differences(before, now):
         raise CheckpointError(
             "the run began with other data or another reference than there is now: "

@@ -1,6 +1,6 @@
 """Orders are whole permutations, new in each epoch, and can be entered anywhere."""
 
-import itertools
+import time
 
 import numpy as np
 import pytest
@@ -11,13 +11,18 @@ ONE = (Component("one", 7),)
 TWO = (Component("one", 7, rate=3.0), Component("two", 5, rate=1.0))
 
 
-def _take(components, count, **kwargs):
-    order = record_order(components, **{"shuffle": True, "seed": 0, **kwargs})
-    return [int(place) for place in itertools.islice(order.as_numpy_iterator(), count)]
+def _order(components, **settings):
+    return record_order(
+        components, **{"shuffle": True, "seed": 0, "num_epochs": None, **settings}
+    )
+
+
+def _take(components, count, start=0, **settings):
+    return _order(components, **settings).places(start, count).tolist()
 
 
 def test_every_epoch_is_a_permutation_of_its_own():
-    places = np.array(_take(ONE, 70, num_epochs=None)).reshape(10, 7)
+    places = np.array(_take(ONE, 70)).reshape(10, 7)
     assert (np.sort(places) == np.arange(7)).all()
     assert len({tuple(epoch) for epoch in places}) == 10
 
@@ -25,7 +30,7 @@ def test_every_epoch_is_a_permutation_of_its_own():
 def test_permutations_are_even():
     # Each of 7 places is equally likely for each record: 600 epochs, mean 600 / 7 = 86,
     # standard deviation 8.6; the largest of 49 counts stays within 5 of these.
-    places = np.array(_take(ONE, 4200, num_epochs=None)).reshape(600, 7)
+    places = np.array(_take(ONE, 4200)).reshape(600, 7)
     counts = np.stack([(places == record).sum(0) for record in range(7)])
     assert np.abs(counts - 600 / 7).max() < 43
 
@@ -53,22 +58,61 @@ def test_seed_and_name_decide():
 @pytest.mark.parametrize("start", [1, 7, 20, 36, 40])
 def test_entering_anywhere_gives_the_rest(components, num_epochs, start):
     whole = _take(components, 60, num_epochs=num_epochs)
-    rest = _take(components, max(60 - start, 0), num_epochs=num_epochs, start=start)
+    rest = _take(components, max(60 - start, 0), start, num_epochs=num_epochs)
     assert rest == whole[start:]
 
 
 @pytest.mark.parametrize("start", [4095, 4096, 10_000])
 def test_entering_a_mixture_late_skips_what_came_before(start):
-    whole = _take(TWO, start + 20, num_epochs=None)
-    assert _take(TWO, 20, num_epochs=None, start=start) == whole[start:]
+    whole = _take(TWO, start + 20)
+    assert _take(TWO, 20, start) == whole[start:]
+    assert _take(TWO, 9000, start - 3) == _take(TWO, start + 8997)[start - 3 :]
 
 
-def test_mixtures_draw_by_their_rates_and_keep_whole_epochs():
-    places = np.array(_take(TWO, 5_000, num_epochs=None))
-    share = (places < 7).mean()
-    # Binomial with p = 3/4: standard deviation 0.006.
-    assert abs(share - 0.75) < 0.03
-    first = places[places < 7]
-    assert (np.sort(first[:700].reshape(100, 7)) == np.arange(7)).all()
-    second = places[places >= 7]
-    assert (np.sort(second[:500].reshape(100, 5)) == np.arange(7, 12)).all()
+def test_mixtures_keep_their_rates_to_a_record_and_whole_epochs():
+    places = np.array(_take(TWO, 5 * 4096))
+    assert ((places < 7).reshape(5, 4096).sum(1) == 3 * 1024).all()
+    first, second = places[places < 7], places[places >= 7]
+    assert (np.sort(first[:7000].reshape(1000, 7)) == np.arange(7)).all()
+    assert (np.sort(second[:5000].reshape(1000, 5)) == np.arange(7, 12)).all()
+
+
+def test_components_of_a_mixture_come_by_chance():
+    # Of 20,480 neighbours, 3/4 · 1/4 begin with the first component and go on with the
+    # second; their count has a standard deviation of less than 62.
+    first = np.array(_take(TWO, 5 * 4096)) < 7
+    changes = int((first[:-1] & ~first[1:]).sum())
+    assert abs(changes - 20_480 * 3 / 16) < 5 * 62
+    assert (first[:4096] != first[4096:8192]).any()
+
+
+def test_unshuffled_components_of_a_mixture_keep_their_sources_order():
+    places = np.array(_take(TWO, 5000, shuffle=False))
+    for begin, size in ((0, 7), (7, 5)):
+        own = places[(begin <= places) & (places < begin + size)]
+        assert (own == begin + np.arange(len(own)) % size).all()
+
+
+@pytest.mark.parametrize(
+    "rates", [(1 / 3, 1 / 7, 1e-9, 0.1), (1e6, 1.0, 0.0, 2.5), (0.1,) * 4]
+)
+def test_mixtures_are_found_at_once_anywhere(rates):
+    components = [Component(f"{n}", 10**8, rate) for n, rate in enumerate(rates)]
+    order, begun = _order(components), time.monotonic()
+    far = 10**9 - 10**9 % 4096
+    places = order.places(far, 4096)
+    assert time.monotonic() - begun < 0.5  # 1 ms; counting up to there takes minutes
+    counts = np.bincount(places // 10**8, minlength=4)
+    shares = np.array(rates) / sum(rates)
+    np.testing.assert_allclose(counts, 4096 * shares, atol=2)
+    assert len(np.unique(places)) == 4096
+
+
+def test_orders_are_pinned():
+    # A run that is not through its epochs goes on in the same ones after an upgrade;
+    # who changes them changes ORDER, which refuses it.
+    assert _take(ONE, 14) == [2, 4, 1, 0, 3, 5, 6, 0, 2, 5, 4, 3, 1, 6]
+    mixed = [4, 11, 1, 7, 5, 3, 2, 3, 2, 1, 5, 6, 10, 11]
+    assert _take(TWO, 14, 4090) == mixed
+    both = [9, 3, 2, 10, 1, 11, 0, 7, 6, 5, 8, 4, 11, 10]
+    assert _take(TWO, 14, num_epochs=2) == both

@@ -32,7 +32,7 @@ class ArrayDataset:
     def name(self):
         return "copying"
 
-    def fingerprint(self, *, rewards=False):
+    def fingerprint(self, *, rewards=False, order=False):
         found = {"records": f"{self.num_records} from seed {self.seed}"}
         return found | ({"rewards": str(self.bad_reward)} if rewards else {})
 

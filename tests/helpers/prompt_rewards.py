@@ -28,7 +28,7 @@ class PromptRewards:
     def one_pass(self, *, pack=None):
         return dataclasses.replace(self, pack=self.pack if pack is None else pack)
 
-    def fingerprint(self, *, rewards=False):
+    def fingerprint(self, *, rewards=False, order=False):
         found = {"records": f"{self.num_prompts}·{self.responses} from {self.seed}"}
         return found | ({"rewards": f"noise {self.noise}"} if rewards else {})
 
