@@ -27,8 +27,6 @@ LONGER = {
     "dro_jax.interop.hugging_face_files",
     "dro_jax.metrics",
     "dro_jax.models.model",
-    "dro_jax.objectives._a_lol",
-    "dro_jax.objectives._regression",
     "dro_jax.training.train",
 }
 

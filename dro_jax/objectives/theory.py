@@ -2,12 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from dro_jax.objectives.interface import Objective
 
 # In the order of the certificate's tables.
 Family = Literal["optimum", "log-ratio", "cloning", "leftover", "labels", "lists"]
@@ -44,7 +41,8 @@ class Logged(Protocol):
     def noisy(self) -> bool: ...
 
 
-Limit = Callable[[Logged, "Objective"], np.ndarray | None]
+# Of what is logged and of the objective, whose hyperparameters it reads.
+Limit = Callable[[Logged, Any], np.ndarray | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
