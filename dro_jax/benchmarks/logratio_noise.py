@@ -15,7 +15,8 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import T5Config
 from dro_jax.objectives import NLL, UNA
 from dro_jax.training import optimizers, schedules
-from dro_jax.training.before.reference_cache import ReferenceLogprobs, ReferenceTable
+from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
+from dro_jax.training.before.reference_table import ReferenceTable
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.sharding import MeshConfig
 
@@ -131,7 +132,7 @@ def _cache(config: T5Config, params, batches) -> ReferenceTable:
         ReferenceLogprobs.of_batch(batch, forward(params, batch), keep_tokens=True)
         for batch in in_order.batches()
     ]
-    return ReferenceTable(ReferenceLogprobs.joined(parts))
+    return ReferenceTable.of(ReferenceLogprobs.joined(parts))
 
 
 def _forward(config: T5Config):

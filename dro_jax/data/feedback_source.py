@@ -9,10 +9,11 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from dro_jax.data import scratch
 from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.records import check_policy
 from dro_jax.data.reward_statistics import RewardStatistics, Summary
-from dro_jax.data.reward_transforms import Function, TransformChain
+from dro_jax.data.reward_transforms import Function, TransformChain, transformed
 from dro_jax.data.sources import RecordSource
 from dro_jax.data.split_loading import LoadedSplit, load_split
 from dro_jax.errors import DataError
@@ -55,6 +56,7 @@ class FeedbackSource(seqio.DataSource):
         self._on_bad_record = check_policy(on_bad_record)
         self._loaded: dict[str, LoadedSplit] = {}
         self._tensors: dict[str, dict[str, tf.Tensor]] = {}
+        self._rewards: dict[str, np.ndarray] = {}
         self._transform: Function | None = None
         self._lock = threading.RLock()
 
@@ -104,17 +106,10 @@ class FeedbackSource(seqio.DataSource):
           DataError: the split, or the train split that a transform is fitted on, cannot
             be used, or the transform gives a number that is not finite.
         """
-        loaded = self.load(split)
-        with np.errstate(over="ignore", invalid="ignore"):
-            rewards = self._fitted()(loaded.rewards).astype(np.float32)
-        bad = np.flatnonzero(~np.isfinite(rewards))
-        if bad.size:
-            raise DataError(
-                f"{loaded.identities[bad[0]]}: reward_transform {self._transforms} turns "
-                f"the reward {loaded.rewards[bad[0]]:g} into {rewards[bad[0]]}: clip or "
-                "normalise the rewards first"
-            )
-        return rewards
+        with self._lock:
+            if split not in self._rewards:
+                self._rewards[split] = self._transformed(split)
+            return self._rewards[split]
 
     def statistics(self, split: str = TRAIN) -> RewardStatistics:
         """Figures of the rewards before and after the transform."""
@@ -124,7 +119,7 @@ class FeedbackSource(seqio.DataSource):
             split=split,
             transform=str(self._transforms),
             recorded=Summary.of(loaded.rewards),
-            transformed=Summary.of(self.rewards(split).astype(np.float64)),
+            transformed=Summary.of(self.rewards(split)),
             num_dropped=len(loaded.report.dropped),
         )
 
@@ -167,6 +162,20 @@ class FeedbackSource(seqio.DataSource):
         if shuffle and positions.size:
             dataset = dataset.shuffle(positions.size, seed=seed)
         return dataset.map(lambda position: take(tensors, position))
+
+    def _transformed(self, split: str) -> np.ndarray:
+        loaded = self.load(split)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rewards = transformed(self._fitted(), loaded.rewards)
+        for part in scratch.chunks(len(rewards)):
+            bad = part.start + np.flatnonzero(~np.isfinite(rewards[part]))
+            if bad.size:
+                raise DataError(
+                    f"{loaded.identities[bad[0]]}: reward_transform {self._transforms} "
+                    f"turns the reward {loaded.rewards[bad[0]]:g} into "
+                    f"{rewards[bad[0]]}: clip or normalise the rewards first"
+                )
+        return rewards
 
     def _fitted(self) -> Function:
         with self._lock:

@@ -5,9 +5,24 @@ from typing import Any
 
 import numpy as np
 
+from dro_jax.data import scratch
+
 _BINS = 30
 _MOST_VALUES = 12
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def mean_and_std(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation, the population's, of float64 values ``[N]``.
+
+    To the bit what `np.mean` and `np.std` give: these sum squares of an array of their
+    own, which is a temporary file here.
+    """
+    mean = np.mean(values)
+    squares = scratch.filled(
+        len(values), np.float64, lambda part: np.square(values[part] - mean)
+    )
+    return float(mean), float(np.sqrt(np.mean(squares)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +42,15 @@ class Summary:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Summary":
-        """From float64 values ``[N]``, N at least 1."""
-        levels = np.quantile(values, QUANTILES)
+        """From values ``[N]``, N at least 1; computed in float64."""
+        # A copy, since it is partitioned in its place.
+        copy = scratch.filled(len(values), np.float64, lambda part: values[part])
+        mean, std = mean_and_std(copy)
+        levels = np.quantile(copy, QUANTILES, overwrite_input=True)
         return cls(
             count=int(values.size),
-            mean=float(np.mean(values)),
-            std=float(np.std(values)),
+            mean=mean,
+            std=std,
             min=float(np.min(values)),
             max=float(np.max(values)),
             quantiles=tuple(zip(QUANTILES, map(float, levels), strict=True)),
@@ -56,11 +74,25 @@ class Histogram:
     @classmethod
     def of(cls, rewards: np.ndarray) -> "Histogram":
         """From rewards ``[N]``."""
-        values, counts = np.unique(rewards, return_counts=True)
-        if len(values) <= _MOST_VALUES:
+        parts = list(scratch.chunks(len(rewards)))
+        values = np.zeros(0, rewards.dtype)
+        for part in parts:
+            values = np.union1d(values, rewards[part])
+            if len(values) > _MOST_VALUES:
+                break
+        else:
+            # Each value's own bin, from it to the next.
+            ends = np.r_[values.astype(np.float64), np.inf]
+            counts = sum(np.histogram(rewards[part], ends)[0] for part in parts)
             return cls(tuple(counts.tolist()), values=tuple(values.tolist()))
-        counts, edges = np.histogram(rewards.astype(np.float64), bins=_BINS)
-        return cls(tuple(counts.tolist()), edges=tuple(edges.tolist()))
+        ends = np.linspace(float(rewards.min()), float(rewards.max()), _BINS + 1)
+        counts = sum(
+            np.histogram(rewards[part].astype(np.float64), _BINS, (ends[0], ends[-1]))[
+                0
+            ]
+            for part in parts
+        )
+        return cls(tuple(counts.tolist()), edges=tuple(ends.tolist()))
 
 
 @dataclasses.dataclass(frozen=True)

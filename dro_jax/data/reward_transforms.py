@@ -1,7 +1,8 @@
 """What is done to rewards before training; fitted on the train split, in float64.
 
 Each transform is a frozen dataclass with `fit(rewards) -> function`; several apply in
-their order, each fitted on what the ones before it made of the train split.
+their order, each fitted on what the ones before it made of the train split. A function
+works number by number, so that any part of a split can be given to it.
 """
 
 import dataclasses
@@ -12,6 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
+from dro_jax.data import scratch
+from dro_jax.data.reward_statistics import mean_and_std
 from dro_jax.errors import ConfigError, DataError
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -39,7 +42,7 @@ class Normalize:
 
     def fit(self, rewards: np.ndarray) -> Function:
         """Raises DataError where all rewards are equal."""
-        mean, std = float(np.mean(rewards)), float(np.std(rewards))
+        mean, std = mean_and_std(rewards)
         # Rounding can leave a tiny std where all rewards are one number.
         if np.ptp(rewards) == 0 or std == 0:
             raise DataError(
@@ -88,6 +91,13 @@ class Clip:
         return f"clip({self.low:g}, {self.high:g})"
 
 
+def transformed(
+    function: Function, rewards: np.ndarray, dtype: np.dtype | type = np.float32
+) -> np.ndarray:
+    """``[N]`` rewards after a transform, in a temporary file where they are many."""
+    return scratch.filled(len(rewards), dtype, lambda part: function(rewards[part]))
+
+
 TransformLike = str | RewardTransform | Sequence[str | RewardTransform]
 
 
@@ -105,10 +115,12 @@ class TransformChain:
     def fit(self, rewards: np.ndarray) -> Function:
         """The composed function, fitted on float64 rewards ``[N]``."""
         functions: list[Function] = []
-        for transform in self.transforms:
+        for number, transform in enumerate(self.transforms):
             function = transform.fit(rewards)
-            rewards = function(rewards)
             functions.append(function)
+            # What no later one is fitted on need not be computed.
+            if any(later.needs_train_split for later in self.transforms[number + 1 :]):
+                rewards = transformed(function, rewards, np.float64)
 
         def apply(values: np.ndarray) -> np.ndarray:
             for function in functions:

@@ -57,11 +57,24 @@ def filled(
     return made
 
 
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays ``[n]`` end to end; a single one is given back as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    made = array(sum(map(len, parts)), parts[0].dtype)
+    begin = 0
+    for own in parts:
+        for part in chunks(len(own)):
+            made[begin + part.start : begin + part.stop] = own[part]
+        begin += len(own)
+    return made
+
+
 class Rows:
     """Rows of one shape that are added one after another, their number unknown."""
 
     def __init__(self):
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with this)
         weakref.finalize(self, self._file.close)
         self._shape: tuple[int, ...] = ()
         self._dtype: np.dtype | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import seqio
 import tensorflow as tf
 
+from dro_jax.data import scratch
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import describe_vocabulary
 from dro_jax.data.whitespace import WhitespaceVocabulary
@@ -35,7 +36,9 @@ def rewards_digest(tasks: Sequence[FeedbackTask], split: str) -> dict[str, str]:
     """A digest of the rewards that training sees, under the name `rewards`."""
     digest = hashlib.sha256()
     for task in tasks:
-        digest.update(task.source.rewards(split).astype("<f4").tobytes())
+        rewards = task.source.rewards(split)
+        for part in scratch.chunks(len(rewards)):
+            digest.update(rewards[part].astype("<f4").tobytes())
     return {"rewards": digest.hexdigest()[:16]}
 
 

@@ -8,7 +8,7 @@ import shutil
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -104,17 +104,39 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_whole(path, lambda file: np.savez(file, **arrays))
 
 
-def read_arrays(path: pathlib.Path, what: str) -> dict[str, np.ndarray]:
-    """What :func:`write_arrays` wrote; no pickle is read.
+def read_arrays(
+    path: pathlib.Path, what: str, names: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """What :func:`write_arrays` wrote, or some of it; no pickle is read.
 
     Raises:
       CheckpointError: the file is damaged; the message begins with `what`.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays.items())
+            return {name: arrays[name] for name in names or arrays.files}
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{what} {path} cannot be read ({error}): delete it, and the run computes "
-            "it anew"
-        ) from error
+        raise _unreadable(path, what, error) from error
+
+
+def write_array(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes one array, which may be mapped, NumPy's `.npy`."""
+    write_whole(path, lambda file: np.save(file, array))
+
+
+def map_array(path: pathlib.Path, what: str) -> np.ndarray:
+    """What :func:`write_array` wrote, mapped: only what is used is read.
+
+    Raises:
+      CheckpointError: the file is damaged; the message begins with `what`.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise _unreadable(path, what, error) from error
+
+
+def _unreadable(path: pathlib.Path, what: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{what} {path} cannot be read ({error}): delete it, and the run computes it anew"
+    )

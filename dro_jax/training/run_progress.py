@@ -81,6 +81,8 @@ def identity_of(
         identity["reference parameters"] = reference
     if judged_fraction is not None:
         identity["share of held-out prompts that judge"] = str(judged_fraction)
+        # Their hashes say which: a run must not change its judges on its way.
+        identity["prompts told apart by"] = "their text"
     return identity
 
 

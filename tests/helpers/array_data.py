@@ -1,6 +1,7 @@
 """Feedback in NumPy arrays: what the trainer needs of a data set, without TensorFlow."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
@@ -21,8 +22,9 @@ class ArrayDataset:
     kept: tuple[int, ...] | None = None
 
     def one_pass(self, *, pack=None):
-        del pack  # every row holds one record
-        return dataclasses.replace(self, num_epochs=1)
+        # Every row holds one record; as `DatasetConfig`, packed anew all are drawn.
+        kept = self.kept if pack is None else None
+        return dataclasses.replace(self, num_epochs=1, kept=kept)
 
     def drawn(self, weights, *, with_replacement):
         assert not with_replacement, "these arrays know epochs alone"
@@ -45,12 +47,13 @@ class ArrayDataset:
 
     def prompt_records(self):
         """A prompt is its first token's, so that prompts have several responses."""
-        batches = list(self.one_pass().batches())
-        ids, prompts, rewards = (
+        batches = list(self.one_pass(pack=True).batches())
+        ids, tokens, rewards = (
             np.concatenate([batch[name] for batch in batches])
             for name in ("record_ids", "encoder_input_tokens", "rewards")
         )
-        return PromptRecords(join_ids(ids)[:, 0], prompts[:, 0], rewards[:, 0])
+        hashes = token_hashes(tokens[:, :1])
+        return PromptRecords(join_ids(ids)[:, 0], hashes, rewards[:, 0])
 
     def facts(self):
         return {"copying": {"records": {"num_kept": self.num_records}}}
@@ -85,6 +88,12 @@ class ArrayDataset:
                 "truncated": np.zeros((self.batch_size, 1), np.int32),
                 "next_position": np.array([batch * self.batch_size, 0]),
             }
+
+
+def token_hashes(rows):
+    """``[N]`` uint64: a hash of each row of tokens, as a store's are of texts."""
+    digests = [hashlib.sha256(row.tobytes()).digest()[:8] for row in rows]
+    return np.array([int.from_bytes(digest, "big") for digest in digests], np.uint64)
 
 
 def assert_same_batches(actual, expected):

@@ -4,6 +4,9 @@ import dataclasses
 
 import numpy as np
 import small
+from array_data import token_hashes
+
+from dro_jax.data.record_ids import PromptRecords, join_ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,13 @@ class PromptRewards:
             for response in range(self.responses)
         ]
         return [examples[i] for i in rng.permutation(len(examples))]
+
+    def prompt_records(self):
+        examples = sorted(self.examples(), key=lambda item: item["id"])
+        ids = np.array([item["id"] for item in examples], np.int32).reshape(-1, 2)
+        rewards = np.array([item["reward"] for item in examples], np.float32)
+        hashes = token_hashes([item["prompt"] for item in examples])
+        return PromptRecords(join_ids(ids), hashes, rewards)
 
     def batches(self, start=(0, 0)):
         assert start == (0, 0)

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dro_jax.data.record_ids import join_ids
+from dro_jax.data import scratch
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
-from dro_jax.training.before.record_fields import RecordIndex
-from dro_jax.training.before.value_fit_data import is_judged, prompt_hashes
+from dro_jax.training.before.value_fit_data import is_judged
 
 
 def judged_part(dataset: Any, fraction: float) -> Any:
@@ -20,7 +19,7 @@ def judged_part(dataset: Any, fraction: float) -> Any:
 
     Args:
       dataset: a split that a value is fitted on, as a `DatasetConfig` or what offers its
-        `one_pass`, `prompt_records` and `drawn`.
+        `prompt_records` and `drawn`.
       fraction: as `ValueFitConfig.judged_fraction`; 0 gives all records.
 
     Raises:
@@ -36,28 +35,25 @@ def judged_part(dataset: Any, fraction: float) -> Any:
             "its prompts cannot be shared out between the fit of the value of the "
             f"reference and the evaluation: {own}"
         )
-    ids, hashes = [], []
-    for batch in dataset.one_pass(pack=True).batches():
-        present = batch["trajectory_weights"] > 0
-        ids.append(join_ids(batch["record_ids"])[present])
-        hashes.append(prompt_hashes(batch)[present])
-    prompts = np.concatenate(hashes)
-    judges = is_judged(prompts, fraction)
-    counts = [len(np.unique(prompts[side])) for side in (judges, ~judges)]
+    records = dataset.prompt_records()
+    counts = np.zeros(2, int)
+    for positions in records.by_prompt():
+        judge = is_judged(np.unique(records.prompts[positions]), fraction)
+        counts += [judge.sum(), (~judge).sum()]
     if not all(counts):
         raise DataError(
             f"the split '{dataset.split}' of {dataset.name} has {sum(counts)} prompts, of "
             f"which {counts[0]} judge the run and {counts[1]} are left to fit the value of "
             f"the reference to: it takes more prompts, or {own}"
         )
-    records = dataset.prompt_records()
-    entries, _ = RecordIndex(np.concatenate(ids), "a record's prompt").locate(
-        records.ids
+    weights = scratch.filled(
+        len(records),
+        np.float32,
+        lambda part: is_judged(records.prompts[part], fraction),
     )
     note(
-        f"{dataset.name}, split '{dataset.split}': {counts[0]} prompts ({judges.sum()} "
+        f"{dataset.name}, split '{dataset.split}': {counts[0]} prompts ({np.count_nonzero(weights)} "
         f"records) are evaluated, and the value of the reference is fitted to the other "
         f"{counts[1]} (ValueFitConfig.judged_fraction = {fraction:g})"
     )
-    weights = judges[entries].astype(np.float32)
     return dataset.drawn(weights, with_replacement=False)

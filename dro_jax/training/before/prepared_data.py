@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from dro_jax.data import scratch
 from dro_jax.data.interface import START, HostBatch, Position
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import ConfigError, DataError
@@ -16,9 +17,9 @@ from dro_jax.training.before.prompt_statistics import (
     prompt_value_table,
     quantile_table,
 )
-from dro_jax.training.before.record_fields import RecordField, RecordIndex
+from dro_jax.training.before.record_fields import RecordField
 from dro_jax.training.before.reference import Reference
-from dro_jax.training.before.reference_cache import ReferenceTable
+from dro_jax.training.before.reference_table import ReferenceTable
 from dro_jax.training.before.value_of_reference import ValueOfReference
 
 Sampling = Literal["none", "priority"]
@@ -102,9 +103,7 @@ class Preparation:
         if needs.prompt_values or needs.quantiles or needs.advantages:
             records = dataset.prompt_records()
             if needs.prompt_values:
-                tables.append(
-                    prompt_value_table(self._objective, records, reference.found)
-                )
+                tables.append(prompt_value_table(self._objective, records, reference))
             if needs.quantiles:
                 tables.append(quantile_table(records))
             if needs.advantages:
@@ -116,28 +115,23 @@ class Preparation:
 
     def _advantages(self, dataset: Any, records: PromptRecords) -> np.ndarray:
         """``[R]`` r − V_ref(x)."""
-        ids, values = self._value.values(dataset)
-        index = RecordIndex(ids, "the value of the reference")
-        entries, known = index.locate(records.ids)
-        if not known.all():
-            raise DataError(
-                f"the value of the reference lacks records of {dataset.name}, split "
-                f"'{dataset.split}': it was computed from other data"
-            )
-        return records.rewards - values[entries]
+        values = self._value.values(dataset)
+        return scratch.filled(
+            len(records), np.float32, lambda part: records.rewards[part] - values[part]
+        )
 
     def _drawn(self, dataset: Any, advantages: np.ndarray | None) -> Any:
         needs, priority = self._objective.needs, self._sampling == "priority"
         if not (priority or needs.leftover):
             return dataset
         if advantages is not None:
-            weights = np.maximum(advantages, 0.0)
+            weights = _above(advantages, 0.0)
             what = "beat the reference (advantage above 0)"
         else:
             rewards = dataset.prompt_records().rewards
-            weights = rewards - rewards.min()
+            weights = _above(rewards, rewards.min())
             what = "have more than the least reward"
-        share = float(np.mean(weights > 0))
+        share = np.count_nonzero(weights) / len(weights)
         if not share:
             raise DataError(
                 f"no record of {dataset.name}, split '{dataset.split}', seems to {what}, "
@@ -152,6 +146,15 @@ class Preparation:
             what,
         )
         return dataset.drawn(weights, with_replacement=priority)
+
+
+def _above(values: np.ndarray, bound: float) -> np.ndarray:
+    """By how much numbers of records exceed a bound; 0 where they do not."""
+    return scratch.filled(
+        len(values),
+        np.float32,
+        lambda part: np.maximum(values[part] - np.float32(bound), 0),
+    )
 
 
 def like_prepared(objective: Objective, batch: HostBatch) -> HostBatch:

@@ -3,16 +3,19 @@
 import jax.numpy as jnp
 import numpy as np
 
+from dro_jax.data import scratch
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import DataError
 from dro_jax.objectives import quantiles
 from dro_jax.objectives.interface import Objective
-from dro_jax.training.before.record_fields import RecordField, RecordIndex
-from dro_jax.training.before.reference_cache import ReferenceLogprobs
+from dro_jax.training.before.record_fields import RecordField
+from dro_jax.training.before.reference_table import ReferenceTable
+
+_PADDED_TO = 1 << 16
 
 
 def prompt_value_table(
-    objective: Objective, records: PromptRecords, reference: ReferenceLogprobs
+    objective: Objective, records: PromptRecords, reference: ReferenceTable
 ) -> RecordField:
     """The field `prompt_values` of RPO.
 
@@ -21,19 +24,26 @@ def prompt_value_table(
       records: a split's.
       reference: log-probabilities of the same records.
     """
-    index = RecordIndex(reference.ids, "the reference's log-probability")
-    entries, known = index.locate(records.ids)
-    if not known.all():
-        raise DataError(
-            f"the reference cache lacks {np.sum(~known)} of the split's "
-            f"{len(records.ids)} records: it was computed from other data"
+    values = scratch.array(len(records), np.float32)
+    for positions in records.by_prompt():
+        logprobs, known = reference.logprobs_of(records.ids.take(positions))
+        if not known.all():
+            raise DataError(
+                f"the reference cache lacks {np.sum(~known)} of the split's "
+                f"{len(records)} records: it was computed from other data"
+            )
+        # Large parts are padded, so that two or three sizes are compiled for: by records
+        # of a prompt of their own, whose values are thrown away.
+        large = len(positions) > _PADDED_TO
+        padding = [(0, -len(positions) % _PADDED_TO if large else 0)]
+        numbers = np.unique(records.prompts[positions], return_inverse=True)[1]
+        found = objective.values_of_prompts(
+            jnp.asarray(np.pad(logprobs, padding)),
+            jnp.asarray(np.pad(records.rewards[positions], padding)),
+            jnp.asarray(np.pad(numbers, padding, constant_values=-1), jnp.int32),
         )
-    values = objective.values_of_prompts(
-        jnp.asarray(reference.logprobs[entries]),
-        jnp.asarray(records.rewards),
-        jnp.asarray(records.prompts),
-    )
-    return RecordField("prompt_values", records.ids, np.asarray(values))
+        values[positions] = np.asarray(found)[: len(positions)]
+    return RecordField("prompt_values", records.ids, values)
 
 
 def check_several_responses(records: PromptRecords, objective: str, split: str) -> None:
@@ -49,9 +59,9 @@ def check_several_responses(records: PromptRecords, objective: str, split: str) 
     Raises:
       DataError: it is such a split.
     """
-    if len(np.unique(records.prompts)) == len(records.prompts):
+    if records.num_prompts == len(records):
         raise DataError(
-            f"none of the {len(records.prompts)} prompts of the split '{split}' has "
+            f"none of the {len(records)} prompts of the split '{split}' has "
             f"more than one response, and {objective} needs several. Use DRO-V; or, for "
             "held-out data alone, set EVAL_DATASET = None"
         )
@@ -63,7 +73,8 @@ def quantile_table(records: PromptRecords) -> RecordField:
     Args:
       records: a split's.
     """
-    values = quantiles(
-        records.rewards, records.prompts, records.rewards, records.prompts
-    )
+    values = scratch.array(len(records), np.float32)
+    for positions in records.by_prompt():
+        own = records.rewards[positions], records.prompts[positions]
+        values[positions] = quantiles(*own, *own)
     return RecordField("quantiles", records.ids, values)

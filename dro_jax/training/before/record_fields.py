@@ -3,7 +3,7 @@
 import numpy as np
 
 from dro_jax.data.interface import HostBatch
-from dro_jax.data.record_ids import join_ids
+from dro_jax.data.record_ids import RecordIds, join_ids
 from dro_jax.errors import DataError
 
 
@@ -11,13 +11,12 @@ class RecordIndex:
     """Finds a batch's records among those that something was computed for.
 
     Args:
-      ids: ``[R]`` int64, as `join_ids` makes them.
+      ids: of R records, or ``[R]`` int64 as `join_ids` makes them.
       what: what was computed, for messages.
     """
 
-    def __init__(self, ids: np.ndarray, what: str):
-        self._order = np.argsort(ids, kind="stable")
-        self._ids = ids[self._order]
+    def __init__(self, ids: RecordIds | np.ndarray, what: str):
+        self._ids = ids if isinstance(ids, RecordIds) else RecordIds.of(ids)
         self._what = what
 
     def __len__(self) -> int:
@@ -25,8 +24,7 @@ class RecordIndex:
 
     def locate(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Entries of records by their joined ids, and which of them have one."""
-        places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        return self._order[places], self._ids[places] == ids
+        return self._ids.locate(ids)
 
     def find(self, batch: HostBatch) -> tuple[np.ndarray, np.ndarray]:
         """Entries ``[B, S]`` of a batch's records, and which of them are present.
@@ -51,14 +49,14 @@ class RecordField:
 
     Args:
       field: the field's name.
-      ids: ``[R]`` int64.
-      values: ``[R]`` float32.
+      ids: of R records, or ``[R]`` int64.
+      values: ``[R]`` float32, which may be mapped: only a batch's are read.
     """
 
-    def __init__(self, field: str, ids: np.ndarray, values: np.ndarray):
+    def __init__(self, field: str, ids: RecordIds | np.ndarray, values: np.ndarray):
         self._field = field
         self._index = RecordIndex(ids, f"the field '{field}'")
-        self._values = np.asarray(values, np.float32)
+        self._values = values
 
     def attach(self, batch: HostBatch) -> HostBatch:
         """The batch with the field; 0 at padding.
@@ -67,4 +65,5 @@ class RecordField:
           DataError: a record has no entry.
         """
         entries, present = self._index.find(batch)
-        return {**batch, self._field: np.where(present, self._values[entries], 0)}
+        values = np.where(present, self._values[entries], 0).astype(np.float32)
+        return {**batch, self._field: values}

@@ -3,15 +3,13 @@
 import dataclasses
 import hashlib
 import pathlib
-import time
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import jax
 import numpy as np
 
-from dro_jax.data.interface import HostBatch, Position
-from dro_jax.errors import ConfigError, DataError
+from dro_jax.data.interface import START, HostBatch, Position
+from dro_jax.errors import ConfigError
 from dro_jax.interop import formats
 from dro_jax.messages import say
 from dro_jax.models.model import FeedbackModel
@@ -19,16 +17,15 @@ from dro_jax.models.networks import Params
 from dro_jax.models.t5_config import T5Config
 from dro_jax.objectives.interface import Needs
 from dro_jax.plurals import counted
-from dro_jax.training import initialization
-from dro_jax.training.before.reference_cache import (
-    ReferenceCache,
-    ReferenceLogprobs,
-    ReferenceTable,
-)
+from dro_jax.training import hosts, initialization
+from dro_jax.training.before.reference_cache import ReferenceCache
+from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
+from dro_jax.training.before.reference_pass import Forward, ReferencePass
+from dro_jax.training.before.reference_share import Share
+from dro_jax.training.before.reference_table import ReferenceTable
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import StopSignal
 from dro_jax.training.progress_bar import ProgressBar
-from dro_jax.training.run_progress import position_after
 from dro_jax.training.watchdog import Watchdog
 
 Mode = Literal["cached", "frozen_copy"]
@@ -151,11 +148,46 @@ class Reference:
 
         Raises:
           CheckpointError: a cache was computed from something else, or is damaged.
+          ConfigError: not all processes see its folder.
           DataError: the split is empty.
           Preempted: the run was told to stop; what was computed is kept.
         """
         if not self._cached:
             return None
+        name, cache = self._cache_of(dataset)
+        forwards = 0
+        if not hosts.first_says(lambda: cache.table() is not None):
+            forwards = self._fill(dataset, name, cache, START, None)
+            hosts.first_says(lambda: cache.table() is not None)
+        self._facts[name] = {"folder": str(cache.folder), "forward_passes": forwards}
+        table = cache.table()
+        if table is None:
+            raise ConfigError(
+                f"the reference cache in {cache.folder} is not seen whole by all "
+                "processes of this run: REFERENCE_CACHE_DIR must be a folder that all "
+                "of them share"
+            )
+        return table
+
+    def compute_share(self, dataset, share: Share) -> None:
+        """Computes a share of a split's log-probabilities, and no table.
+
+        Args:
+          dataset: the split.
+          share: which. The parts of all shares, copied into one cache's folder, make
+            the whole.
+
+        Raises:
+          As :meth:`table`.
+        """
+        name, cache = self._cache_of(dataset)
+        stretch = share.stretch(dataset)
+        if stretch is None:
+            say(f"{name}: the share {share} holds no records")
+            return
+        self._fill(dataset, name, cache, *stretch)
+
+    def _cache_of(self, dataset) -> tuple[str, ReferenceCache]:
         key = {
             "reference parameters": self.fingerprint(),
             **network_key(self._model.network_config),
@@ -163,26 +195,38 @@ class Reference:
             "token log-probs": str(self._model.objective.needs.token_logprobs),
         }
         name = f"{dataset.name}-{dataset.split}"
-        cache = ReferenceCache(self._cache_dir / name, key)
-        parts, position = cache.read()
-        label = f"reference log-probs ({name})"
+        return name, ReferenceCache(self._cache_dir / name, key)
+
+    def _fill(
+        self,
+        dataset,
+        name: str,
+        cache: ReferenceCache,
+        start: Position,
+        end: Position | None,
+    ) -> int:
+        """Computes what a cache lacks between two positions; gives how many batches."""
+        say(f"computing the reference's log-probs of {name} …")
+        found = hosts.first_says(lambda: cache.state(start, end))
         before = self.num_forwards
-        if position is not None:
-            say(f"computing the reference's log-probs of {name} …")
+        label = f"reference log-probs ({name})"
         with ProgressBar(label, None, unit="records") as bar:
-            bar.advance(sum(len(part.ids) for part in parts))
+            bar.advance(found["count"])
             bar.restart()  # these were not computed now
-            if position is not None:
-                parts += self._compute(dataset, cache, position, bar)
-            forwards = self.num_forwards - before
-            bar.say(counted(forwards, "forward pass"))
+            if found["stretches"]:
+                work = ReferencePass(
+                    self._counted_forward(),
+                    keep_tokens=self._model.objective.needs.token_logprobs,
+                    part_seconds=self._part_seconds,
+                    stop=self._stop,
+                    watchdog=self._watchdog,
+                )
+                for begin, until in found["stretches"]:
+                    stretch = tuple(begin), until and tuple(until)
+                    work.compute(dataset, cache, stretch, bar)
+            bar.say(counted(self.num_forwards - before, "forward pass"))
             say(f"  kept in {cache.folder}")
-        self._facts[name] = {"folder": str(cache.folder), "forward_passes": forwards}
-        if not parts:
-            raise DataError(
-                f"{label}: the split is empty, so there is nothing to train on"
-            )
-        return ReferenceTable(ReferenceLogprobs.joined(parts))
+        return self.num_forwards - before
 
     def error_of(self, dataset, table: ReferenceTable) -> float:
         """How far a table's first rows are from the same rows computed anew, in nats."""
@@ -200,43 +244,16 @@ class Reference:
             out_shardings=self._steps.partitioner.replicated,
         )
 
-    def _compute(
-        self, dataset, cache: ReferenceCache, position: Position, bar: ProgressBar
-    ) -> list[ReferenceLogprobs]:
-        params = self.load()
-        forward = self._forward()
-        done, pending, since = [], [], time.monotonic()
-        start = position
+    def _counted_forward(self) -> Forward:
+        forward, params = self._forward(), self.load()
 
-        def keep(end: Position, *, last: bool) -> None:
-            nonlocal pending, start, since
-            part = ReferenceLogprobs.joined(pending)
-            if jax.process_index() == 0:
-                cache.write(start, part, end, last=last)
-            done.append(part)
-            pending, start, since = [], end, time.monotonic()
-
-        batches = dataset.one_pass(pack=True).batches(start=position)
-        for batch, following in _pairs(batches):
+        def run(batch: HostBatch) -> np.ndarray:
             with self._steps.partitioner.context():
                 values = np.asarray(forward(params, self._steps.put(batch)))
             self.num_forwards += 1
-            keep_tokens = self._model.objective.needs.token_logprobs
-            pending.append(
-                ReferenceLogprobs.of_batch(batch, values, keep_tokens=keep_tokens)
-            )
-            bar.advance(len(pending[-1].ids))
-            self._watchdog.reset()
-            late = time.monotonic() - since > self._part_seconds
-            if following is None or late or self._stop.received:
-                keep(position_after(batch), last=following is None)
-            if following is not None and self._stop.received:
-                raise self._stop.stopped(
-                    "while computing the reference's log-probs: "
-                    f"{sum(len(part.ids) for part in done)} new ones are kept, and the "
-                    "same command goes on from there"
-                )
-        return done
+            return values
+
+        return run
 
     def load(self) -> Params:
         """The policy's parameters in the checkpoint, on the devices."""
@@ -276,12 +293,3 @@ def network_key(config: T5Config) -> dict[str, str]:
         if field.name not in _FREE
         and (field.name != "float32_residual" or config.float32_residual)
     }
-
-
-def _pairs(batches: Iterator[HostBatch]):
-    """Each batch with the one that follows; None after the last."""
-    current = next(batches, None)
-    while current is not None:
-        following = next(batches, None)
-        yield current, following
-        current = following

@@ -1,113 +1,57 @@
 """The reference's log-probabilities of a split, on disk.
 
-A folder holds `key.json`, what the numbers were computed from, and parts in the order of
-the data: `part-RECORD-ROW.npz` begins at that position and names the position where the
-next one begins. A part is written whole or not at all, so a run that was killed goes on
-after the last part, and several runs may fill one folder.
+A folder holds `key.json`, what the numbers were computed from; parts of the data,
+`part-RECORD-ROW.npz`, which begin at that position and name the position where they end;
+and, once the parts cover the split, `table`, the same numbers in the order of records,
+which runs map. A part is written whole or not at all, so a run that was killed computes
+what is missing, several runs may fill one folder, and parts that another machine computed
+under the same key may be copied into it.
 """
 
 import dataclasses
+import json
+import os
 import pathlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from dro_jax.data.interface import START, HostBatch, Position
-from dro_jax.data.record_ids import join_ids
-from dro_jax.errors import DataError
-from dro_jax.training.atomic_files import claim_folder, read_arrays, write_arrays
-from dro_jax.training.before.record_fields import RecordIndex
+from dro_jax.data.interface import START, Position
+from dro_jax.errors import CheckpointError
+from dro_jax.training.atomic_files import (
+    claim_folder,
+    read_arrays,
+    write_arrays,
+    write_json,
+)
+from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
+from dro_jax.training.before.reference_table import ReferenceTable, write_table
+
+_PARTS = "part-*.npz"
+_TABLE, _MADE_FROM = "table", "parts.json"
+_WHAT = "the reference cache's"
+# From a position to another, or to the end of the data.
+Stretch = tuple[Position, Position | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class ReferenceLogprobs:
-    """log π_ref(y|x) of records, by record id.
+class Part:
+    """A file with the log-probabilities of a stretch of the data.
 
     Attributes:
-      ids: ``[R]`` int64: (task fingerprint, record index) in one number.
-      logprobs: ``[R]`` float32, summed over response tokens, nats.
-      lengths: ``[R]`` int32 response tokens, where tokens are kept; else ``[0]``.
-      tokens: ``[Σ lengths]`` float32 log π_ref(y_t|x, y_<t), record after record.
+      path: the file.
+      start: the position where it begins.
+      end: where the next one begins; None for the last of the data.
+      count: its records.
     """
 
-    ids: np.ndarray
-    logprobs: np.ndarray
-    lengths: np.ndarray
-    tokens: np.ndarray
-
-    @classmethod
-    def of_batch(
-        cls, batch: HostBatch, token_logprobs: np.ndarray, *, keep_tokens: bool
-    ) -> "ReferenceLogprobs":
-        """From a batch and its ``[B, T]`` log-probabilities, 0 at padding."""
-        mask = token_mask(batch)
-        present = batch["trajectory_weights"] > 0
-        logprobs = np.einsum("bt,bts->bs", token_logprobs.astype(np.float64), mask)
-        lengths, tokens = np.zeros(0, np.int32), np.zeros(0, np.float32)
-        if keep_tokens:
-            lengths = mask.sum(1)[present].astype(np.int32)
-            tokens = np.swapaxes(
-                np.broadcast_to(token_logprobs[..., None], mask.shape), 1, 2
-            )[np.swapaxes(mask, 1, 2)]
-        return cls(
-            ids=join_ids(batch["record_ids"])[present],
-            logprobs=logprobs[present].astype(np.float32),
-            lengths=lengths,
-            tokens=tokens.astype(np.float32),
-        )
-
-    @classmethod
-    def joined(cls, parts: list["ReferenceLogprobs"]) -> "ReferenceLogprobs":
-        """Several, one after another."""
-        return cls(
-            **{
-                field.name: np.concatenate(
-                    [getattr(part, field.name) for part in parts]
-                )
-                for field in dataclasses.fields(cls)
-            }
-        )
-
-
-class ReferenceTable:
-    """Looks a batch's records up in a split's reference log-probabilities."""
-
-    def __init__(self, found: ReferenceLogprobs):
-        self.found = found
-        self._index = RecordIndex(found.ids, "the reference's log-probability")
-        self._starts = np.cumsum(found.lengths) - found.lengths
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def attach(self, batch: HostBatch) -> HostBatch:
-        """The batch with `reference_logprobs` ``[B, S]``; 0 at padding.
-
-        Where tokens were kept, `reference_token_logprobs` ``[B, T]`` too.
-
-        Raises:
-          DataError: a record has no entry, or another length than it had.
-        """
-        entries, present = self._index.find(batch)
-        values = np.where(present, self.found.logprobs[entries], np.float32(0))
-        batch = {**batch, "reference_logprobs": values.astype(np.float32)}
-        if self.found.lengths.size:
-            batch["reference_token_logprobs"] = self._tokens(batch, entries, present)
-        return batch
-
-    def _tokens(self, batch, entries, present) -> np.ndarray:
-        mask = token_mask(batch)
-        tokens = np.zeros(mask.shape[:2], np.float32)
-        for row, slot in np.argwhere(present):
-            entry = entries[row, slot]
-            start, length = self._starts[entry], self.found.lengths[entry]
-            places = np.flatnonzero(mask[row, :, slot])
-            if len(places) != length:
-                raise DataError(
-                    f"record id {batch['record_ids'][row, slot].tolist()} has "
-                    f"{len(places)} response tokens, and {length} in the reference cache"
-                )
-            tokens[row, places] = self.found.tokens[start : start + length]
-        return tokens
+    path: pathlib.Path
+    start: Position
+    end: Position | None
+    count: int
 
 
 class ReferenceCache:
@@ -131,45 +75,132 @@ class ReferenceCache:
             "Use another REFERENCE_CACHE_DIR, or delete that folder to compute them anew",
         )
 
-    def read(self) -> tuple[list[ReferenceLogprobs], Position | None]:
-        """The parts that are there, and where to go on; None where all is there.
+    def table(self) -> ReferenceTable | None:
+        """The whole split's, mapped; None where something is missing.
+
+        Made of the parts where that was not done yet.
 
         Raises:
-          CheckpointError: a part cannot be read.
+          CheckpointError: a part or the table cannot be read.
         """
-        parts, position = [], START
-        while (path := self._path(position)).exists():
-            arrays = read_arrays(path, "the reference cache's")
-            parts.append(
-                ReferenceLogprobs(
-                    **{
-                        field.name: arrays[field.name]
-                        for field in dataclasses.fields(ReferenceLogprobs)
-                    }
-                )
-            )
-            if arrays["last"]:
-                return parts, None
-            record, row = arrays["next_position"].tolist()
-            position = record, row
-        return parts, position
+        folder = self.folder / _TABLE
+        if self._is_made_of_parts(folder):
+            return ReferenceTable(folder)
+        parts = self.parts()
+        if missing(parts):
+            return None
+        self._make_table(folder, parts)
+        return ReferenceTable(folder)
+
+    def parts(self) -> list[Part]:
+        """The parts that are there, by where they begin.
+
+        Raises:
+          CheckpointError: one cannot be read.
+        """
+        found = []
+        for path in self.folder.glob(_PARTS):
+            arrays = read_arrays(path, _WHAT, ("ids", "next_position", "last"))
+            end = None if arrays["last"] else tuple(arrays["next_position"].tolist())
+            record, row = path.stem.split("-")[1:]
+            count = len(arrays["ids"])
+            found.append(Part(path, (int(record), int(row)), end, count))
+        return sorted(found, key=lambda part: part.start)
+
+    def state(self, start: Position, end: Position | None) -> dict[str, Any]:
+        """What is there and what is not, as values that JSON holds.
+
+        Returns:
+          `count`, the records of all parts, and `stretches`, what no part covers between
+          two positions.
+        """
+        parts = self.parts()
+        return {
+            "count": sum(part.count for part in parts),
+            "stretches": missing(parts, start, end),
+        }
 
     def write(
         self, start: Position, part: ReferenceLogprobs, end: Position, *, last: bool
     ) -> None:
         """Keep the part of the data between two positions."""
         arrays = dict(vars(part), next_position=np.array(end), last=np.array(last))
-        write_arrays(self._path(start), arrays)
+        name = f"part-{start[0]:012d}-{start[1]:06d}.npz"
+        write_arrays(self.folder / name, arrays)
 
-    def _path(self, position: Position) -> pathlib.Path:
-        return self.folder / f"part-{position[0]:012d}-{position[1]:06d}.npz"
+    def _is_made_of_parts(self, folder: pathlib.Path) -> bool:
+        """Whether a table holds all parts that are there: some may have been deleted."""
+        try:
+            made_from = json.loads((folder / _MADE_FROM).read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        return _sizes(self.folder.glob(_PARTS)).items() <= made_from.items()
+
+    def _make_table(self, folder: pathlib.Path, parts: list[Part]) -> None:
+        """Makes it beside its place, and gives it its name when it is whole."""
+        made = self.folder / f"{_TABLE}.{uuid.uuid4().hex}.partial"
+        made.mkdir()
+        try:
+            write_table(made, lambda: map(_read, parts))
+            for path in made.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            write_json(made / _MADE_FROM, _sizes(part.path for part in parts))
+            # A folder cannot be replaced in one go: one that is of other parts is first
+            # taken away. Where two runs do this at once, one finds the other's in its
+            # place, which holds the same numbers.
+            if folder.exists():
+                away = self.folder / f"{_TABLE}.{uuid.uuid4().hex}.old"
+                folder.rename(away)
+                shutil.rmtree(away, ignore_errors=True)
+            made.rename(folder)
+        except OSError:
+            if not self._is_made_of_parts(folder):
+                raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
 
-def token_mask(batch: HostBatch) -> np.ndarray:
-    """Which target tokens belong to which trajectory: bool ``[B, T, S]``."""
-    real = batch["decoder_loss_weights"] > 0
-    segments = batch.get("decoder_segment_ids")
-    if segments is None:
-        return real[..., None]
-    slots = np.arange(1, batch["trajectory_weights"].shape[1] + 1)
-    return real[..., None] & (segments[..., None] == slots)
+def missing(
+    parts: list[Part], start: Position = START, end: Position | None = None
+) -> list[Stretch]:
+    """The stretches between two positions that no part covers.
+
+    Args:
+      parts: by where they begin; they may overlap.
+      start: where to begin.
+      end: where to end; None, at the end of the data.
+    """
+    found: list[Stretch] = []
+    position: Position | None = start
+    for part in parts:
+        if position is None or (end is not None and position >= end):
+            return found
+        if part.start > position:
+            stop = part.start if end is None else min(part.start, end)
+            found.append((position, stop))
+            position = stop
+        if part.start <= position:
+            position = None if part.end is None else max(position, part.end)
+    if position is not None and (end is None or position < end):
+        found.append((position, end))
+    return found
+
+
+def _read(part: Part) -> ReferenceLogprobs:
+    arrays = read_arrays(part.path, _WHAT)
+    try:
+        return ReferenceLogprobs(
+            **{
+                field.name: arrays[field.name]
+                for field in dataclasses.fields(ReferenceLogprobs)
+            }
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            f"{_WHAT} {part.path} lacks {error}: delete it, and the run computes it anew"
+        ) from error
+
+
+def _sizes(paths: Iterator[pathlib.Path]) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in paths}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dro_jax.data import scratch
 from dro_jax.errors import ConfigError, DataError, TrainingError
 from dro_jax.models.attention_pool import PromptValue, prompt_mask
 from dro_jax.models.networks import Batch, Params
@@ -114,9 +115,10 @@ class ValueFit:
     ):
         self._config, self._data, self._states = config, data, states
         self._width, self._partitioner, self._tick = width, partitioner, tick
-        rewards = data.rewards.astype(np.float64)
-        self._constant = float(rewards[data.train].mean())
-        self._constant_mse = _mean_square(rewards - self._constant, data.held_out)
+        self._constant = float(data.rewards[data.train].astype(np.float64).mean())
+        self._constant_mse = self._mean_square(self._constant, data.held_out)
+        # Values of all rows, computed anew after each epoch.
+        self._found = scratch.array(data.rewards.shape, np.float32)
         self._bounds = _bounds(config, data)
         self._module = value_module(config, self._bounds, initial=self._constant)
         self._optimizer = with_standard_promotion(optax.adam(config.learning_rate))
@@ -211,14 +213,13 @@ class ValueFit:
         return optax.apply_updates(params, updates), opt_state
 
     def _errors(self, params) -> EpochErrors:
-        data, values = self._data, []
+        data = self._data
         for rows, count in self._batches(np.arange(len(data))):
             found = self._values(params, *self._batch(rows, count))
-            values.append(np.asarray(found)[:count])
+            self._found[rows[:count]] = np.asarray(found)[:count]
             self._tick()
-        errors = np.concatenate(values).astype(np.float64) - data.rewards
-        train_mse = _mean_square(errors, data.train)
-        held_out_mse = _mean_square(errors, data.held_out)
+        train_mse = self._mean_square(self._found, data.train)
+        held_out_mse = self._mean_square(self._found, data.held_out)
         if not math.isfinite(train_mse + held_out_mse):
             raise TrainingError(
                 "the value of the reference is not finite: either the reference's "
@@ -227,6 +228,12 @@ class ValueFit:
             )
         explained = 1 - held_out_mse / self._constant_mse if self._constant_mse else 0.0
         return EpochErrors(train_mse, held_out_mse, explained)
+
+    def _mean_square(self, values: np.ndarray | float, which: np.ndarray) -> float:
+        """Of the errors of some trajectories, bool ``[N, S]``."""
+        rewards = self._data.rewards[which].astype(np.float64)
+        chosen = values[which] if isinstance(values, np.ndarray) else values
+        return float(np.mean(np.square(chosen - rewards)))
 
     def _report(self, epochs, best_epoch) -> FitReport:
         data = self._data
@@ -271,7 +278,3 @@ def _bounds(config: ValueFitConfig, data: FitData) -> tuple[float, float]:
             f"rewards, from {rewards.min():g} to {rewards.max():g}"
         )
     return low, high
-
-
-def _mean_square(errors: np.ndarray, which: np.ndarray) -> float:
-    return float(np.mean(np.square(errors[which])))

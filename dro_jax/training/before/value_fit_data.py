@@ -1,30 +1,33 @@
 """What a value is fitted to: a split's prompts and rewards, and the encoder's states."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
 
+from dro_jax.data import scratch
 from dro_jax.data.interface import HostBatch
+from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import DataError
+from dro_jax.training.before.record_fields import RecordIndex
 from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.sharding import Partitioner
 
 # Prompts to their encoder states ``[B, L, D]``, on the devices, the same on all.
 Encode = Callable[[HostBatch], jax.Array]
+_PROMPTS = "prompts"
 _PROMPT_FIELDS = ("encoder_input_tokens", "encoder_segment_ids", "trajectory_weights")
 
 
 @dataclasses.dataclass(frozen=True)
 class FitData:
-    """A split's rows without their responses, in memory.
+    """A split's rows without their responses, in temporary files.
 
     Attributes:
       fields: what the encoder and its pool read, of all N rows.
       rewards: ``[N, S]`` float32.
-      prompts: ``[N, S]`` uint64, equal for equal prompts.
+      prompts: ``[N, S]`` hashes, uint64, equal for equal prompts.
       held_out: bool ``[N, S]``, trajectories that choose the epoch.
     """
 
@@ -37,17 +40,18 @@ class FitData:
     def of(
         cls,
         batches: Iterable[HostBatch],
+        records: PromptRecords,
         held_out_fraction: float,
         judged_fraction: float = 0.0,
     ) -> "FitData":
         """Reads a split once.
 
-        A prompt is what the encoder sees of it, its tokens. Those whose hashes are
-        least are held out, so that all responses to one prompt are on the same side,
-        whatever the order of the data.
+        Prompts whose hashes are least are held out, so that all responses to one prompt
+        are on the same side, whatever the order of the data.
 
         Args:
           batches: one pass over the split.
+          records: the split's.
           held_out_fraction: share of the distinct prompts; at least one is held out,
             and one is not.
           judged_fraction: share of the prompts that are left out, for they judge.
@@ -55,27 +59,24 @@ class FitData:
         Raises:
           DataError: the split has fewer than two prompts.
         """
-        read = [
-            {
-                name: batch[name]
-                for name in (*_PROMPT_FIELDS, "rewards")
-                if name in batch
-            }
-            for batch in batches
-        ]
-        if not read:
+        index = RecordIndex(records.ids, "a record's prompt")
+        rows: dict[str, scratch.Rows] = {}
+        for batch in batches:
+            entries, present = index.find(batch)
+            prompts = np.where(present, records.prompts[entries], 0).astype(np.uint64)
+            present &= ~is_judged(prompts, judged_fraction)
+            weights = np.where(present, batch["trajectory_weights"], np.float32(0))
+            batch = {**batch, "trajectory_weights": weights, _PROMPTS: prompts}
+            for name in (*_PROMPT_FIELDS, "rewards", _PROMPTS):
+                if name in batch:
+                    kept = batch[name][present.any(1)]
+                    rows.setdefault(name, scratch.Rows()).append(kept)
+        if not rows:
             raise DataError(
                 "the split is empty: there are no rewards to fit a value to"
             )
-        fields = {name: np.concatenate([b[name] for b in read]) for name in read[0]}
-        judges = is_judged(prompt_hashes(fields), judged_fraction)
-        fields["trajectory_weights"] = np.where(
-            judges, np.float32(0), fields["trajectory_weights"]
-        )
-        filled = (fields["trajectory_weights"] > 0).any(1)
-        fields = {name: rows[filled] for name, rows in fields.items()}
-        present = fields["trajectory_weights"] > 0
-        prompts = prompt_hashes(fields)
+        fields = {name: made.array() for name, made in rows.items()}
+        present, prompts = fields["trajectory_weights"] > 0, fields.pop(_PROMPTS)
         distinct = np.unique(prompts[present])
         if len(distinct) < 2:
             raise DataError(
@@ -83,12 +84,12 @@ class FitData:
                 "takes two to fit it and hold prompts out"
             )
         count = round(held_out_fraction * len(distinct))
-        chosen = distinct[: min(max(count, 1), len(distinct) - 1)]
+        last = distinct[min(max(count, 1), len(distinct) - 1) - 1]
         return cls(
             rewards=fields.pop("rewards"),
             fields=fields,
             prompts=prompts,
-            held_out=present & np.isin(prompts, chosen),
+            held_out=present & (prompts <= last),
         )
 
     def __len__(self) -> int:
@@ -102,23 +103,6 @@ class FitData:
     def num_prompts(self, which: np.ndarray) -> int:
         """Distinct prompts of some trajectories, bool ``[N, S]``."""
         return len(np.unique(self.prompts[which]))
-
-
-def prompt_hashes(batch: HostBatch) -> np.ndarray:
-    """A hash of each trajectory's prompt, ``[B, S]`` uint64; 0 at padding.
-
-    The first 8 bytes of the SHA-256 of the encoder's tokens, padding left out.
-    """
-    tokens, weights = batch["encoder_input_tokens"], batch["trajectory_weights"]
-    segments = batch.get("encoder_segment_ids")
-    hashes = np.zeros(weights.shape, np.uint64)
-    for row, slot in np.argwhere(weights > 0):
-        own = tokens[row] > 0
-        if segments is not None:
-            own &= segments[row] == slot + 1
-        digest = hashlib.sha256(tokens[row][own].astype("<i4").tobytes()).digest()
-        hashes[row, slot] = int.from_bytes(digest[:8], "big")
-    return hashes
 
 
 def is_judged(hashes: np.ndarray, fraction: float) -> np.ndarray:

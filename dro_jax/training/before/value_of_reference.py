@@ -16,19 +16,23 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from dro_jax.data import scratch
 from dro_jax.data.interface import HostBatch
-from dro_jax.data.record_ids import join_ids
 from dro_jax.errors import CheckpointError, DataError
 from dro_jax.messages import say
 from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
+from dro_jax.training import hosts
 from dro_jax.training.atomic_files import (
     claim_folder,
+    map_array,
     read_arrays,
+    write_array,
     write_arrays,
     write_json,
 )
+from dro_jax.training.before.record_fields import RecordIndex
 from dro_jax.training.before.reference import network_key
 from dro_jax.training.before.value_fit import ValueFit, ValueFitConfig, value_module
 from dro_jax.training.before.value_fit_data import FitData, FrozenStates
@@ -40,7 +44,7 @@ from dro_jax.training.watchdog import Watchdog
 
 __all__ = ["FitReport", "ValueFitConfig", "ValueOfReference", "encode_prompts"]
 
-_FIT, _REPORT, _VALUES = "fit.npz", "report.json", "values.npz"
+_FIT, _REPORT, _VALUES = "fit.npz", "report.json", "values.npy"
 _WHAT = "the value of the reference"
 
 
@@ -111,11 +115,13 @@ class ValueOfReference:
             **self._reference,
             **dataset.fingerprint(rewards=True),
             **self._config.facts(),
+            # Which are held out and which judge, their hashes decide.
+            "prompts told apart by": "their text",
         }
         if judged_fraction:
             key["share of prompts left out to judge"] = str(judged_fraction)
         _claim(self._folder, key)
-        if (self._folder / _REPORT).exists():
+        if hosts.first_says((self._folder / _REPORT).exists):
             params, report = self._read_fit()
         else:
             try:
@@ -134,15 +140,15 @@ class ValueOfReference:
         self._fitted = module, params
         return report
 
-    def values(self, dataset) -> tuple[np.ndarray, np.ndarray]:
+    def values(self, dataset) -> np.ndarray:
         """V_ref(x) of each record of a split, which are kept beside the fit.
 
         Args:
           dataset: as in :meth:`fit`.
 
         Returns:
-          ids ``[R]`` int64, as `join_ids` makes them of `record_ids`, and values ``[R]``
-          float32, in units of reward.
+          ``[R]`` float32, mapped, in units of reward and the order of the split's
+          `prompt_records`.
 
         Raises:
           CheckpointError: the folder's values of that split were computed from something
@@ -161,17 +167,25 @@ class ValueOfReference:
         }
         _claim(folder, key)
         path = folder / _VALUES
-        if path.exists():
-            found = read_arrays(path, _WHAT)
-            return found["ids"], found["values"]
-        ids, values = self._compute(dataset, name)
-        if jax.process_index() == 0:
-            write_arrays(path, {"ids": ids, "values": values})
-        return ids, values
+        if not hosts.first_says(path.exists):
+            values = self._compute(dataset, name)
+            if jax.process_index() == 0:
+                write_array(path, values)
+            return values
+        values, count = map_array(path, _WHAT), len(dataset.prompt_records())
+        if len(values) != count:
+            raise CheckpointError(
+                f"{_WHAT} {path} is of {len(values)} records, and the split has {count}: "
+                "delete it, and the run computes it anew"
+            )
+        return values
 
     def _fit(self, dataset, judged_fraction: float) -> tuple[Params, FitReport]:
         data = FitData.of(
-            _one_pass(dataset), self._config.held_out_fraction, judged_fraction
+            _one_pass(dataset),
+            dataset.prompt_records(),
+            self._config.held_out_fraction,
+            judged_fraction,
         )
         params = self._load()
         encode = self._compiled(functools.partial(encode_prompts, self._model))
@@ -185,7 +199,7 @@ class ValueOfReference:
             tick=self._tick,
         ).run()
 
-    def _compute(self, dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _compute(self, dataset, name: str) -> np.ndarray:
         module, fitted = self._fitted
 
         def values_of(params, batch):
@@ -194,20 +208,27 @@ class ValueOfReference:
             return module.apply({"params": fitted}, states, prompt_mask(batch))
 
         forward, params = self._compiled(values_of), (self._load(), fitted)
-        ids, values = [], []
+        records, num_found = dataset.prompt_records(), 0
+        index = RecordIndex(records.ids, _WHAT)
+        values = scratch.array(len(records), np.float32)
         with ProgressBar(
             f"value of the reference ({name})", None, unit="records"
         ) as bar:
             for batch in _one_pass(dataset):
-                present = batch["trajectory_weights"] > 0
-                ids.append(join_ids(batch["record_ids"])[present])
-                values.append(np.asarray(forward(params, batch))[present])
-                bar.advance(len(ids[-1]))
+                entries, present = index.find(batch)
+                values[entries[present]] = np.asarray(forward(params, batch))[present]
+                num_found += present.sum()
+                bar.advance(int(present.sum()))
             bar.say()
             say(f"  kept in {self._folder / name}")
-        if not ids:
+        if not num_found:
             raise DataError(f"{name}: the split is empty, so there are no values")
-        return np.concatenate(ids), np.concatenate(values)
+        if num_found != len(records):
+            raise DataError(
+                f"{name}: one pass over the split read {num_found} of its {len(records)} "
+                "records, and each needs a value"
+            )
+        return values
 
     def _compiled(self, function) -> Callable[[Any, HostBatch], jax.Array]:
         """A function of parameters and a batch, for batches on the host; counted."""

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import types
 
-import numpy as np
 import pytest
 from array_data import ArrayDataset
 from training_runs import HELD_OUT, run
@@ -13,22 +12,24 @@ from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.objectives import AWR
 from dro_jax.training.before.judged_prompts import judged_part
 from dro_jax.training.before.value_fit import ValueFitConfig
-from dro_jax.training.before.value_fit_data import FitData, prompt_hashes
+from dro_jax.training.before.value_fit_data import FitData
 from dro_jax.training.metric_writers import read_metrics
 
 SPLIT = ArrayDataset(num_records=32, num_epochs=1, split="validation", batch_size=1)
 
 
 def test_fitted_and_judging_prompts_share_none(capsys):
-    judging = judged_part(SPLIT, 0.5)
-    hashes = np.concatenate([prompt_hashes(b).ravel() for b in judging.batches()])
-    data = FitData.of(SPLIT.batches(), 0.2, 0.5)
+    judging, records = judged_part(SPLIT, 0.5), SPLIT.prompt_records()
+    judges = records.prompts[list(judging.kept)]
+    data = FitData.of(SPLIT.batches(), records, 0.2, 0.5)
     fitted = data.prompts[data.train | data.held_out]
-    assert not set(hashes.tolist()) & set(fitted.tolist())
-    assert len(hashes) + len(fitted) == 32
+    assert not set(judges.tolist()) & set(fitted.tolist())
+    assert len(judges) + len(fitted) == 32
     said = capsys.readouterr().err
-    assert f"{len(hashes)} prompts ({len(hashes)} records) are evaluated" in said
-    assert f"fitted to the other {len(fitted)} " in said
+    counts = [len(set(own.tolist())) for own in (judges, fitted)]
+    assert sum(counts) < 32  # several responses to a prompt are on one side
+    assert f"{counts[0]} prompts ({len(judges)} records) are evaluated" in said
+    assert f"fitted to the other {counts[1]} " in said
 
 
 def test_nothing_judges_or_nothing_is_fitted():
@@ -56,7 +57,7 @@ def test_a_run_is_judged_on_its_part(tmp_path, reference_dir):
     run(tmp_path, AWR(), steps=1, **settings)
     assert read_metrics(tmp_path)[-1]["eval/num_trajectories"] == judging
     report = json.loads((tmp_path / "value_of_reference.json").read_text())
-    assert report["train_prompts"] + report["held_out_prompts"] == 16 - judging
+    assert report["train_records"] + report["held_out_records"] == 16 - judging
     # As a run that was begun before prompts were shared out.
     settings["value_fit"] = ValueFitConfig(num_heads=2, num_epochs=1, judged_fraction=0)
     with pytest.raises(CheckpointError, match="prompts that judge: 0.5 → 0"):

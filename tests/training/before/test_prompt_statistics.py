@@ -12,7 +12,8 @@ from dro_jax.training.before.prompt_statistics import (
     quantile_table,
 )
 from dro_jax.training.before.record_fields import RecordField
-from dro_jax.training.before.reference_cache import ReferenceLogprobs
+from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
+from dro_jax.training.before.reference_table import ReferenceTable
 
 RECORDS = PromptRecords(
     ids=np.array([(7 << 32) + i for i in range(4)]),
@@ -31,8 +32,13 @@ def batch_of(indices):
 def reference(order):
     logprobs = np.array([-1.0, -4.0, -2.0, -3.0], np.float32)
     nothing = np.zeros(0, np.int32)
-    return ReferenceLogprobs(
-        RECORDS.ids[order], logprobs[order], nothing, nothing.astype(np.float32)
+    return ReferenceTable.of(
+        ReferenceLogprobs(
+            RECORDS.ids.take(np.array(order)),
+            logprobs[order],
+            nothing,
+            nothing.astype(np.float32),
+        )
     )
 
 

@@ -17,7 +17,6 @@ from dro_jax.training.before.value_fit_data import (
     FitData,
     FrozenStates,
     is_judged,
-    prompt_hashes,
     row_batches,
 )
 from dro_jax.training.before.value_fit_report import FitReport
@@ -63,7 +62,8 @@ def fit(encode):
 
 
 def read(dataset=DATA, fraction=0.2):
-    return FitData.of(dataset.one_pass(pack=True).batches(), fraction)
+    batches = dataset.one_pass(pack=True).batches()
+    return FitData.of(batches, dataset.prompt_records(), fraction)
 
 
 def test_rows_without_a_trajectory_are_left_out():
@@ -87,17 +87,9 @@ def test_the_responses_of_one_prompt_are_on_one_side(fraction, count):
 def test_what_is_held_out_does_not_depend_on_the_order_or_packing():
     packed = read()
     batches = list(DATA.batches())[::-1]
-    unpacked = FitData.of(batches, 0.2)
+    unpacked = FitData.of(batches, DATA.prompt_records(), 0.2)
     held_out = [set(data.prompts[data.held_out]) for data in (packed, unpacked)]
     assert held_out[0] == held_out[1]
-
-
-def test_a_prompts_hash_is_of_its_tokens_alone():
-    items = small.examples()
-    together = prompt_hashes(small.pack([items[:2], items[2:]]))
-    alone = prompt_hashes(small.unpacked(items))
-    np.testing.assert_array_equal(together.reshape(-1), alone.reshape(-1))
-    assert len(set(alone.reshape(-1).tolist())) == len(items)
 
 
 def test_learns_a_reward_that_the_prompt_decides(fit):
@@ -244,7 +236,7 @@ def test_one_prompt_is_refused():
 
 def test_an_empty_split_is_refused():
     with pytest.raises(DataError, match="the split is empty"):
-        FitData.of([], 0.2)
+        FitData.of([], DATA.prompt_records(), 0.2)
 
 
 def test_a_reward_that_is_not_finite_stops_the_fit(encode):
@@ -299,11 +291,10 @@ def test_prompts_that_judge_are_left_out_whatever_their_order():
     sides = []
     for dataset in (DATA, dataclasses.replace(DATA, pack=True)):
         batches = list(dataset.batches())
-        data = FitData.of(batches, 0.2, judged_fraction=0.5)
+        records = dataset.prompt_records()
+        data = FitData.of(batches, records, 0.2, judged_fraction=0.5)
         fitted = set(data.prompts[data.train | data.held_out].tolist())
-        hashes = np.concatenate([prompt_hashes(batch).ravel() for batch in batches])
-        weights = np.concatenate([b["trajectory_weights"].ravel() for b in batches])
-        hashes = hashes[weights > 0]
+        hashes = records.prompts
         judging = set(hashes[is_judged(hashes, 0.5)].tolist())
         assert not fitted & judging
         assert fitted | judging == set(hashes.tolist())

@@ -1,0 +1,124 @@
+"""One pass of the reference over a stretch of a split, kept part by part."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+
+from dro_jax.data.interface import HostBatch, Position
+from dro_jax.errors import DataError
+from dro_jax.training.before.reference_cache import ReferenceCache, Stretch
+from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
+from dro_jax.training.preemption import StopSignal
+from dro_jax.training.progress_bar import ProgressBar
+from dro_jax.training.run_progress import position_after
+from dro_jax.training.watchdog import Watchdog
+
+_PART_BYTES = 1 << 26
+# A batch to its ``[B, T]`` log-probabilities of tokens, on the host.
+Forward = Callable[[HostBatch], np.ndarray]
+
+
+class ReferencePass:
+    """Computes what a cache lacks.
+
+    Args:
+      forward: the reference.
+      keep_tokens: whether log-probabilities of tokens are kept beside their sums.
+      part_seconds: how much work a kill may cost.
+      stop: asks to stop.
+      watchdog: is told that this moves.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        *,
+        keep_tokens: bool,
+        part_seconds: float,
+        stop: StopSignal,
+        watchdog: Watchdog,
+    ):
+        self._forward, self._keep_tokens = forward, keep_tokens
+        self._part_seconds, self._stop, self._watchdog = part_seconds, stop, watchdog
+        self._num_kept = 0
+
+    def compute(
+        self, dataset, cache: ReferenceCache, stretch: Stretch, bar: ProgressBar
+    ) -> None:
+        """Computes a stretch of a split, and keeps it.
+
+        The last batch may reach into what follows; its part then says so, and the
+        records that are there twice have two equally good numbers.
+
+        Raises:
+          DataError: nothing follows the stretch's beginning.
+          Preempted: the run was told to stop; what was computed is kept.
+        """
+        start, end = stretch
+        writer = _PartWriter(cache, start, self._part_seconds)
+        batches = dataset.one_pass(pack=True).batches(start=start)
+        for batch, following in _pairs(batches):
+            found = ReferenceLogprobs.of_batch(
+                batch, self._forward(batch), keep_tokens=self._keep_tokens
+            )
+            writer.add(found)
+            self._num_kept += len(found.ids)
+            bar.advance(len(found.ids))
+            self._watchdog.reset()
+            position, last = position_after(batch), following is None
+            done = last or (end is not None and position >= end)
+            if done or writer.is_due or self._stop.received:
+                writer.keep(position, last=last)
+            if done:
+                return
+            if self._stop.received:
+                raise self._stop.stopped(
+                    "while computing the reference's log-probs: "
+                    f"{self._num_kept} new ones are kept, and the "
+                    "same command goes on from there"
+                )
+        raise DataError(
+            f"{dataset.name}, split '{dataset.split}': the split is empty, so there is "
+            "nothing to train on"
+        )
+
+
+class _PartWriter:
+    """Gathers batches into parts, which the first process writes."""
+
+    def __init__(self, cache: ReferenceCache, start: Position, seconds: float):
+        self._cache, self._start, self._seconds = cache, start, seconds
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pending: list[ReferenceLogprobs] = []
+        self._bytes, self._since = 0, time.monotonic()
+
+    def add(self, found: ReferenceLogprobs) -> None:
+        self._pending.append(found)
+        self._bytes += sum(array.nbytes for array in vars(found).values())
+
+    @property
+    def is_due(self) -> bool:
+        late = time.monotonic() - self._since > self._seconds
+        return late or self._bytes > _PART_BYTES
+
+    def keep(self, end: Position, *, last: bool) -> None:
+        if jax.process_index() == 0:
+            part = ReferenceLogprobs.joined(self._pending)
+            self._cache.write(self._start, part, end, last=last)
+        self._start = end
+        self._begin()
+
+
+def _pairs(
+    batches: Iterator[HostBatch],
+) -> Iterator[tuple[HostBatch, HostBatch | None]]:
+    """Each batch with the one that follows; None after the last."""
+    current = next(batches, None)
+    while current is not None:
+        following = next(batches, None)
+        yield current, following
+        current = following
