@@ -13,7 +13,9 @@ DOCS = ROOT / "docs"
 @pytest.mark.filterwarnings("ignore")  # of packages that the documented files import
 def test_the_site_is_read_without_a_warning(tmp_path):
     pytest.importorskip("myst_parser", reason="needs the extra docs")
-    application = pytest.importorskip("sphinx.application", reason="needs the extra docs")
+    application = pytest.importorskip(
+        "sphinx.application", reason="needs the extra docs"
+    )
     warnings = io.StringIO()
     # "dummy" reads every page and follows its references, and writes nothing.
     site = application.Sphinx(
@@ -50,7 +52,9 @@ Example::
     code | code"""
     lines = written.split("\n")
     runpy.run_path(str(DOCS / "conf.py"))["_as_rst"](None, "", "", None, {}, lines)
-    assert "\n".join(lines) == r"""Leaves, `Leaf`\ s of \|x\|.
+    assert (
+        "\n".join(lines)
+        == r"""Leaves, `Leaf`\ s of \|x\|.
 
 ::
 
@@ -67,3 +71,4 @@ Args:
 Example::
 
     code | code"""
+    )
