@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import seqio
 
-from dro_jax.data.batching import RowReader, check_start, shard_rows
-from dro_jax.data.draws import Draws, Selected, WeightedOrder
+from dro_jax.data.batching import check_start, shard_rows
+from dro_jax.data.draws import Draws
 from dro_jax.data.feedback_source import fingerprint
-from dro_jax.data.grouping import Groups, Singles, end_to_end, task_groups
+from dro_jax.data.grouping import Groups, Singles, task_groups
 from dro_jax.data.interface import START, WHOLE, HostBatch, Position, Shard
-from dro_jax.data.joined_records import JoinedRecords
 from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.modules import import_modules
-from dro_jax.data.ordering import ORDER, Component, Order, record_order
+from dro_jax.data.ordering import ORDER
 from dro_jax.data.packing import Packing
 from dro_jax.data.prefetching import prefetched
 from dro_jax.data.prompt_records import prompt_records
 from dro_jax.data.record_ids import PromptRecords
+from dro_jax.data.row_reading import row_reader
 from dro_jax.data.settings import (
     check_grouping,
     check_lengths,
@@ -294,44 +294,22 @@ class DatasetConfig:
         packing = self.packing
         check_start(start, packing)
         shard_rows(shard, self.batch_size)
-        reader = self._reader(packing)
-        ahead = prefetched(reader.batches(self.batch_size, start, shard), _AHEAD)
-        return _closing(ahead)
-
-    def _reader(self, packing: Packing | None) -> RowReader:
         shares = self._shares()
-        tasks = [task for task, _ in shares]
-        records = JoinedRecords(tasks, self.split, self.task_feature_lengths)
-        order, members = self._order(shares, records.sizes)
-        lengths, size = self.task_feature_lengths, self.group_size or 1
-        widths = lengths["inputs"], lengths["targets"] * size
-        return RowReader(records, order, members, widths, packing)
-
-    def _order(
-        self, shares: Sequence[tuple[FeedbackTask, float]], sizes: Sequence[int]
-    ) -> tuple[Order, np.ndarray | None]:
-        """Numbers of records, or of groups with their members, in their order."""
-        draws, members = self.draws, None
-        if draws is not None and draws.with_replacement:
-            return WeightedOrder(draws, self.seed), None
+        members = None
         if self.group_size is not None:
-            groups = [self._groups(task).members for task, _ in shares]
-            members, sizes = end_to_end(groups, sizes), list(map(len, groups))
-        elif draws is not None:
-            sizes = draws.counts(sizes)
-        order = record_order(
-            [
-                Component(task.name, size, rate)
-                for (task, rate), size in zip(shares, sizes, strict=True)
-                if size  # none of a task's records may be drawn
-            ],
+            members = [self._groups(task).members for task, _ in shares]
+        reader = row_reader(
+            shares,
+            self.split,
+            self.task_feature_lengths,
+            members=members,
+            draws=self.draws,
             shuffle=self.shuffle,
             seed=self.seed,
             num_epochs=self.num_epochs,
+            packing=packing,
         )
-        if draws is not None:
-            order = Selected(order, draws.positions)
-        return order, members
+        return prefetched(reader.batches(self.batch_size, start, shard), _AHEAD)
 
     def _groups(self, task: FeedbackTask) -> Groups:
         return task_groups(task, self.split, self.group_size, self.single_responses)
@@ -356,12 +334,3 @@ class DatasetConfig:
     def _tasks_and_rates(self) -> list[tuple[FeedbackTask, float]]:
         import_modules(self.module)
         return tasks_and_rates(self.mixture_or_task_name, self.module)
-
-
-def _closing(ahead: Iterator[list[HostBatch]]) -> Iterator[HostBatch]:
-    """Batches that come some at a time, one by one; closed, it closes what gives them."""
-    try:
-        for batches in ahead:
-            yield from batches
-    finally:
-        ahead.close()

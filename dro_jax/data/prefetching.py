@@ -3,23 +3,22 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-_END = object()
 
 
-def prefetched(items: Iterator[T], ahead: int) -> Iterator[T]:
-    """The items, of which so many and one are computed before they are asked for.
+def prefetched(parts: Iterator[Sequence[T]], ahead: int) -> Iterator[T]:
+    """The items of all parts; so many parts and one are made before they are asked for.
 
-    The thread begins with the first item that is asked for. It ends when the items
-    do, when one of them raises, which is raised here, or when this iterator is closed
+    The thread begins with the first item that is asked for. It ends when the parts
+    do, when making one raises, which is raised here, or when this iterator is closed
     or forgotten.
 
     Args:
-      items: computed in the thread.
-      ahead: how many wait.
+      parts: made in the thread, some items each, so that handing them over is cheap.
+      ahead: how many parts wait.
     """
     ready: queue.Queue = queue.Queue(maxsize=ahead)
     closed = threading.Event()
@@ -27,25 +26,25 @@ def prefetched(items: Iterator[T], ahead: int) -> Iterator[T]:
     def work() -> None:
         failure = None
         try:
-            for item in items:
-                ready.put((item, None))
+            for part in parts:
+                ready.put((part, None))
                 if closed.is_set():
                     return
         except BaseException as error:  # noqa: BLE001, raised again where it is read
             failure = error
-        ready.put((_END, failure))
+        ready.put((None, failure))
 
     # A daemon, so that a program may end while it is reading.
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
         while True:
-            item, failure = ready.get()
+            part, failure = ready.get()
             if failure is not None:
                 raise failure
-            if item is _END:
+            if part is None:
                 return
-            yield item
+            yield from part
     finally:
         closed.set()
         # Room for what the thread holds: once it has put that, it sees that all is over.

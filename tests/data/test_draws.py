@@ -8,8 +8,9 @@ import pytest
 import seqio
 from array_data import assert_same_batches
 
+from dro_jax.data import scratch
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.data.draws import Draws
+from dro_jax.data.draws import Draws, WeightedOrder
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import feedback_task, register_feedback_task
 from dro_jax.errors import ConfigError, DataError
@@ -90,3 +91,35 @@ def test_groups_and_counted_epochs_are_refused(config):
             dataclasses.replace(config, **settings).drawn(
                 WEIGHTS, with_replacement=True
             )
+
+
+def test_draws_are_even_independent_and_found_at_once():
+    weights = np.random.default_rng(0).exponential(size=50)
+    order = WeightedOrder(Draws(weights, with_replacement=True), seed=1)
+    found = order.places(10**9, 200_000)
+    mean = 200_000 * weights / weights.sum()
+    chi2 = np.sum((np.bincount(found, minlength=50) - mean) ** 2 / mean)
+    assert abs(chi2 - 49) < 5 * np.sqrt(2 * 49)
+    pairs = np.bincount(found[:-1] * 50 + found[1:], minlength=2500).reshape(50, 50)
+    mean = np.outer(mean, mean) / 200_000
+    assert abs(np.sum((pairs - mean) ** 2 / mean) - 2499) < 5 * np.sqrt(2 * 2499)
+    assert order.places(10**9 + 7, 5).tolist() == found[7:12].tolist()
+    other = WeightedOrder(Draws(weights, with_replacement=True), seed=2)
+    assert np.mean(other.places(10**9, 200_000) == found) < 0.1
+
+
+def test_tables_of_many_records_are_those_of_few(monkeypatch):
+    rng = np.random.default_rng(0)
+    weights = np.where(rng.random(1000) < 0.3, 0, rng.random(1000)).astype(np.float32)
+    weights[-100:] = 0
+    chunks = scratch.chunks
+    monkeypatch.setattr(scratch, "chunks", lambda size: chunks(size, 64))
+    draws = Draws(weights, with_replacement=False)
+    assert draws.positions.tolist() == np.flatnonzero(weights > 0).tolist()
+    assert draws.counts([300, 700]) == [
+        int((weights[:300] > 0).sum()),
+        int((weights[300:] > 0).sum()),
+    ]
+    sums = np.cumsum(weights, dtype=np.float64)
+    np.testing.assert_allclose(draws.cumulative, sums, rtol=1e-12)
+    assert (weights[WeightedOrder(draws, 0).places(0, 20_000)] > 0).all()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from array_data import assert_same_batches
 
+from dro_jax.data import scratch
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.data.grouping import group_by_prompt
+from dro_jax.data.grouping import end_to_end, group_by_prompt
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
@@ -39,6 +40,43 @@ def test_single_responses_are_dropped_and_counted():
     found = group_by_prompt(records([5, 3, 5], [0.0, 1.0, 2.0]), 4, "drop")
     assert found.members.tolist() == [[2, 0, -1, -1]]
     assert (found.num_singles, found.num_dropped) == (1, 1)
+
+
+def by_hand(prompts, rewards, size, singles):
+    """The groups in plain Python."""
+    groups, open_ones = [], {}
+    for position, prompt in enumerate(prompts.tolist()):
+        group = open_ones.get(prompt)
+        if group is None or len(group) == size:
+            group = open_ones[prompt] = []
+            groups.append(group)
+        group.append(position)
+    kept = [g for g in groups if singles == "keep" or len(g) > 1]
+    ranked = [sorted(g, key=lambda position: -rewards[position]) for g in kept]
+    return [g + [-1] * (size - len(g)) for g in ranked]
+
+
+@pytest.mark.parametrize("singles", ["keep", "drop"])
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_groups_are_those_made_by_hand(singles, size, monkeypatch):
+    # Of chunks of records and groups, some of which fall within a prompt.
+    chunks = scratch.chunks
+    monkeypatch.setattr(scratch, "chunks", lambda count: chunks(count, 16))
+    rng = np.random.default_rng(size)
+    for most in (3, 40, 500):
+        prompts = rng.integers(0, most, 200).astype(np.uint64) << np.uint64(60)
+        prompts += rng.integers(0, most, 200).astype(np.uint64) // np.uint64(2)
+        rewards = rng.integers(0, 4, 200).astype(np.float32)
+        made = PromptRecords(np.arange(200), prompts, rewards)
+        found = group_by_prompt(made, size, singles)
+        assert found.members.tolist() == by_hand(prompts, rewards, size, singles)
+        assert found.num_prompts == len(set(prompts.tolist()))
+        every = by_hand(prompts, rewards, size, "keep")
+        assert found.num_singles == sum(group[1] < 0 for group in every)
+        assert found.num_dropped == len(every) - len(found.members)
+        both = end_to_end([found.members, found.members[:3]], [200, 200])
+        moved = [[m if m < 0 else m + 200 for m in g] for g in found.members.tolist()]
+        assert both.tolist() == found.members.tolist() + moved[:3]
 
 
 def test_nothing_left_is_an_error():

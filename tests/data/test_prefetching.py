@@ -23,12 +23,14 @@ def counted(made, end=None):
     number = 0
     while number != end:
         made.append(number)
-        yield number
+        yield [number]
         number += 1
 
 
 def test_items_come_in_order_and_the_thread_ends_with_them():
     assert list(prefetched(counted([], 100), 2)) == list(range(100))
+    parts = [[1, 2], [], [3]]
+    assert list(prefetched(iter(parts), 1)) == [1, 2, 3]
 
 
 def test_some_are_ready_before_they_are_asked_for_and_not_all():
@@ -60,7 +62,7 @@ def test_closing_or_forgetting_it_ends_the_thread(read):
 @pytest.mark.parametrize("error", [ValueError("made"), KeyboardInterrupt("made")])
 def test_errors_come_through_behind_what_came_before(error):
     def items():
-        yield 1
+        yield [1]
         raise error
 
     ahead = prefetched(items(), 2)
