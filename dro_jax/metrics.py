@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dro_jax.earlier_metrics import EARLIER
+
 # Below this share of its mean, a float32 quantity's spread is its own rounding.
 _LEAST_SPREAD = 1e-6
 
@@ -244,7 +246,7 @@ def from_json(values: dict[str, dict]) -> Metrics:
 
 
 def _from_fields(kind: str, **fields: float) -> Metric:
-    earlier = _EARLIER.get(kind)
+    earlier = EARLIER.get(kind)
     if earlier is not None and earlier[0] in fields:
         fields = earlier[1](**fields)
     return _KINDS[kind](**{name: np.float64(x) for name, x in fields.items()})
@@ -277,36 +279,3 @@ def _varies(weight: float, mean: float, square: float) -> bool:
 
 def _ratio(total: float, weight: float) -> float:
     return total / weight if weight else float("nan")
-
-
-# ---------------------------------------- windows saved before moments were centred
-
-
-def _centred_correlation(weight, x, y, xx, yy, xy):
-    x_mean, y_mean = x / (weight or 1.0), y / (weight or 1.0)
-    return {
-        "weight": weight,
-        "x_mean": x_mean,
-        "y_mean": y_mean,
-        "x_square": max(xx - x * x_mean, 0.0),
-        "y_square": max(yy - y * y_mean, 0.0),
-        "product": xy - x * y_mean,
-    }
-
-
-def _centred_explained_variance(weight, target, target_squared, error, error_squared):
-    target_mean, error_mean = target / (weight or 1.0), error / (weight or 1.0)
-    return {
-        "weight": weight,
-        "target_mean": target_mean,
-        "target_square": max(target_squared - target * target_mean, 0.0),
-        "error_mean": error_mean,
-        "error_square": max(error_squared - error * error_mean, 0.0),
-    }
-
-
-# By kind: a field that only earlier versions saved, and what turns theirs into ours.
-_EARLIER = {
-    "Correlation": ("xx", _centred_correlation),
-    "ExplainedVariance": ("target_squared", _centred_explained_variance),
-}

@@ -24,8 +24,6 @@ MOST_LINES = 300
 LONGER = {
     "dro_jax.cli.parser",
     "dro_jax.data.dataset",
-    "dro_jax.interop.hugging_face_files",
-    "dro_jax.metrics",
     "dro_jax.models.model",
     "dro_jax.training.train",
 }

@@ -284,7 +284,7 @@ def _model_type(stored: StoredModel, to: str) -> Iterator[str]:
     if model_type == "umt5" and not stored.config.logits_via_embedding:
         yield (
             "transformers 5 before 5.24 scales an umT5's logits by d_model^-0.5, whatever "
-            "config.json says (docs/checkpoints.md)"
+            "config.json says (docs/troubleshooting.md)"
         )
 
 

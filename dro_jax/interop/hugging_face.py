@@ -13,6 +13,7 @@ from typing import Any
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.interop import hugging_face_files as files
 from dro_jax.interop import hugging_face_leaves as translation
+from dro_jax.interop import hugging_face_output as output
 from dro_jax.interop import tokenizer_files, value_files
 from dro_jax.interop.foreign_models import (
     check_no_foreign_folder,
@@ -215,7 +216,7 @@ def write_hugging_face(
     destination: str,
     *,
     tokenizer: str | None = None,
-    shard_bytes: int = files.SHARD_BYTES,
+    shard_bytes: int = output.SHARD_BYTES,
 ) -> None:
     """Writes a folder that `AutoModelForSeq2SeqLM.from_pretrained` loads.
 
@@ -248,11 +249,11 @@ def write_hugging_face(
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer_files.write(stored, folder, tokenizer)
     tensors = translation.tensors_of(stored.policy, names, stored.config)
-    files.write_tensors(folder, forms, tensors, shard_bytes)
+    output.write_tensors(folder, forms, tensors, shard_bytes)
     value_files.write_value(stored, folder)
-    files.write_json(folder / _GENERATION, generation)
+    output.write_json(folder / _GENERATION, generation)
     # Last: what lacks it is no model folder.
-    files.write_json(folder / CONFIG, config)
+    output.write_json(folder / CONFIG, config)
 
 
 def written_model_type(stored: StoredModel) -> str:

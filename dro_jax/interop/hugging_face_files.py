@@ -1,22 +1,20 @@
-"""Folders of safetensors files: read and written one tensor at a time."""
+"""Folders of safetensors files, read one tensor at a time."""
 
 import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.errors import CheckpointError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SHARD_BYTES = 5_000_000_000
-_DTYPES = {
+DTYPES = {
     "F64": np.dtype("float64"),
     "F32": np.dtype("float32"),
     "F16": np.dtype("float16"),
@@ -32,7 +30,6 @@ _OTHER_WEIGHTS = (
 )
 _OTHER_LIBRARIES = {".h5": ("TensorFlow", "from_tf"), ".msgpack": ("Flax", "from_flax")}
 _LFS_POINTER = b"version https://git-lfs"
-_HEADER_ALIGNMENT = 8
 
 
 class Form(NamedTuple):
@@ -208,13 +205,13 @@ def _tensors_of(path: pathlib.Path) -> dict[str, StoredTensor]:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 part = file.get_slice(name)
                 dtype = part.get_dtype()
-                if dtype not in _DTYPES:
+                if dtype not in DTYPES:
                     raise CheckpointError(
                         f"{name} of {path} is of type {dtype}; weights are read as "
-                        f"{', '.join(_DTYPES)}. A quantised model cannot be read: take "
+                        f"{', '.join(DTYPES)}. A quantised model cannot be read: take "
                         "the one that it was made from."
                     )
-                form = Form(tuple(part.get_shape()), _DTYPES[dtype])
+                form = Form(tuple(part.get_shape()), DTYPES[dtype])
                 tensors[name] = StoredTensor(name, path, form)
     except (OSError, SafetensorError) as error:
         if _is_pointer(path):
@@ -233,86 +230,3 @@ def _is_pointer(path: pathlib.Path) -> bool:
     with contextlib.suppress(OSError), path.open("rb") as file:
         return file.read(len(_LFS_POINTER)) == _LFS_POINTER
     return False
-
-
-def write_tensors(
-    folder: pathlib.Path,
-    forms: Mapping[str, Form],
-    tensors: Iterable[tuple[str, np.ndarray]],
-    shard_bytes: int = SHARD_BYTES,
-) -> None:
-    """Writes `model.safetensors`, or shards and their index, each tensor as it comes.
-
-    Args:
-      folder: exists.
-      forms: of every tensor, in the order in which shards are filled.
-      tensors: each of `forms`, once; in the same order, few files are opened.
-      shard_bytes: the most data in one file, unless a tensor alone is larger.
-    """
-    shards = _shards(forms, shard_bytes)
-    places = {}
-    for number, shard in enumerate(shards, 1):
-        name = WEIGHTS
-        if len(shards) > 1:
-            name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        for tensor, offset in _start_file(folder / name, shard).items():
-            places[tensor] = (folder / name, offset)
-    for tensor, array in tensors:
-        path, offset = places[tensor]
-        with path.open("r+b") as file:
-            file.seek(offset)
-            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-    if len(shards) > 1:
-        total = sum(form.nbytes for form in forms.values())
-        weight_map = {tensor: path.name for tensor, (path, _) in places.items()}
-        write_json(
-            folder / INDEX,
-            {"metadata": {"total_size": total}, "weight_map": weight_map},
-        )
-
-
-def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON object as people read it."""
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _shards(forms: Mapping[str, Form], limit: int) -> list[dict[str, Form]]:
-    shards: list[dict[str, Form]] = [{}]
-    size = 0
-    for name, form in forms.items():
-        if shards[-1] and size + form.nbytes > limit:
-            shards.append({})
-            size = 0
-        shards[-1][name] = form
-        size += form.nbytes
-    return shards
-
-
-def _start_file(path: pathlib.Path, forms: Mapping[str, Form]) -> dict[str, int]:
-    """Writes the header of a file of its full size; returns where each tensor goes."""
-    # Wide types first, so that each tensor is aligned, as readers expect.
-    widest_first = sorted(forms.items(), key=lambda item: -item[1].dtype.itemsize)
-    names = {dtype: name for name, dtype in _DTYPES.items()}
-    for name, form in widest_first:
-        if form.dtype not in names:
-            raise ConfigError(
-                f"{name} is {form.dtype}, which is no type of a model's weights: "
-                f"safetensors are written of {', '.join(map(str, names))}"
-            )
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    offsets, end = {}, 0
-    for name, form in widest_first:
-        offsets[name], end = end, end + form.nbytes
-        header[name] = {
-            "dtype": names[form.dtype],
-            "shape": list(form.shape),
-            "data_offsets": [offsets[name], end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _HEADER_ALIGNMENT)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        start = file.tell()
-        file.truncate(start + end)
-    return {name: start + offset for name, offset in offsets.items()}

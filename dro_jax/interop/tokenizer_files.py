@@ -6,7 +6,7 @@ from typing import Any
 
 from dro_jax.data.sentencepiece_files import holds_extra_ids, processor_of
 from dro_jax.errors import ConfigError
-from dro_jax.interop.hugging_face_files import write_json
+from dro_jax.interop.hugging_face_output import write_json
 from dro_jax.interop.stored_model import StoredModel
 
 SENTENCEPIECE = "spiece.model"

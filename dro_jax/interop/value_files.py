@@ -14,6 +14,7 @@ import numpy as np
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.interop import hugging_face_files as files
 from dro_jax.interop import hugging_face_leaves as translation
+from dro_jax.interop import hugging_face_output as output
 from dro_jax.interop.hugging_face_names import (
     OUR_OUTPUT_LAYER,
     OUTPUT_LAYER,
@@ -138,10 +139,10 @@ def write_value(stored: StoredModel, folder: pathlib.Path) -> None:
         forms[_THEIR_HEAD] = files.Form(tuple(head.shape[::-1]), np.dtype(head.dtype))
         arrays.append((name, head.read().T) for name in (_THEIR_HEAD,))
     if forms:
-        files.write_tensors(
+        output.write_tensors(
             inside, forms, (item for source in arrays for item in source)
         )
-    files.write_json(inside / "config.json", content | {_SETTINGS: settings})
+    output.write_json(inside / "config.json", content | {_SETTINGS: settings})
 
 
 def trunk_leaves(value: Leaves) -> Leaves:

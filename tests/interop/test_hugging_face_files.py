@@ -1,4 +1,4 @@
-"""Folders as people have them: shards, half precision, copies, values, damage."""
+"""Folders as people have them: shards, half precision, copies, damage."""
 
 import json
 import pathlib
@@ -9,33 +9,17 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.errors import CheckpointError
 from dro_jax.interop.hugging_face import (
     is_hub_name,
     open_hugging_face,
-    write_hugging_face,
 )
-from dro_jax.interop.layouts import in_layout
-from dro_jax.interop.stored_model import Leaf, StoredModel
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "hf" / "t5_v1_1"
 QUERY = "decoder.block.1.layer.0.SelfAttention.q.weight"
 OUR_QUERY = "decoder/layers_1/self_attention/query/kernel"
-
-
-@pytest.fixture
-def state():
-    return load_file(GOLDEN / "model.safetensors")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A copy of a golden model, to be spoilt."""
-    copy = tmp_path / "model"
-    shutil.copytree(GOLDEN, copy)
-    return copy
 
 
 def save_shards(folder, state):
@@ -125,7 +109,9 @@ def test_a_copy_that_is_none(folder, state):
     save_file(
         state | {"decoder.embed_tokens.weight": copy}, folder / "model.safetensors"
     )
-    with pytest.raises(CheckpointError, match=r"decoder\.embed_tokens\.weight.*differs"):
+    with pytest.raises(
+        CheckpointError, match=r"decoder\.embed_tokens\.weight.*differs"
+    ):
         open_hugging_face(str(folder))
 
 
@@ -194,7 +180,10 @@ def test_missing_shard(folder, state):
 def test_index_that_misplaces_a_tensor(folder, state):
     weight_map = save_shards(folder, state)
     other = {"model-0.safetensors": "model-1.safetensors"}
-    save_index(folder, weight_map | {QUERY: other.get(weight_map[QUERY], "model-0.safetensors")})
+    save_index(
+        folder,
+        weight_map | {QUERY: other.get(weight_map[QUERY], "model-0.safetensors")},
+    )
     with pytest.raises(CheckpointError, match=f"places {QUERY} in"):
         open_hugging_face(str(folder))
 
@@ -273,141 +262,3 @@ def test_hub_name(monkeypatch, tmp_path):
         open_hugging_face("google/t5-v1_1-small")
     with pytest.raises(CheckpointError, match="no local folder gs://bucket/model"):
         open_hugging_face("gs://bucket/model")
-
-
-# ------------------------------------------------------------------------- writing
-
-
-def test_written_shards(folder, state, tmp_path):
-    stored = open_hugging_face(str(folder))
-    limit = 40_000
-    write_hugging_face(stored, str(tmp_path / "new"), shard_bytes=limit)
-    index = json.loads((tmp_path / "new/model.safetensors.index.json").read_text())
-    assert index["metadata"]["total_size"] == sum(x.nbytes for x in state.values())
-    files = sorted(set(index["weight_map"].values()))
-    assert files[0] == f"model-00001-of-{len(files):05}.safetensors" and len(files) > 5
-    for file in files:
-        shard = load_file(tmp_path / "new" / file)
-        assert {index["weight_map"][name] for name in shard} == {file}
-        size = sum(x.nbytes for x in shard.values())
-        assert size <= limit or len(shard) == 1
-        for name, array in shard.items():
-            np.testing.assert_array_equal(array, state.pop(name))
-    assert not state
-    again = open_hugging_face(str(tmp_path / "new"))
-    np.testing.assert_array_equal(
-        again.policy[OUR_QUERY].read(), stored.policy[OUR_QUERY].read()
-    )
-
-
-def test_types_are_kept_and_aligned(folder, state, tmp_path):
-    state[QUERY] = state[QUERY].astype(ml_dtypes.bfloat16)
-    save_file(state, folder / "model.safetensors")
-    write_hugging_face(open_hugging_face(str(folder)), str(tmp_path / "new"))
-    written = load_file(tmp_path / "new" / "model.safetensors")
-    assert written[QUERY].dtype == ml_dtypes.bfloat16
-    for name, array in state.items():
-        np.testing.assert_array_equal(written[name], array)
-    assert json.loads((tmp_path / "new/config.json").read_text())["dtype"] == "float32"
-
-
-def test_destination_that_is_not_empty(folder):
-    with pytest.raises(CheckpointError, match="not empty"):
-        write_hugging_face(open_hugging_face(str(GOLDEN)), str(folder))
-
-
-def with_value(stored, value, **settings):
-    fields = {f: getattr(stored, f) for f in ("format", "path", "config", "policy")}
-    leaves = {
-        name: Leaf(array.shape, array.dtype, lambda array=array: array, origin=name)
-        for name, array in value.items()
-    }
-    return StoredModel(**fields, value=leaves, value_config=settings)
-
-
-def trunk_arrays(stored, parts):
-    return {
-        name: leaf.read()
-        for name, leaf in stored.policy.items()
-        if name.startswith(parts) and "logits_dense" not in name
-    }
-
-
-HEAD = {"head/kernel": np.linspace(0, 1, 32, dtype=np.float32)[:, None]}
-WHOLE = ("encoder", "decoder", "token_embedder")
-
-
-@pytest.mark.parametrize("parts", [WHOLE, ("encoder", "token_embedder"), ()])
-@pytest.mark.parametrize("scan_layers", [False, True])
-def test_value_estimate(tmp_path, parts, scan_layers):
-    stored = in_layout(open_hugging_face(str(GOLDEN)), scan_layers)
-    value = HEAD | (trunk_arrays(stored, parts) if parts else {})
-    settings = {"network": "separate" if parts else "shared_head", "granularity": "token"}
-    write_hugging_face(with_value(stored, value, **settings), str(tmp_path))
-    read = open_hugging_face(str(tmp_path))
-    assert read.value_config == settings and not read.ignored
-    leaves = in_layout(read, scan_layers).value
-    assert leaves.keys() == value.keys()
-    for name, array in value.items():
-        np.testing.assert_array_equal(leaves[name].read(), array, err_msg=name)
-
-
-def test_value_trunk_of_other_sizes(tmp_path):
-    small = open_hugging_face(str(GOLDEN.parent / "t5_v1_0"))
-    value = HEAD | trunk_arrays(small, WHOLE)
-    stored = with_value(open_hugging_face(str(GOLDEN)), value, network="separate")
-    write_hugging_face(stored, str(tmp_path))
-    trunk = open_hugging_face(str(tmp_path)).value_config["trunk"]
-    assert trunk.mlp_activations == ("relu",)
-
-
-def test_values_from_the_logits_have_settings_alone(tmp_path):
-    stored = with_value(open_hugging_face(str(GOLDEN)), {}, network="policy_logits")
-    write_hugging_face(stored, str(tmp_path))
-    read = open_hugging_face(str(tmp_path))
-    assert read.value_config == {"network": "policy_logits"} and not read.value
-
-
-def test_damaged_value(tmp_path):
-    stored = open_hugging_face(str(GOLDEN))
-    value = HEAD | trunk_arrays(stored, WHOLE)
-    write_hugging_face(with_value(stored, value, network="separate"), str(tmp_path))
-    path = tmp_path / "value" / "model.safetensors"
-    tensors = load_file(path)
-    del tensors[QUERY]
-    save_file(tensors | {"other": np.zeros(1, np.float32)}, path)
-    with pytest.raises(CheckpointError, match=f"value has no tensor '{QUERY}'"):
-        open_hugging_face(str(tmp_path))
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=r"value/model\.safetensors is no complete"):
-        open_hugging_face(str(tmp_path))
-
-
-# ---------------------------------------------------------------------- tokenizers
-
-
-def test_tokenizer_files_are_carried_along(folder, tmp_path):
-    for name in ("spiece.model", "tokenizer_config.json", "special_tokens_map.json"):
-        (folder / name).write_bytes(name.encode())
-    (folder / "notes.txt").write_text("not a tokenizer's")
-    stored = open_hugging_face(str(folder))
-    write_hugging_face(stored, str(tmp_path / "new"))
-    assert (tmp_path / "new" / "spiece.model").read_bytes() == b"spiece.model"
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {
-        *(path.name for path in stored.tokenizer_files),
-        "config.json",
-        "generation_config.json",
-        "model.safetensors",
-    }
-
-
-def test_tokenizer_that_does_not_fit(folder, tmp_path):
-    stored = open_hugging_face(str(folder))
-    text = tmp_path / "text.model"
-    text.write_text("no model")
-    with pytest.raises(ConfigError, match=r"text\.model is not a SentencePiece model"):
-        write_hugging_face(stored, str(tmp_path / "a"), tokenizer=str(text))
-    with pytest.raises(ConfigError, match=r"none\.model"):
-        write_hugging_face(
-            stored, str(tmp_path / "b"), tokenizer=str(tmp_path / "none.model")
-        )

@@ -123,7 +123,7 @@ def test_models_that_transformers_saved_again(tmp_path):
 
 @with_torch
 def test_untied_umt5_is_scaled_by_transformers_before_5_24(tmp_path):
-    """As docs/checkpoints.md says; the tokens are the same."""
+    """As docs/troubleshooting.md says; the tokens are the same."""
     ask("make", kind="UMT5", folder=tmp_path / "source", untied=True)
     config = tmp_path / "source" / "config.json"
     text = config.read_text()
