@@ -1,5 +1,7 @@
 """What a file of records is, as its first bytes tell, and its records."""
 
+import collections
+import contextlib
 import functools
 import itertools
 import lzma
@@ -16,8 +18,9 @@ from dro_jax.data.csv_records import csv_records, delimiter_of
 from dro_jax.data.foreign_files import check_not_foreign, not_records
 from dro_jax.data.json_faults import check_lines, holds_objects, is_array
 from dro_jax.data.json_records import UTF8_BOM, json_array, json_lines
-from dro_jax.data.open_files import OpenFile, opened
+from dro_jax.data.open_files import OpenFile, lines_between, opened
 from dro_jax.data.records import RawRecord
+from dro_jax.data.store.units import Unit
 from dro_jax.data.text_encodings import as_utf8, check_legacy
 from dro_jax.errors import DataError
 
@@ -48,20 +51,57 @@ def read_records(
       DataError: the file is missing, damaged, or none of these; it is named for what it
         is.
     """
-    last = None
+    with _readable(path, advice) as told, opened(path) as file:
+        if not file.head:
+            # An error that is there instead of the first byte is raised here.
+            file.stream.read(1)
+            return
+        for record in _records(file, encoding):
+            told.append(record.identity)
+            yield record
+
+
+def read_lines(unit: Unit, *, advice: str = "check the path") -> Iterator[RawRecord]:
+    """The records of some lines of a file for which `holds_json_lines` is true.
+
+    Raises:
+      DataError: the file is missing or damaged.
+    """
+    with _readable(unit.path, advice) as told, open(unit.path, "rb") as file:
+        lines = OpenFile(unit.path, b"", lines_between(file, unit.start, unit.end))
+        for record in json_lines(lines, unit.first_line):
+            told.append(record.identity)
+            yield record
+
+
+def holds_json_lines(path: str, encoding: str | None) -> bool:
+    """Whether a local file is one JSON object a line as it stands: UTF-8, not packed.
+
+    False also for files that cannot be read at all, which who reads them will tell.
+    """
     try:
         with opened(path) as file:
-            if not file.head:
-                # An error that is there instead of the first byte is raised here.
-                file.stream.read(1)
-                return
-            for record in _records(file, encoding):
-                last = record.identity
-                yield record
+            if file.head.startswith(tuple(_BINARY)):
+                return False
+            check_not_foreign(file)
+            file = as_utf8(file, encoding)
+            check_legacy(file)
+            return file.is_plain and _text_reader(file) is json_lines
+    except (DataError, OSError, EOFError, zlib.error, lzma.LZMAError):
+        return False
+
+
+@contextlib.contextmanager
+def _readable(path: str, advice: str) -> Iterator[collections.deque[str]]:
+    """Errors of reading a file say how far it was read: the last identity told."""
+    told: collections.deque[str] = collections.deque(maxlen=1)
+    try:
+        yield told
     except FileNotFoundError as error:
         raise DataError(f"the file {path} does not exist: {advice}") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        where = f"beyond{last.removeprefix(path)}" if last else "from its beginning"
+        last = told[0].removeprefix(path) if told else ""
+        where = f"beyond{last}" if last else "from its beginning"
         raise DataError(
             f"{path} cannot be read {where} ({error}): the file is damaged, incomplete "
             "or not accessible; make or copy it again"

@@ -17,9 +17,14 @@ _CUT = 32
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def json_lines(file: OpenFile) -> Iterator[RawRecord]:
-    """The records of a file with one JSON object a line; blank lines hold none."""
-    for number, line in enumerate(file.stream, start=1):
+def json_lines(file: OpenFile, first: int = 1) -> Iterator[RawRecord]:
+    """The records of a file with one JSON object a line; blank lines hold none.
+
+    Args:
+      file: the file, or lines of it.
+      first: the number of the first line.
+    """
+    for number, line in enumerate(file.stream, start=first):
         if number == 1:
             line = line.removeprefix(UTF8_BOM)
         if not line.strip():

@@ -93,6 +93,19 @@ def opened(path: str) -> Iterator[OpenFile]:
         yield OpenFile(path, head, file, is_plain)
 
 
+def lines_between(file: BinaryIO, start: int, end: int) -> BinaryIO:
+    """The bytes of a file from one place to another, to be read by lines."""
+    file.seek(start)
+
+    def chunks() -> Iterator[bytes]:
+        left = end - start
+        while left and (part := file.read(min(left, 1 << 18))):
+            left -= len(part)
+            yield part
+
+    return io.BufferedReader(Chunks(chunks()), _CHUNK)
+
+
 def _bytes_of(path: str) -> BinaryIO:
     return remote_files.open_remote(path) if paths.is_url(path) else open(path, "rb")
 

@@ -11,6 +11,8 @@ from dro_jax.plurals import counted
 ERROR = "error"
 DROP = "drop"
 _NAMED_IN_SUMMARY = 5
+# A report names so many dropped records, and counts all: there may be a million.
+MOST_LISTED = 1000
 _MOST_SHOWN = 80
 # What may ail all records of a file, so that correcting or dropping one is no remedy.
 _OF_ALL_RECORDS = {
@@ -121,22 +123,31 @@ class RecordReport:
     Attributes:
       split: its name.
       num_read: records read, bad ones included.
-      dropped: the records left out, in their order.
+      dropped: the first `MOST_LISTED` records left out, in their order.
+      counts: how many were left out for each reason; None, those of `dropped`.
     """
 
     split: str
     num_read: int
     dropped: tuple[DroppedRecord, ...] = ()
+    counts: Mapping[str, int] | None = None
 
     @property
     def num_kept(self) -> int:
         """Records that can be trained on."""
-        return self.num_read - len(self.dropped)
+        return self.num_read - self.num_dropped
+
+    @property
+    def num_dropped(self) -> int:
+        """Records left out."""
+        return sum(self.reasons().values())
 
     def reasons(self) -> dict[str, int]:
         """How many records were left out for each reason, most frequent first."""
-        counts = collections.Counter(record.reason for record in self.dropped)
-        return dict(counts.most_common())
+        counts = self.counts
+        if counts is None:
+            counts = collections.Counter(record.reason for record in self.dropped)
+        return dict(collections.Counter(counts).most_common())
 
     def summary(self) -> str:
         """One sentence, naming the first few records that were left out."""
@@ -147,12 +158,12 @@ class RecordReport:
             f"{record.identity}: {record.message}"
             for record in self.dropped[:_NAMED_IN_SUMMARY]
         )
-        more = len(self.dropped) - _NAMED_IN_SUMMARY
+        more = self.num_dropped - _NAMED_IN_SUMMARY
         rest = f"; and {more:,} more" if more > 0 else ""
-        return f"{total}, {len(self.dropped):,} dropped ({named}{rest})"
+        return f"{total}, {self.num_dropped:,} dropped ({named}{rest})"
 
     def to_json(self) -> dict[str, Any]:
-        """The same as values that JSON holds, every dropped record included."""
+        """The same as values that JSON holds."""
         return {
             "split": self.split,
             "num_read": self.num_read,
@@ -169,6 +180,10 @@ class BadRecords:
       policy: `error` stops at the first bad record, `drop` leaves it out and counts it.
       task: the task's name, for messages.
 
+    Attributes:
+      dropped: the first `MOST_LISTED` records left out.
+      reasons: how many were left out for each reason.
+
     Raises:
       ConfigError: an unknown policy.
     """
@@ -177,6 +192,7 @@ class BadRecords:
         self._drop = check_policy(policy) == DROP
         self._task = task
         self.dropped: list[DroppedRecord] = []
+        self.reasons: collections.Counter[str] = collections.Counter()
 
     def handle(self, identity: str, problem: RecordProblem) -> None:
         """Notes the record, or raises.
@@ -191,7 +207,10 @@ class BadRecords:
                 "on_bad_record='drop' to leave such records out and have them counted "
                 "and listed"
             ) from problem
-        self.dropped.append(DroppedRecord(identity, problem.reason, problem.message))
+        self.reasons[problem.reason] += 1
+        if len(self.dropped) < MOST_LISTED:
+            dropped = DroppedRecord(identity, problem.reason, problem.message)
+            self.dropped.append(dropped)
 
 
 def shown(value: Any) -> str:

@@ -1,14 +1,18 @@
 """Where records come from: files, TFDS, any seqio source."""
 
 import abc
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from dro_jax.data.containers import read_records
+from dro_jax.data.containers import holds_json_lines, read_lines, read_records
 from dro_jax.data.records import RawRecord, RecordProblem
 from dro_jax.data.source_files import source_files
+from dro_jax.data.store.code_digest import Unknown, code_of
+from dro_jax.data.store.file_facts import FileFacts, file_facts, file_status
+from dro_jax.data.store.units import Unit
 from dro_jax.data.text_encodings import check_encoding
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.paths import expanded
@@ -16,8 +20,28 @@ from dro_jax.paths import expanded
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
 
+class Parts(NamedTuple):
+    """What a split is made of.
+
+    Attributes:
+      units: what is read by itself; end to end they are the split.
+      contents: what its records depend on, as values that JSON holds: digests of files,
+        names and versions. None where that is not known, so that what is prepared from
+        it serves one process.
+      paths: the files that identities of records begin with.
+    """
+
+    units: tuple[Unit, ...] = (Unit(),)
+    contents: Any = None
+    paths: tuple[str, ...] = ()
+
+
 class RecordSource(abc.ABC):
-    """Named splits of records, read in a fixed order by plain Python."""
+    """Named splits of records, read in a fixed order by plain Python.
+
+    A source that knows what its records depend on overrides `parts`; then they are
+    prepared once, and not anew in each process.
+    """
 
     @property
     @abc.abstractmethod
@@ -35,6 +59,23 @@ class RecordSource(abc.ABC):
     @abc.abstractmethod
     def description(self) -> str:
         """A few words for listings."""
+
+    def parts(self, split: str) -> Parts:
+        """What a split is made of: the whole of it, whose contents are not known.
+
+        Raises:
+          DataError: the split is unknown or its storage cannot be listed.
+        """
+        self.check_split(split)
+        return Parts()
+
+    def unit_records(self, split: str, unit: Unit) -> Iterator[RawRecord]:
+        """The records of one of the split's units.
+
+        Raises:
+          DataError: its storage cannot be read.
+        """
+        return self.records(split)
 
     def check_split(self, split: str) -> str:
         """The split itself.
@@ -94,7 +135,50 @@ class JsonlSource(RecordSource):
 
     def records(self, split: str) -> Iterator[RawRecord]:
         for path in source_files(self._files[self.check_split(split)], self._advice):
-            yield from read_records(path, encoding=self._encoding, advice=self._advice)
+            yield from self._records_of(path)
+
+    def parts(self, split: str) -> Parts:
+        """Files, and of large files of JSONL parts of `file_facts.UNIT_BYTES`."""
+        if type(self).records is not JsonlSource.records:
+            return super().parts(split)  # what it is made of, only the subclass knows
+        files = source_files(self._files[self.check_split(split)], self._advice)
+        facts = {path: file_facts(path) for path in files}
+        units = [unit for path in files for unit in self._units(path, facts[path])]
+        numbered = [dataclasses.replace(u, number=i) for i, u in enumerate(units)]
+        contents = None
+        if files and None not in facts.values():
+            digests = [[facts[path].sha256, facts[path].size] for path in files]
+            contents = {"files": digests, "encoding": self._encoding}
+        return Parts(tuple(numbered), contents, tuple(files))
+
+    def unit_records(self, split: str, unit: Unit) -> Iterator[RawRecord]:
+        if not unit.path:
+            yield from self.records(split)
+        elif unit.start is None:
+            yield from self._records_of(unit.path)
+        else:
+            yield from read_lines(unit, advice=self._advice)
+        if unit.status is not None and file_status(unit.path) != unit.status:
+            raise DataError(
+                f"{unit.path} was changed while it was read: start again when it is "
+                "written"
+            )
+
+    def _units(self, path: str, facts: FileFacts | None) -> list[Unit]:
+        if facts is None:
+            return [Unit(path=path)]
+        status = (facts.size, facts.mtime_ns)
+        if not facts.cuts or not holds_json_lines(path, self._encoding):
+            return [Unit(path=path, status=status)]
+        begins = [(0, 1), *facts.cuts]
+        ends = [*(byte for byte, _ in facts.cuts), facts.size]
+        return [
+            Unit(0, path, start, end, line, status)
+            for (start, line), end in zip(begins, ends, strict=True)
+        ]
+
+    def _records_of(self, path: str) -> Iterator[RawRecord]:
+        return read_records(path, encoding=self._encoding, advice=self._advice)
 
 
 class SeqioSource(RecordSource):
@@ -203,8 +287,28 @@ class ExpandedSource(RecordSource):
         return self._source.description()
 
     def records(self, split: str) -> Iterator[RawRecord]:
+        stored, _ = self._splits[self.check_split(split)]
+        return self._expanded(split, self._source.records(stored))
+
+    def parts(self, split: str) -> Parts:
+        if type(self).records is not ExpandedSource.records:
+            return super().parts(split)
         stored, belongs = self._splits[self.check_split(split)]
-        for raw in self._source.records(stored):
+        units, contents, paths = self._source.parts(stored)
+        try:
+            if contents is not None:
+                contents = [contents, code_of(self._expand), code_of(belongs)]
+        except Unknown:
+            contents = None
+        return Parts(units, contents, paths)
+
+    def unit_records(self, split: str, unit: Unit) -> Iterator[RawRecord]:
+        stored, _ = self._splits[self.check_split(split)]
+        return self._expanded(split, self._source.unit_records(stored, unit))
+
+    def _expanded(self, split: str, raws: Iterator[RawRecord]) -> Iterator[RawRecord]:
+        _, belongs = self._splits[split]
+        for raw in raws:
             if raw.problem is not None:
                 yield raw
                 continue

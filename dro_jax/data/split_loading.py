@@ -47,7 +47,7 @@ class LoadedSplit:
             raise DataError(
                 f"split '{self.report.split}' has no valid record of index {index}: "
                 f"indices run from 0 to {self.report.num_read - 1}, and "
-                f"dropped were {counted(len(self.report.dropped), 'record')}"
+                f"dropped were {counted(self.report.num_dropped, 'record')}"
             )
         return position
 
@@ -92,7 +92,7 @@ def load_split(
             continue
         indices.append(index)
         identities.append(identity)
-    report = RecordReport(split, num_read, tuple(bad.dropped))
+    report = RecordReport(split, num_read, tuple(bad.dropped), bad.reasons)
     _check_not_empty(report, source, task)
     if report.dropped:
         note(f"task '{task}', {report.summary()}")

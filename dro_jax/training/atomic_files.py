@@ -1,21 +1,27 @@
 """Files that are seen whole or not at all, and folders that belong to what made them."""
 
-import contextlib
 import json
-import os
 import pathlib
-import shutil
 import time
-import uuid
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dro_jax.errors import CheckpointError
 from dro_jax.paths import make_folder
 from dro_jax.training.run_progress import differences
+from dro_jax.whole_files import place_new, write_json, write_whole
+
+__all__ = [
+    "claim_folder",
+    "place_new",
+    "read_arrays",
+    "write_arrays",
+    "write_json",
+    "write_whole",
+]
 
 _KEY = "key.json"
 
@@ -53,50 +59,6 @@ def _read_key(path: pathlib.Path) -> Any:
             return json.loads(text)
         time.sleep(0.05)  # just made, by `place_new` where there are no links
     raise CheckpointError(f"{path} is empty: delete its folder")
-
-
-def write_whole(
-    path: pathlib.Path, write: Callable[[BinaryIO], Any], *, new: bool = False
-) -> None:
-    """Writes a file that is seen whole or not at all; `new` never replaces one."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            with contextlib.suppress(FileExistsError):
-                place_new(partial, path)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copymode(path, partial)
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def place_new(partial: pathlib.Path, path: pathlib.Path) -> None:
-    """Gives a written file its name, if nothing has that name; one of many succeeds.
-
-    Raises:
-      FileExistsError: something has.
-    """
-    try:
-        os.link(partial, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        # Some shared file systems, mounted buckets among them, have no second names for
-        # a file. The new one is then empty for a moment.
-        with path.open("xb") as file:
-            file.write(partial.read_bytes())
-
-
-def write_json(path: pathlib.Path, value: Any, *, new: bool = False) -> None:
-    """Writes a value as JSON that people can read."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()), new=new)
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:

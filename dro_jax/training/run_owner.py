@@ -25,8 +25,8 @@ import jax
 from dro_jax.errors import ConfigError
 from dro_jax.messages import say
 from dro_jax.paths import make_folder, reason
+from dro_jax.processes import has_ended, process_start, process_world
 from dro_jax.training.atomic_files import place_new, write_json
-from dro_jax.training.processes import has_ended, process_start, process_world
 from dro_jax.training.run_files import OWNER
 
 TOUCH_SECONDS = 15.0

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from dro_jax.training.processes import has_ended, process_start, process_world
+from dro_jax.processes import has_ended, process_start, process_world
 
 
 def test_this_process_runs():

@@ -1,0 +1,83 @@
+"""Where stores are kept: a folder that runs share, or one of this process's own."""
+
+import atexit
+import functools
+import os
+import pathlib
+import shutil
+import tempfile
+
+from dro_jax import paths
+from dro_jax.errors import ConfigError
+from dro_jax.messages import note
+
+VARIABLE = "DRO_JAX_PREPARED_DIR"
+_chosen: str | None = None
+
+
+def set_prepared_dir(folder: str | os.PathLike | None) -> None:
+    """Sets the folder for this process and those it starts; None, by the environment.
+
+    Raises:
+      ConfigError: it cannot be made or written to.
+    """
+    global _chosen
+    _chosen = None
+    if folder is not None:
+        path = paths.make_folder(paths.expanded(folder), "--prepared_dir")
+        _chosen = str(path.resolve())
+
+
+def store_root() -> pathlib.Path:
+    """The folder of all stores.
+
+    It is `--prepared_dir`, `$DRO_JAX_PREPARED_DIR`, or `dro_jax/prepared` in the user's
+    folder of caches; where that cannot be written to, a folder of this process's own,
+    which is removed at its end.
+
+    Raises:
+      ConfigError: the variable names a URL.
+    """
+    folder = _chosen or os.environ.get(VARIABLE) or _of_user()
+    return _usable(folder)
+
+
+def private_folder() -> pathlib.Path:
+    """A new folder for a store that no other run may use; removed at this one's end."""
+    return pathlib.Path(tempfile.mkdtemp(dir=_private_root()))
+
+
+@functools.cache
+def _usable(folder: str) -> pathlib.Path:
+    expanded = paths.expanded(folder)
+    if paths.is_url(expanded):
+        raise ConfigError(
+            f"prepared splits cannot be kept at {folder}: set {VARIABLE} or "
+            "--prepared_dir to a folder of a file system (a mounted bucket will do)"
+        )
+    try:
+        return paths.make_folder(os.path.abspath(expanded))
+    except ConfigError as error:
+        note(
+            f"prepared splits cannot be kept, so this process prepares them for itself: "
+            f"{error} and set {VARIABLE} or --prepared_dir to it"
+        )
+        return pathlib.Path(_private_root())
+
+
+def _of_user() -> str:
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    return os.path.join(caches, "dro_jax", "prepared")
+
+
+@functools.cache
+def _private_root() -> str:
+    folder = tempfile.mkdtemp(prefix="dro-jax-prepared-")
+    atexit.register(_remove, folder, os.getpid())
+    return folder
+
+
+def _remove(folder: str, owner: int) -> None:
+    # A process forked from the owner runs its exit functions too.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,115 @@
+"""What a split's prepared records are made from, and the key that says so."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from typing import Any
+
+import seqio
+import tensorflow as tf
+
+from dro_jax.data import rewards
+from dro_jax.data.chat_template import ChatTemplate
+from dro_jax.data.record_format import RecordFormat
+from dro_jax.data.sources import Parts, RecordSource
+from dro_jax.data.store.code_digest import Unknown, own_code
+from dro_jax.data.whitespace import WhitespaceVocabulary
+
+VERSION = 1
+_SAFE = re.compile(r"[^A-Za-z0-9_.]+")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recipe:
+    """How the splits of a task are read.
+
+    Attributes:
+      task: its name, for messages.
+      source: yields the records.
+      record_format: how fields become trajectories.
+      on_bad_record: `error` or `drop`.
+      vocabulary: of prompts and responses.
+    """
+
+    task: str
+    source: RecordSource
+    record_format: RecordFormat
+    on_bad_record: str
+    vocabulary: seqio.Vocabulary
+
+
+def key_of(recipe: Recipe, parts: Parts) -> dict[str, Any] | None:
+    """All that the records of a split's parts depend on, as JSON holds it.
+
+    None, where it cannot be told what that is: a source of unknown contents, or code
+    whose text is not found.
+    """
+    if parts.contents is None:
+        return None
+    try:
+        return {
+            "version": VERSION,
+            "code": own_code(),
+            "records": parts.contents,
+            "units": [[unit.start, unit.end] for unit in parts.units],
+            # Identities of records begin with the path, which is put in when read.
+            "paths": parts.paths if not all(unit.path for unit in parts.units) else [],
+            "format": _format_key(recipe.record_format),
+            "on_bad_record": recipe.on_bad_record,
+            "vocabulary": vocabulary_key(recipe.vocabulary),
+        }
+    except Unknown:
+        return None
+
+
+def store_name(split: str, key: dict[str, Any]) -> str:
+    """What the folder of a store is called."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return f"{_SAFE.sub('_', split)[:40]}-{digest[:24]}"
+
+
+def _format_key(record_format: RecordFormat) -> str:
+    kinds = (type(record_format), type(record_format.chat_template))
+    is_ours = type(record_format.reward_kind).__module__ == rewards.__name__
+    if kinds != (RecordFormat, ChatTemplate) or not is_ours:
+        raise Unknown("the format of records is not this package's own")
+    values = {
+        field.name: repr(getattr(record_format, field.name))
+        for field in dataclasses.fields(record_format)
+        if field.name != "chat_template"
+    }
+    texts = sorted(record_format.chat_template.texts.items())
+    return json.dumps(values | {"chat_template": repr(texts)}, sort_keys=True)
+
+
+def vocabulary_key(vocabulary: seqio.Vocabulary) -> list[Any]:
+    """What tells a vocabulary's tokens from another's.
+
+    Raises:
+      Unknown: it is of a kind that is not known here.
+    """
+    kind = type(vocabulary)
+    if kind is seqio.ByteVocabulary:
+        return [kind.__name__, vocabulary.extra_ids]
+    if kind not in (seqio.SentencePieceVocabulary, WhitespaceVocabulary):
+        raise Unknown(f"a {kind.__name__} is of a kind that is not known here")
+    import tensorflow_text
+
+    # The file's contents, wherever it lies.
+    with tf.io.gfile.GFile(vocabulary.sentencepiece_model_file, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    settings = {
+        name: str(value)
+        for name, value in vars(vocabulary).items()
+        if name.startswith("_") and name not in _NO_SETTINGS
+    }
+    marks = vocabulary.marks if kind is WhitespaceVocabulary else ()
+    return [
+        kind.__name__, digest, vocabulary.extra_ids, settings, marks,
+        tensorflow_text.__version__,
+    ]  # fmt: skip
+
+
+# The path of the file, and what is loaded from it.
+_NO_SETTINGS = ("_sentencepiece_model_file", "_model", "_given", "_extra_ids")
