@@ -26,6 +26,12 @@ if _CACHE not in os.environ:
         atexit.register(shutil.rmtree, os.environ[_CACHE], ignore_errors=True)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
+# Prepared splits likewise: workers share one folder, which is removed at the end.
+_PREPARED = "DRO_JAX_PREPARED_DIR"
+if _PREPARED not in os.environ or "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ[_PREPARED] = tempfile.mkdtemp(prefix="dro-jax-prepared-")
+    atexit.register(shutil.rmtree, os.environ[_PREPARED], ignore_errors=True)
+
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -16,7 +16,11 @@ from dro_jax.data.reward_statistics import RewardStatistics, Summary
 from dro_jax.data.reward_transforms import Function, TransformChain, transformed
 from dro_jax.data.sources import RecordSource
 from dro_jax.data.split_loading import LoadedSplit, load_split
+from dro_jax.data.store.preparation import open_records
+from dro_jax.data.store.recipe import Recipe
+from dro_jax.data.store.stored_records import StoredRecords
 from dro_jax.errors import DataError
+from dro_jax.messages import note
 
 TRAIN = "train"
 
@@ -36,6 +40,7 @@ class FeedbackSource(seqio.DataSource):
       record_format: how fields become trajectories.
       transforms: what is done to rewards, fitted on the split `train`.
       on_bad_record: `error` or `drop`.
+      vocabulary: of prompts and responses.
     """
 
     def __init__(
@@ -45,15 +50,17 @@ class FeedbackSource(seqio.DataSource):
         record_format: RecordFormat,
         transforms: TransformChain,
         on_bad_record: str,
+        vocabulary: seqio.Vocabulary,
     ):
         super().__init__(
             splits=(), caching_permitted=False, performs_internal_shuffling=True
         )
+        self.recipe = Recipe(
+            task, source, record_format, check_policy(on_bad_record), vocabulary
+        )
         self._task = task
-        self._source = source
-        self._format = record_format
         self._transforms = transforms
-        self._on_bad_record = check_policy(on_bad_record)
+        self._records: dict[str, StoredRecords] = {}
         self._loaded: dict[str, LoadedSplit] = {}
         self._tensors: dict[str, dict[str, tf.Tensor]] = {}
         self._rewards: dict[str, np.ndarray] = {}
@@ -63,11 +70,11 @@ class FeedbackSource(seqio.DataSource):
     @property
     def record_format(self) -> RecordFormat:
         """How records are read: field names, templates, reward kind."""
-        return self._format
+        return self.recipe.record_format
 
     @property
     def splits(self) -> Sequence[str]:
-        return self._source.splits
+        return self.recipe.source.splits
 
     @property
     def supports_arbitrary_sharding(self) -> bool:
@@ -80,7 +87,22 @@ class FeedbackSource(seqio.DataSource):
         return len(self.load(split))
 
     def __str__(self) -> str:
-        return self._source.description()
+        return self.recipe.source.description()
+
+    def records(self, split: str) -> StoredRecords:
+        """The split's valid records, prepared at the first use or opened where they are.
+
+        Raises:
+          DataError: it cannot be used; the message names the record.
+          ConfigError: a template names a field that records do not have.
+        """
+        with self._lock:
+            if split not in self._records:
+                records = open_records(self.recipe, split)
+                if records.report.num_dropped:
+                    note(f"task '{self._task}', {records.report.summary()}")
+                self._records[split] = records
+            return self._records[split]
 
     def load(self, split: str) -> LoadedSplit:
         """The split's valid records, read at the first call.
@@ -91,10 +113,10 @@ class FeedbackSource(seqio.DataSource):
         with self._lock:
             if split not in self._loaded:
                 self._loaded[split] = load_split(
-                    self._source,
+                    self.recipe.source,
                     split,
-                    self._format,
-                    on_bad_record=self._on_bad_record,
+                    self.record_format,
+                    on_bad_record=self.recipe.on_bad_record,
                     task=self._task,
                 )
             return self._loaded[split]

@@ -12,7 +12,7 @@ ERROR = "error"
 DROP = "drop"
 _NAMED_IN_SUMMARY = 5
 # A report names so many dropped records, and counts all: there may be a million.
-MOST_LISTED = 1000
+MOST_LISTED = 10_000
 _MOST_SHOWN = 80
 # What may ail all records of a file, so that correcting or dropping one is no remedy.
 _OF_ALL_RECORDS = {

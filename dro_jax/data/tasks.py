@@ -3,7 +3,6 @@
 import difflib
 import functools
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from dro_jax.data.reward_statistics import RewardStatistics
 from dro_jax.data.reward_transforms import TransformLike, transform_chain
 from dro_jax.data.rewards import reward_kind as make_reward_kind
 from dro_jax.data.sources import RecordSource, as_record_source
-from dro_jax.data.split_records import RecordsInMemory
+from dro_jax.data.store.recipe import Recipe
 from dro_jax.data.truncation import LEFT, RIGHT, check_side
 from dro_jax.data.vocabularies import resolve_vocabulary
 from dro_jax.errors import ConfigError, DataError
@@ -54,8 +53,6 @@ class FeedbackTask(seqio.Task):
         self.reward_fn = reward_fn
         self.best_response_fn = best_response_fn
         self._truncation = truncation
-        self._records: dict[str, SplitRecords] = {}
-        self._lock = threading.Lock()
 
     @property
     def vocabulary(self) -> seqio.Vocabulary:
@@ -68,11 +65,12 @@ class FeedbackTask(seqio.Task):
         Raises:
           DataError: it cannot be used; the message names the record.
         """
-        with self._lock:
-            if split not in self._records:
-                loaded = self.source.load(split)
-                self._records[split] = RecordsInMemory(loaded, self.vocabulary)
-            return self._records[split]
+        return self.source.records(split)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What its splits are prepared from."""
+        return self.source.recipe
 
     def statistics(self, split: str = TRAIN) -> RewardStatistics:
         """Figures of a split's rewards before and after the transform."""
@@ -191,12 +189,14 @@ def register_feedback_task(
         chat_template=ChatTemplate(chat_template or {}),
         text_prompts=text_prompts,
     )
+    vocabulary = resolve_vocabulary(vocabulary, extra_ids, keep_whitespace)
     feedback_source = FeedbackSource(
         name,
         as_record_source(source, name),
         record_format,
         transform_chain(reward_transform),
         on_bad_record,
+        vocabulary,
     )
     if metric_fns is None and postprocess_fn is None:
         metric_fns = task_metrics.default_metrics(reward_fn)
@@ -205,9 +205,7 @@ def register_feedback_task(
         return seqio.TaskRegistry.add(
             name,
             source=feedback_source,
-            output_features=_features(
-                resolve_vocabulary(vocabulary, extra_ids, keep_whitespace)
-            ),
+            output_features=_features(vocabulary),
             preprocessors=[
                 functools.partial(
                     encode_feedback,

@@ -21,13 +21,12 @@ def table(tmp_path):
 
 
 @pytest.fixture
-def load(table, register, monkeypatch):
+def load(table, register_source):
     """Loads a task from a table."""
 
     def load(text, **settings):
-        task = register([], **settings)
         source = JsonlSource({"train": table(text)})
-        monkeypatch.setattr(task.source, "_source", source)
+        task = register_source(source, **settings)
         return task.source.load("train")
 
     return load

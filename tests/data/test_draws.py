@@ -65,7 +65,7 @@ def test_a_task_of_which_nothing_is_drawn_is_left_out(config):
     other = "drawn_logs_twin"
     if other not in seqio.TaskRegistry.names():
         source = feedback_task("drawn_logs").source
-        register_feedback_task(other, source._source, vocabulary="byte")
+        register_feedback_task(other, source.recipe.source, vocabulary="byte")
         seqio.MixtureRegistry.add("both_drawn", ["drawn_logs", other], default_rate=1)
     both = dataclasses.replace(config, mixture_or_task_name="both_drawn")
     weights = np.concatenate([WEIGHTS, np.zeros(8)])

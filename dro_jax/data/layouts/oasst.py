@@ -9,8 +9,8 @@ from typing import Any
 
 from dro_jax.data.conversations import ASSISTANT
 from dro_jax.data.layouts.layout import Fields
+from dro_jax.data.record_source import Parts, RecordSource
 from dro_jax.data.records import DerivedFields, RawRecord, RecordProblem
-from dro_jax.data.sources import RecordSource
 from dro_jax.data.templates import describe_type
 
 
@@ -35,6 +35,13 @@ class MessageTrees(RecordSource):
 
     def description(self) -> str:
         return self._source.description()
+
+    def parts(self, split: str) -> Parts:
+        """The whole: a reply's ancestors may stand anywhere in it."""
+        _, contents, paths = self._source.parts(self.check_split(split))
+        if contents is not None:
+            contents = ["trees", contents]
+        return Parts(contents=contents, paths=paths)
 
     def records(self, split: str) -> Iterator[RawRecord]:
         rows = []

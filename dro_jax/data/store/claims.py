@@ -11,6 +11,7 @@ import os
 import pathlib
 import time
 import uuid
+from typing import Self
 
 from dro_jax.processes import has_ended, process_start, process_world
 
@@ -37,7 +38,7 @@ class Claim:
             with contextlib.suppress(OSError):
                 os.utime(self._path)
 
-    def __enter__(self) -> "Claim":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *unused) -> None:

@@ -58,7 +58,9 @@ def code_of(code: Callable[..., Any] | type) -> Any:
       Unknown: that cannot be told.
     """
     if isinstance(code, functools.partial):
-        values = [_value(value) for value in (*code.args, *sorted(code.keywords.items()))]
+        values = [
+            _value(value) for value in (*code.args, *sorted(code.keywords.items()))
+        ]
         return ["partial", code_of(code.func), values]
     if isinstance(code, types.BuiltinFunctionType):
         return ["built in", code.__module__, code.__qualname__]
@@ -142,9 +144,10 @@ def _used(module: types.ModuleType) -> Iterator[str]:
     for value in vars(module).values():
         if isinstance(value, types.ModuleType):
             yield value.__name__
-        elif isinstance(name := getattr(value, "__module__", None), str):
-            if name in sys.modules:
-                yield name
+            continue
+        name = getattr(value, "__module__", None)
+        if isinstance(name, str) and name in sys.modules:
+            yield name
 
 
 def _is_users(module: types.ModuleType) -> bool:

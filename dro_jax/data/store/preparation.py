@@ -11,8 +11,8 @@ import shutil
 import time
 from typing import Any, Protocol
 
+from dro_jax.data.record_source import Parts
 from dro_jax.data.records import RecordReport
-from dro_jax.data.sources import Parts
 from dro_jax.data.store import claims, unit_writing
 from dro_jax.data.store.finishing import finish_store, is_done, is_whole
 from dro_jax.data.store.folders import private_folder, store_root

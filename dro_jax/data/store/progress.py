@@ -2,6 +2,7 @@
 
 import pathlib
 import time
+from typing import Self
 
 from dro_jax.messages import note, say
 
@@ -42,7 +43,7 @@ class Progress:
         """Other processes have the units that are left."""
         self._say(", and waiting for other processes that prepare the rest")
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind, *unused) -> None:

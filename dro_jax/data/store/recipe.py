@@ -12,7 +12,7 @@ import tensorflow as tf
 from dro_jax.data import rewards
 from dro_jax.data.chat_template import ChatTemplate
 from dro_jax.data.record_format import RecordFormat
-from dro_jax.data.sources import Parts, RecordSource
+from dro_jax.data.record_source import Parts, RecordSource
 from dro_jax.data.store.code_digest import Unknown, own_code
 from dro_jax.data.whitespace import WhitespaceVocabulary
 

@@ -108,7 +108,11 @@ class ShardWriter:
         rows["lengths"] = np.stack([lengths for _, lengths in encoded], axis=1)
         tokens = list(zip(*(_cut(*side, self._type) for side in encoded), strict=True))
         texts = [
-            (record.prompt, record.response, short_identity(record.identity, self._unit))
+            (
+                record.prompt,
+                record.response,
+                short_identity(record.identity, self._unit),
+            )
             for record in records
         ]
         rows["text_bytes"] = [list(map(len, three)) for three in texts]
@@ -181,6 +185,4 @@ def _cut(values: np.ndarray, lengths: np.ndarray, kind: np.dtype) -> list[bytes]
     data = values.astype(kind).tobytes()
     ends = np.cumsum(lengths) * kind.itemsize
     starts = ends - lengths * kind.itemsize
-    return [
-        data[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
+    return [data[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]

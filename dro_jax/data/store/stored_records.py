@@ -1,11 +1,11 @@
 """A whole store as `SplitRecords`: numbers mapped, tokens and texts read by position."""
 
 import collections
-import io
 import json
 import os
 import pathlib
 import threading
+import weakref
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +57,9 @@ class StoredRecords:
         self.folder = folder
         self._units = tuple(units)
         self._type = token_type
-        self._files: collections.OrderedDict[str, io.FileIO] = collections.OrderedDict()
+        self._files: collections.OrderedDict[str, _Descriptor] = (
+            collections.OrderedDict()
+        )
         self._lock = threading.Lock()
         try:
             manifest = json.loads((folder / MANIFEST).read_bytes())
@@ -173,14 +175,18 @@ class StoredRecords:
         checks = self._columns["checks"][positions, check]
         parts, shard, file = [], None, None
         for number, start, size, expected in zip(
-            shards.tolist(), starts.tolist(), sizes.tolist(), checks.tolist(), strict=True
+            shards.tolist(),
+            starts.tolist(),
+            sizes.tolist(),
+            checks.tolist(),
+            strict=True,
         ):
             if number != shard:
                 shard, file = number, self._file(f"{self._units[number].name}.{kind}")
-            data = os.pread(file.fileno(), size, start)
+            data = os.pread(file.number, size, start)
             if zlib.crc32(data) != expected:
                 raise DataError(
-                    f"the prepared records {file.name} are damaged at byte {start:,}: "
+                    f"the prepared records {file.path} are damaged at byte {start:,}: "
                     f"delete the folder {self.folder}, and the next start makes it anew"
                 )
             parts.append(data)
@@ -189,7 +195,7 @@ class StoredRecords:
     def _shard_of(self, positions: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._ends, positions, side="right")
 
-    def _file(self, name: str) -> io.FileIO:
+    def _file(self, name: str) -> "_Descriptor":
         # Who still reads from a file that is pushed out keeps it open.
         with self._lock:
             file = self._files.pop(name, None)
@@ -200,11 +206,20 @@ class StoredRecords:
                 self._files.popitem(last=False)
             return file
 
-    def _open(self, name: str) -> io.FileIO:
+    def _open(self, name: str) -> "_Descriptor":
         try:
-            return io.FileIO(self.folder / name)
+            return _Descriptor(self.folder / name)
         except OSError as error:
             raise DataError(
                 f"the prepared records {self.folder / name} cannot be read any more "
                 f"({error.strerror}): start again, and they are made anew"
             ) from error
+
+
+class _Descriptor:
+    """A file to be read at places, open for as long as somebody has this object."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self.number)

@@ -117,12 +117,15 @@ def _valid(
             bad.handle(identity, problem)
             yield index + 1, None
             continue
-        yield index + 1, Record(
-            found.prompt.encode(),
-            found.response.encode(),
-            identity,
-            found.reward,
-            index,
+        yield (
+            index + 1,
+            Record(
+                found.prompt.encode(),
+                found.response.encode(),
+                identity,
+                found.reward,
+                index,
+            ),
         )
 
 
