@@ -78,7 +78,7 @@ class FeedbackTask(seqio.Task):
 
     def record_report(self, split: str = TRAIN) -> RecordReport:
         """How many records of a split were read, and which were dropped."""
-        return self.source.load(split).report
+        return self.records(split).report
 
     def identity(self, record_id: int | Sequence[int], split: str = TRAIN) -> str:
         """A record in a person's words, `logs.jsonl line 17`.
@@ -98,8 +98,8 @@ class FeedbackTask(seqio.Task):
                     f"record id {[task, index]} belongs to another task than "
                     f"'{self.name}', whose ids begin with {fingerprint(self.name)}"
                 )
-        loaded = self.source.load(split)
-        return loaded.identities[loaded.position(index)]
+        records = self.records(split)
+        return records.identity(records.position(index))
 
     @property
     def truncation(self) -> tuple[str, str]:
