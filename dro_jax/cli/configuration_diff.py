@@ -151,6 +151,7 @@ def differences(old: Configuration, new: Configuration) -> list[Difference]:
     found: dict[Difference, bool] = {}
     for name in {**old.bindings, **new.bindings}:
         changeable = _CHANGEABLE.fullmatch(_unscoped(name)) is not None
+        # A macro that several settings use may be changed only where all of them may.
         for difference in _compare(name, old, new):
             found[difference] = found.get(difference, True) and changeable
     return sorted(d._replace(changeable=changeable) for d, changeable in found.items())
@@ -183,6 +184,7 @@ def _is_free(name: str, old: Configuration, new: Configuration) -> bool:
         return True
     if unscoped == f"{_SCHEDULE}.total_steps":
         return not (_decays_to_an_end(old) or _decays_to_an_end(new))
+    # A mesh given where there was none, or left out, changes where a run computes alone.
     values = [c.value(name) for c in (old, new)]
     return any(map(_is_sharding, values)) and all(
         value in (None, _UNSET) or _is_sharding(value) for value in values

@@ -67,6 +67,7 @@ def check_numbers(*computed: np.ndarray) -> None:
 def _record_keys(key: jax.Array, record_ids: np.ndarray) -> jax.Array:
     """``[B]`` keys from ids ``[B, 2]``."""
     fold = jax.vmap(jax.random.fold_in)
+    # fold_in takes 32 bits, and an id has twice as many: its halves one after the other.
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, record_ids[:, 0])
     return fold(keys, record_ids[:, 1])
 
@@ -88,6 +89,7 @@ def as_trajectories(batch: HostBatch, decoded: decoding.Decoded) -> HostBatch:
     present = np.repeat(batch["trajectory_weights"], samples, axis=0)
     return {
         "encoder_input_tokens": prompts,
+        # Shifted by one: T5 begins a response with the padding id.
         "decoder_input_tokens": np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
         "decoder_target_tokens": targets,
         "decoder_loss_weights": (targets != decoding.PAD_ID).astype(np.int32),

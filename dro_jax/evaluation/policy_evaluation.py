@@ -98,6 +98,7 @@ def evaluate_policy(
     responses: list[str] = []
     log_ratios: list[float] = []
     policy = model.policy_params(params)
+    # The last batch is filled up with rows without a trajectory, which count nowhere.
     for batch, decoded in generate(
         model, policy, batches, config, vocabulary.eos_id
     ):

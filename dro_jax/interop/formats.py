@@ -93,6 +93,7 @@ def write_model(
     try:
         partial.mkdir(parents=True)
         _write(stored, partial, target, format, tokenizer)
+        # Under its name only when it is whole: a kill leaves no half model there.
         if target.exists():
             target.rmdir()
         partial.rename(target)

@@ -89,6 +89,7 @@ def _leaf(path: str, stored: list[StoredTensor], config: T5Config) -> Leaf:
 
 def _read_stacked(path, stored, shape, config) -> np.ndarray:
     stacked = np.empty(shape, stored[0].form.dtype)
+    # A view: layers are written into their places, and one at a time is in memory.
     layers = np.moveaxis(stacked, PARAM_SCAN_AXIS, 0)
     for layer, tensor in zip(layers, stored, strict=True):
         layer[...] = to_ours(tensor.read(), path, config)
@@ -96,6 +97,8 @@ def _read_stacked(path, stored, shape, config) -> np.ndarray:
 
 
 def _part(path: str, tensor: StoredTensor, index: tuple[slice, ...]) -> np.ndarray:
+    # A part of a transpose is the transpose of the part with swapped slices, so a
+    # device's part alone is read.
     if is_transposed(path):
         return np.ascontiguousarray(tensor.read(index[::-1]).T)
     return tensor.read(index)

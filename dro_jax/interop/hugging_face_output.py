@@ -40,6 +40,7 @@ def write_tensors(
         path, offset = places[tensor]
         with path.open("r+b") as file:
             file.seek(offset)
+            # As bytes, since NumPy hands no buffer of a bfloat16 to a file.
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     if len(shards) > 1:
         total = sum(form.nbytes for form in forms.values())
@@ -93,5 +94,6 @@ def _start_file(path: pathlib.Path, forms: Mapping[str, Form]) -> dict[str, int]
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         start = file.tell()
+        # Its full size at once, so that tensors can be written in any order.
         file.truncate(start + end)
     return {name: start + offset for name, offset in offsets.items()}

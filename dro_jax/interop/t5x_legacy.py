@@ -106,6 +106,7 @@ def _leaf(folder: str, name: str, entry: Any) -> Leaf:
     if not _is_spec(entry):
         return _inline_leaf(folder, name, entry)
     try:
+        # Old specs have the path outside the store, and it is that of T5X's bucket.
         path = entry["kvstore"].get("path") or entry["path"]
         zarr = path.rstrip("/").split("/")[-1]
         dtype = np.dtype(jnp.dtype(entry["dtype"]))
@@ -165,6 +166,7 @@ def _write_array(folder: str, name: str, array: np.ndarray) -> dict[str, Any]:
 def _chunks(shape: tuple[int, ...], itemsize: int) -> list[int]:
     """Chunks of at most 64 MiB that divide the array evenly."""
     chunks = list(shape)
+    # The longest axis gives way first, by its largest divisor, so that no chunk is ragged.
     while np.prod(chunks, dtype=np.int64) * itemsize > _CHUNK_BYTES:
         longest = int(np.argmax(chunks))
         length = chunks[longest]

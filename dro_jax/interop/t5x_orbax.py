@@ -84,6 +84,7 @@ def write_orbax(stored: StoredModel, destination: str | os.PathLike) -> None:
         (jax.Array, ocp.type_handlers.ArrayHandler()),
     )
     save_args = dict.fromkeys(leaves, ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES))
+    # Indexed by `...`, a scalar is an array without axes, as T5X's step is.
     tree: dict[str, Any] = leaves | {"state/step": np.int32(stored.step)[...]}
     save_args["state/step"] = ocp.SaveArgs()
     with ocp.CheckpointManager(
@@ -111,6 +112,7 @@ class _LeafHandler(ocp.type_handlers.NumpyHandler):
     """
 
     def __init__(self, leaves: Iterable[Leaf]):
+        # Orbax copies what a training step might change meanwhile; this is read anew.
         super().__init__(deepcopy_host_arrays=False)
         self._turns = {id(leaf): turn for turn, leaf in enumerate(leaves)}
 
@@ -118,6 +120,7 @@ class _LeafHandler(ocp.type_handlers.NumpyHandler):
         jobs = zip(values, infos, args, strict=True)
         for leaf, info, arg in sorted(jobs, key=lambda job: self._turns[id(job[0])]):
             written = await super().serialize([leaf.read()], [info], [arg])
+            # Waited for here, or the arrays to come would be read while this is kept.
             for future in written:
                 future.result()
         return []
@@ -173,6 +176,7 @@ def _open_arrays(
             store = _key_value_store(folder, ".".join(path), is_ocdbt)
             spec = zarr_spec(store, driver)
             opening["/".join(path)] = spec, ts.open(spec, open=True, context=context)
+    # All are being opened before one is waited for: of a bucket each is a round trip.
     return {name: (spec, array.result()) for name, (spec, array) in opening.items()}
 
 

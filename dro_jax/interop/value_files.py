@@ -59,6 +59,7 @@ def read_value(
             "dro_jax"
         }
     settings, trunk = dict(settings), policy
+    # Without it there is no T5 of the value's own: a head on the policy, or nothing.
     if "model_type" in content:
         trunk = _trunk_config(inside, content)
         if _sizes(trunk) != _sizes(policy):

@@ -36,6 +36,7 @@ CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "chat"
 _ROLES = ("prompt", "response", "reward")
 _SETTINGS = ("prompt_field", "response_field", "reward_field", "reward_kind")
 _NO_REWARD = ("id", "index", "idx", "timestamp", "time", "date", "version", "length")
+# The first records of a file may all have the same thumb.
 _TWO_VALUES = ({0.0, 1.0}, {-1.0, 1.0}, {0.0}, {1.0}, {-1.0})
 
 
@@ -85,6 +86,7 @@ def _by_shape(records: Sequence[Fields], known: Mapping[str, Any]) -> Guess:
     total = len(records)
     for shape in SHAPES:
         count = sum(bool(shape.fits(fields)) for fields in records)
+        # Half of them will do: some records of a log are bad, and are named as such later.
         if 2 * count >= total and not {"prompt_field", "response_field"} & set(known):
             guess = Guess(
                 shape.layout, reasons=[f"{shape.because}: {count} of {total}"]
@@ -156,6 +158,7 @@ def _find_reward(guess: Guess, records: Sequence[Fields], taken: set) -> None:
         for name in _fields(records)
         if name not in taken and _share(records, name, _is_feedback) > 0.5
     ]
+    # A number may be anything; so of unknown names the only one left is taken, or none.
     named = [name for name in candidates if name.lower() in REWARDS]
     rest = [name for name in candidates if not set(_words(name)) & set(_NO_REWARD)]
     found = named or _by_names(rest, REWARDS) or rest
