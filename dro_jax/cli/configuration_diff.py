@@ -184,7 +184,7 @@ def _is_free(name: str, old: Configuration, new: Configuration) -> bool:
         return True
     if unscoped == f"{_SCHEDULE}.total_steps":
         return not (_decays_to_an_end(old) or _decays_to_an_end(new))
-    # A mesh given where there was none, or left out, changes where a run computes alone.
+    # A mesh given where there was none, or left out, changes only where a run computes.
     values = [c.value(name) for c in (old, new)]
     return any(map(_is_sharding, values)) and all(
         value in (None, _UNSET) or _is_sharding(value) for value in values

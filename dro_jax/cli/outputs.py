@@ -146,7 +146,7 @@ class Output:
     def _open(self) -> BinaryIO:
         if self.descriptor is None:
             return open(self.path, "wb")
-        # What was printed before comes before; a copy, so that the command keeps its own.
+        # What was printed comes first; a copy, so that the command keeps its own.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         return os.fdopen(os.dup(self.descriptor), "wb")
@@ -166,7 +166,7 @@ def prepared(arguments) -> Iterator[None]:
         if (path := getattr(arguments, name, None)) is None:
             continue
         output = Output.at(f"--{name}", path)
-        # Two names of one file are one place; only what goes nowhere may be given twice.
+        # Two names of one file are one place; what goes nowhere may be given twice.
         place = str(output.descriptor or os.path.realpath(output.path))
         if place in found and place != os.devnull:
             raise ConfigError(

@@ -67,7 +67,7 @@ def check_numbers(*computed: np.ndarray) -> None:
 def _record_keys(key: jax.Array, record_ids: np.ndarray) -> jax.Array:
     """``[B]`` keys from ids ``[B, 2]``."""
     fold = jax.vmap(jax.random.fold_in)
-    # fold_in takes 32 bits, and an id has twice as many: its halves one after the other.
+    # fold_in takes 32 bits, and an id has 64: one half after the other.
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, record_ids[:, 0])
     return fold(keys, record_ids[:, 1])
 

@@ -171,7 +171,7 @@ def _policy(
 
 def _check_copy(copy: files.StoredTensor, embedding: files.StoredTensor) -> None:
     same = copy.form.shape == embedding.form.shape
-    # By bytes, a few rows at a time: both may be gigabytes, and NaN is not equal to NaN.
+    # A few rows at a time, both may be gigabytes; as bytes, NaN is not equal to NaN.
     if same:
         rows, columns = embedding.form.shape
         step = max(1, _COMPARED_AT_ONCE // columns)

@@ -166,7 +166,7 @@ def _write_array(folder: str, name: str, array: np.ndarray) -> dict[str, Any]:
 def _chunks(shape: tuple[int, ...], itemsize: int) -> list[int]:
     """Chunks of at most 64 MiB that divide the array evenly."""
     chunks = list(shape)
-    # The longest axis gives way first, by its largest divisor, so that no chunk is ragged.
+    # The longest axis gives way first, to its largest divisor: no chunk is ragged.
     while np.prod(chunks, dtype=np.int64) * itemsize > _CHUNK_BYTES:
         longest = int(np.argmax(chunks))
         length = chunks[longest]

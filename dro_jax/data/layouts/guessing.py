@@ -86,7 +86,7 @@ def _by_shape(records: Sequence[Fields], known: Mapping[str, Any]) -> Guess:
     total = len(records)
     for shape in SHAPES:
         count = sum(bool(shape.fits(fields)) for fields in records)
-        # Half of them will do: some records of a log are bad, and are named as such later.
+        # Half of them will do: bad records of a log are named as such later.
         if 2 * count >= total and not {"prompt_field", "response_field"} & set(known):
             guess = Guess(
                 shape.layout, reasons=[f"{shape.because}: {count} of {total}"]

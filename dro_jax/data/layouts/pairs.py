@@ -69,7 +69,7 @@ def expand_trl_pair(fields: Fields) -> Iterator[tuple[str, Fields]]:
 def _trajectories(
     fields: Fields, sides: Mapping[str, Any]
 ) -> Iterator[tuple[str, Fields]]:
-    # A record is one pair, whatever is wrong with it, so it is judged before either side.
+    # A record is one pair, so it is judged before either of its sides.
     _check_one_prompt(sides)
     others = {name: value for name, value in fields.items() if name not in SIDES}
     for side, response in sides.items():
