@@ -46,7 +46,7 @@ def dataset(*, pack: bool) -> DatasetConfig:
         _register_synthetic()
     return DatasetConfig(
         mixture_or_task_name="hha" if real else _SYNTHETIC,
-        module="tasks.hha" if real else None,
+        module="dro_jax.tasks.hha" if real else None,
         task_feature_lengths=LENGTHS,
         batch_size=ROWS,
         pack=pack,

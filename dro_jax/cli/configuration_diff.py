@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from gin import config_parser
 
 from dro_jax.cli.gin_files import Macro, Reference, contained, parse_statements
+from dro_jax.cli.gin_old_names import with_new_names
 
 # A run may go on with other values of these: they change no step. Macros first, then
 # bindings by their full names without scope.
@@ -91,12 +92,12 @@ class Configuration:
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Configuration":
-        """From what `gin.config_str` wrote.
+        """From what `gin.config_str` wrote; old names of ours are those of today.
 
         Raises:
           ConfigError: the text is no gin.
         """
-        return cls.of(parse_statements(text, source))
+        return cls.of(parse_statements(with_new_names(text), source))
 
     @classmethod
     def of(cls, statements: Iterable[Any]) -> "Configuration":
@@ -195,7 +196,7 @@ def _default(name: str) -> Any:
     """What our own code takes for an argument by itself; imports nothing."""
     path, _, argument = name.rpartition(".")
     module, _, attribute = path.rpartition(".")
-    if module.partition(".")[0] not in ("dro_jax", "tasks"):
+    if module.partition(".")[0] != "dro_jax":
         return _UNSET
     function = getattr(sys.modules.get(module), attribute, None)
     if not callable(function):

@@ -17,11 +17,12 @@ from gin import config_parser
 from dro_jax.cli import gin_files
 from dro_jax.cli.gin_allowed_names import is_listed
 from dro_jax.cli.gin_files import GinFiles, contained, place
+from dro_jax.cli.gin_old_names import MODULE_ARGUMENTS, MODULE_MACRO
 from dro_jax.errors import ConfigError
+from dro_jax.shipped_names import new_name, ships
 
 ALLOWED = (
     "dro_jax",
-    "tasks",
     "seqio",
     "t5.data",
     "t5.evaluation",
@@ -30,7 +31,7 @@ ALLOWED = (
     "flax",
 )
 # Whose modules a file may name as a task's, to be imported.
-_TASK_PACKAGES = ("tasks",)
+_TASK_PACKAGES = ("dro_jax.tasks",)
 # Parts of these that import or delete whatever they are told to.
 REFUSED = (
     "dro_jax.cli",
@@ -42,8 +43,6 @@ REFUSED = (
     "t5x.main",
     "t5x.utils.import_module",
 )
-MODULE_MACRO = "MIXTURE_OR_TASK_MODULE"
-_MODULE_ARGUMENTS = ("module", "modules", "mixture_or_task_module")
 _GIN_ITSELF = ("gin.macro", "gin.constant", "gin.singleton")
 _DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -77,7 +76,7 @@ class AllowList:
         """The same for what may be no module's name at all."""
         if not _DOTTED_NAME.fullmatch(name):
             return False
-        return _within(name, (*_TASK_PACKAGES, *self._extra))
+        return _within(name, self._extra) or _within(new_name(name), _TASK_PACKAGES)
 
     def permits_thing(self, thing: Any, name: str, *, called: bool) -> bool:
         """Whether a function or class may be named.
@@ -91,9 +90,10 @@ class AllowList:
 
     def refusal(self, where: str, what: str, module: str) -> ConfigError:
         """The error for something that is not permitted."""
+        ours = f" Ours is dro_jax.{module}." if ships(module) else ""
         return ConfigError(
             f"{where}: {what}, and gin files may use only what is listed "
-            f"(docs/safety.md). If you trust the file, add --allow_import={module}"
+            f"(docs/safety.md).{ours} If you trust the file, add --allow_import={module}"
         )
 
 
@@ -188,7 +188,7 @@ def _module_settings() -> Iterator[tuple[str, Any]]:
             if selector == "gin.macro":
                 if scope == MODULE_MACRO:
                     yield scope, value
-            elif argument in _MODULE_ARGUMENTS:
+            elif argument in MODULE_ARGUMENTS:
                 yield f"{selector}.{argument}", value
 
 

@@ -35,12 +35,12 @@ _NAMES = {
     "dro_jax.models.t5_config": "T5Config",
     "dro_jax.models.t5x_contract": "T5XSettings",
     "dro_jax.models.value": "ValueConfig",
+    "dro_jax.tasks.jsonl": "jsonl_task",
     "dro_jax.training.checkpoints": "CheckpointConfig",
     "dro_jax.training.optimizers": "OptimizerConfig adafactor adamw",
     "dro_jax.training.schedules": "learning_rate_schedule",
     "dro_jax.training.sharding": "MeshConfig",
     "dro_jax.training.before.value_fit": "ValueFitConfig",
-    "tasks.jsonl": "jsonl_task",
     "optax": f"{_OPTAX_SCHEDULES} {_OPTAX_TRANSFORMS}",
     "seqio": _SEQIO,
     # T5X's own run and model files name these, its trainer and writers aside.

@@ -6,7 +6,6 @@ before gin starts, and gin is given these texts.
 """
 
 import contextlib
-import importlib.util
 import io
 import os
 import pathlib
@@ -18,7 +17,9 @@ from typing import Any, NamedTuple
 import gin
 from gin import config_parser
 
+from dro_jax.cli.gin_old_names import with_new_names
 from dro_jax.errors import ConfigError
+from dro_jax.shipped_names import FOLDER
 
 PARSING_ERRORS = (
     AttributeError,
@@ -31,6 +32,9 @@ PARSING_ERRORS = (
     tokenize.TokenError,
 )
 COMMAND_LINE = "the command line"
+_SHIPPED = "gin_configs/"
+# What begins so is a file that ships, whatever lies in the current folder.
+_SURELY_SHIPPED = f"dro_jax/{_SHIPPED}"
 
 
 class Reference(NamedTuple):
@@ -54,16 +58,6 @@ class _AsWritten(config_parser.ParserDelegate):
         return Macro(macro_name)
 
 
-def shipped_folders() -> list[str]:
-    """The folders that hold the `gin_configs` which dro_jax ships."""
-    spec = importlib.util.find_spec("gin_configs")
-    if spec is None:
-        return []
-    return [
-        str(pathlib.Path(folder).parent) for folder in spec.submodule_search_locations
-    ]
-
-
 def parse_statements(text: str, source: str) -> list[Any]:
     """The statements of a gin text, as gin's parser names them; nothing is imported.
 
@@ -85,8 +79,13 @@ class GinFiles:
 
     Args:
       names: the files, as given.
-      folders: where they are looked for after the current folder, in this order.
+      folders: where they are looked for after the current folder, in this order, and
+        before those that ship.
       only: macros; of the first file nothing is kept but what gives these their values.
+
+    Attributes:
+      statements: those of all files, in the order in which gin reads them.
+      hiding: names of files that ship, each with the file of that name that is read instead.
 
     Raises:
       ConfigError: a file is missing, is no gin file or includes itself.
@@ -95,10 +94,11 @@ class GinFiles:
     def __init__(
         self, names: Sequence[str], folders: Sequence[str], only: Sequence[str] = ()
     ):
-        self._folders = ["", *folders]
+        self._folders = ["", *folders, str(FOLDER)]
         self._only = {names[0]: only} if only else {}
         self._texts: dict[str, _Text] = {}
         self.statements: list[Any] = []
+        self.hiding: list[tuple[str, str]] = []
         for name in names:
             self._read(name)
 
@@ -108,33 +108,41 @@ class GinFiles:
         if name in includers:
             chain = " → ".join([*includers, name])
             raise ConfigError(f"gin: a file includes itself: {chain}")
-        if name in self._texts:
-            return
-        path = self._find(name, included_at)
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"gin: {path} cannot be read: {error}") from error
-        if name in self._only:
-            text = reduced(text, str(path), self._only[name])
-        self._texts[name] = _Text(text, str(path))
-        for statement in parse_statements(text, str(path)):
+        if name not in self._texts:
+            self._texts[name] = self._text(name, included_at)
+        text = self._texts[name]
+        # Again where a file comes twice, as gin does: what is said last holds.
+        for statement in parse_statements(text.getvalue(), text.name):
             self.statements.append(statement)
             if isinstance(statement, config_parser.IncludeStatement):
                 at = f", included by {place(statement.location)},"
                 self._read(statement.filename, (*includers, name), at)
 
+    def _text(self, name: str, included_at: str) -> "_Text":
+        path = self._find(name, included_at)
+        try:
+            text = with_new_names(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"gin: {path} cannot be read: {error}") from error
+        if name in self._only:
+            text = reduced(text, str(path), self._only[name])
+        return _Text(text, str(path))
+
     def _find(self, name: str, included_at: str) -> pathlib.Path:
         folders = [""] if os.path.isabs(name) else self._folders
+        if name.startswith(_SURELY_SHIPPED):
+            folders, name = [str(FOLDER)], name.removeprefix("dro_jax/")
         for folder in folders:
             path = pathlib.Path(folder, name)
             if path.is_file():
+                if name.startswith(_SHIPPED) and _is_another(path, FOLDER / name):
+                    self.hiding.append((name, str(path)))
                 return path
         raise ConfigError(
             f"a gin file cannot be found: {name}{included_at} is in none of "
             f"{[folder or '.' for folder in folders]}. Files are looked up in the "
             "current folder, in --gin_search_paths and among those that dro-jax ships "
-            "(gin_configs/…)"
+            f"({_SHIPPED}…; {_SURELY_SHIPPED}… are those that ship alone)"
         )
 
     @contextlib.contextmanager
@@ -225,6 +233,10 @@ def place(location: config_parser.Location) -> str:
         name, _, value = line.partition("=")
         return f"--gin.{name.strip()}={value.strip()}"
     return f"{location.filename} line {location.line_num}: {line}"
+
+
+def _is_another(path: pathlib.Path, shipped: pathlib.Path) -> bool:
+    return shipped.is_file() and not path.samefile(shipped)
 
 
 class _Text(io.StringIO):

@@ -4,7 +4,6 @@ Nothing is imported for this, so that a misspelt name is refused at once.
 """
 
 import difflib
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,10 +15,10 @@ from dro_jax.cli.gin_files import (
     Reference,
     contained,
     parse_statements,
-    shipped_folders,
 )
 from dro_jax.errors import ConfigError
 from dro_jax.messages import note
+from dro_jax.shipped_names import FOLDER
 
 _REQUIRED = Macro("gin.REQUIRED")
 
@@ -96,8 +95,7 @@ def _settings_of_objectives() -> set[str]:
     """The names that the shipped objective files set, each for itself."""
     return {
         name
-        for folder in shipped_folders()
-        for path in pathlib.Path(folder, "gin_configs/objectives").glob("*.gin")
+        for path in (FOLDER / "gin_configs/objectives").glob("*.gin")
         for statement in parse_statements(path.read_text("utf-8"), str(path))
         if (name := _macro_set_by(statement))
     }

@@ -11,7 +11,7 @@ import gin
 
 from dro_jax.cli import gin_allow
 from dro_jax.cli.configuration_diff import Configuration
-from dro_jax.cli.gin_files import PARSING_ERRORS, GinFiles, place, shipped_folders
+from dro_jax.cli.gin_files import PARSING_ERRORS, GinFiles, place
 from dro_jax.cli.gin_names import check_names
 from dro_jax.cli.gin_selectors import check_selectors
 from dro_jax.cli.gin_values import as_gin, check_values, typed_statements
@@ -111,7 +111,8 @@ def check(
 
     Args:
       files, bindings, search_paths, allow_imports, only: as for `parse`.
-      tell: is given sentences about settings without effect.
+      tell: is given sentences about settings without effect, and about people's own
+        files in the place of those that ship.
 
     Returns:
       The files, and the bindings as statements.
@@ -119,12 +120,15 @@ def check(
     Raises:
       ConfigError: as `parse`.
     """
-    folders = [path for path in search_paths.split(",") if path] + shipped_folders()
+    folders = [path for path in search_paths.split(",") if path]
     read = GinFiles(files, folders, only)
     gin_allow.check_imports(read, gin_allow.AllowList(allow_imports))
     typed = typed_statements(bindings, Configuration.of(read.statements))
     check_selectors(read.statements, typed)
     check_names(read.statements, typed, tell)
+    if tell is not None:
+        for name, path in read.hiding:
+            tell(f"{path} is your own; the file that ships is dro_jax/{name}")
     statements = [*read.statements, *typed]
     check_values(statements, Configuration.of(statements))
     look_in_current_folder(_typed_modules(typed), "MIXTURE_OR_TASK_MODULE")

@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-OURS = ("dro_jax", "tasks")
+OURS = ("dro_jax",)
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 _TEXT = ("PathLike", "Path")
 _CONTAINERS = {

@@ -4,6 +4,7 @@ A shell takes one pair of quotes off, so gin's own form is `--gin.NAME="'text'"`
 setting is text, `--gin.NAME=text` means the same. Files keep gin's syntax.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -20,8 +21,10 @@ from dro_jax.cli.gin_files import (
     place,
     syntax_message,
 )
+from dro_jax.cli.gin_old_names import with_new_names
 from dro_jax.cli.gin_signatures import signature
 from dro_jax.errors import ConfigError
+from dro_jax.shipped_names import PACKAGES
 
 _REQUIRED = Macro("gin.REQUIRED")
 # What may stand without quotes: nothing that gin or a person could mean otherwise.
@@ -114,6 +117,8 @@ class _Settings:
         self._bindings = configuration.bindings
         self._full = {short: full for full, short in configuration.names.items()}
         self._modules = configuration.modules
+        # Unless a file calls a module of its own so.
+        self._ours_in_full = not set(PACKAGES) & set(configuration.modules)
 
     def value(self, name: str) -> Any:
         """The value in force, macros filled in; `%gin.REQUIRED` where there is none."""
@@ -140,6 +145,12 @@ class _Settings:
         if not each or None in each:
             return None
         return each[0].intersection(*each) or None
+
+    def with_new_names(self, line: str) -> str:
+        """A typed line with the names of today for modules of ours."""
+        # What is typed may be a module of the current folder.
+        folders = [os.getcwd()]
+        return with_new_names(line, folders, selectors=self._ours_in_full)
 
     def takes_text(self, name: str) -> bool:
         """Whether text without quotes can be meant."""
@@ -179,7 +190,7 @@ def _statement(flag: Flag, settings: _Settings) -> config_parser.BindingStatemen
     if not flag.value:
         raise ConfigError(f"{flag} has no value. Empty text is {flag.quoted()}")
     try:
-        return _parsed(flag.name, flag.value)
+        return _parsed(flag.name, flag.value, settings)
     except ConfigError as error:
         if not _PLAIN_TEXT.fullmatch(flag.value):
             raise ConfigError(f"{flag}: {error}{_hint(flag)}") from error
@@ -195,11 +206,13 @@ def _statement(flag: Flag, settings: _Settings) -> config_parser.BindingStatemen
             f"{_meant(flag.name, settings)}. If text is meant, quote it: "
             f"{flag.quoted()}"
         )
-    return _parsed(flag.name, repr(flag.value))
+    return _parsed(flag.name, repr(flag.value), settings)
 
 
-def _parsed(name: str, value: str) -> config_parser.BindingStatement:
-    line = f"{name} = {value}"
+def _parsed(
+    name: str, value: str, settings: _Settings
+) -> config_parser.BindingStatement:
+    line = settings.with_new_names(f"{name} = {value}")
     try:
         statements = parse_statements(line, COMMAND_LINE)
     except ConfigError as error:

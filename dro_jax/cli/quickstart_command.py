@@ -16,7 +16,7 @@ from dro_jax.models.decoding import DecodingConfig
 from dro_jax.paths import make_folder
 from dro_jax.training import checkpoints
 
-_RUNS = "gin_configs/runs/quickstart_{}.gin"
+_RUNS = "dro_jax/gin_configs/runs/quickstart_{}.gin"
 _BATCH_SIZE = 125
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dro_jax.cli.gin_files import shipped_folders
+from dro_jax.shipped_names import FOLDER
 
 # What a run is composed of; other files set these names to other values.
 _FILES = (
@@ -52,8 +52,7 @@ def page() -> str:
 
 def settings(pattern: str) -> list[Setting]:
     """The settings of the files of a pattern, in their order."""
-    (root,) = shipped_folders()
-    folder = pathlib.Path(root, "gin_configs")
+    folder = FOLDER / "gin_configs"
     return [
         setting
         for path in sorted(folder.glob(pattern))

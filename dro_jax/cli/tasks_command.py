@@ -9,7 +9,7 @@ from dro_jax.data.inspection_text import report_text
 from dro_jax.data.modules import import_modules
 from dro_jax.errors import ConfigError
 
-SHIPPED = ("tasks.support_desk.task", "tasks.hha")
+SHIPPED = ("dro_jax.tasks.support_desk.task", "dro_jax.tasks.hha")
 
 
 def run(arguments) -> None:

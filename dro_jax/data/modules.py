@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from dro_jax.errors import ConfigError
+from dro_jax.shipped_names import new_name
 
 _SETTING = "MIXTURE_OR_TASK_MODULE (module)"
 
@@ -44,7 +45,8 @@ def import_modules(
     """Imports modules that register tasks.
 
     Args:
-      modules: a name, several separated by commas, a sequence of names, or None.
+      modules: a name, several separated by commas, a sequence of names, or None; of
+        those that ship, by their old names too.
       named_by: the flag or setting that names them, for the message.
 
     Raises:
@@ -52,9 +54,9 @@ def import_modules(
     """
     for name in module_names(modules):
         try:
-            importlib.import_module(name)
+            importlib.import_module(new_name(name))
         except ModuleNotFoundError as error:
-            if error.name and not name.startswith(error.name):
+            if error.name and not f"{name}.".startswith(f"{error.name}."):
                 raise
             raise _not_found(name, named_by) from error
 

@@ -259,7 +259,7 @@ def unknown_name(name: str, module: Any = None) -> ConfigError:
     return ConfigError(
         f"no task or mixture is called '{name}', {imported}.{meant} A task exists once "
         "the module that registers it has been imported: name that module in "
-        "DatasetConfig.module, as 'tasks.hha' ('dro-jax tasks list' shows the rest)"
+        "DatasetConfig.module, as 'dro_jax.tasks.hha' ('dro-jax tasks list' shows the rest)"
     )
 
 

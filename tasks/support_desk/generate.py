@@ -1,6 +1,6 @@
 """Makes the support desk's data and vocabulary: no network, the same bytes each time.
 
-    python -m tasks.support_desk.generate --output_dir tasks/support_desk
+    python -m dro_jax.tasks.support_desk.generate --output_dir tasks/support_desk
 
 writes ``train.jsonl.gz``, ``validation.jsonl.gz`` (customers, pairs of a name and an
 order number, that the train split never shows) and the SentencePiece model
@@ -26,8 +26,8 @@ import re
 import string
 from collections.abc import Iterable, Sequence
 
-from tasks.support_desk import language
-from tasks.support_desk.reward import satisfaction
+from dro_jax.tasks.support_desk import language
+from dro_jax.tasks.support_desk.reward import satisfaction
 
 NUM_TRAIN = 14_000
 NUM_VALIDATION = 500

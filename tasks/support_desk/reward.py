@@ -26,8 +26,8 @@ import functools
 import re
 
 from dro_jax.errors import DataError
-from tasks.support_desk import language
-from tasks.support_desk.language import Role
+from dro_jax.tasks.support_desk import language
+from dro_jax.tasks.support_desk.language import Role
 
 NAME_WEIGHT = 0.20
 NUMBER_WEIGHT = 0.20

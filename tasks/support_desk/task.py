@@ -3,7 +3,7 @@
 ``support_desk`` has one logged reply to a prompt, with a noisy thumb;
 ``support_desk_replies`` four, with one to five stars each, for methods that compare.
 Thumbs become rewards of -1 and 1, stars of -1 to 1, normalised to mean 0 and variance 1
-over the train split. ``reward_fn`` is the true reward, :func:`tasks.support_desk.reward.satisfaction`.
+over the train split. ``reward_fn`` is the true reward, :func:`dro_jax.tasks.support_desk.reward.satisfaction`.
 The files are shipped beside this one; ``generate.py`` makes them.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import FeedbackTask, register_feedback_task
-from tasks.support_desk.reward import best_possible, satisfaction
+from dro_jax.tasks.support_desk.reward import best_possible, satisfaction
 
 _FOLDER = Path(__file__).resolve().parent
 

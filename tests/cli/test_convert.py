@@ -22,7 +22,7 @@ CONFIG_GIN = """
 from __gin__ import dynamic_registration
 from dro_jax.models import t5_config
 from dro_jax.models import value
-from tasks import jsonl
+from dro_jax.tasks import jsonl
 
 VALUE = @value.ValueConfig()
 ACTIVATIONS = ('silu', 'linear')

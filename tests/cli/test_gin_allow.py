@@ -82,8 +82,8 @@ ATTACKS = {
 REACHES = {
     "builtins of a function": "X = @dataset.fingerprint.__builtins__.get\n",
     "a class of Python": "X = @dataset.DatasetConfig.__class__\n",
-    "TensorFlow's file functions": "from dro_jax.data import batching\n"
-    "X = @batching.tf.io.gfile.rmtree\n",
+    "TensorFlow's file functions": "from dro_jax.data import vocabularies\n"
+    "X = @vocabularies.tf.io.gfile.rmtree\n",
     "gin's own functions": "from gin import config\nX = @config.clear_config()\n",
 }
 
@@ -183,8 +183,8 @@ def test_the_first_folder_that_has_a_file_wins_and_gin_reads_that_one(tmp_path):
     ("text", "line"),
     [
         ("MIXTURE_OR_TASK_MODULE = 'evil'\n", 1),
-        ("MIXTURE_OR_TASK_MODULE = 'tasks.hha, evil'\n", 1),
-        ("MIXTURE_OR_TASK_MODULE = ['tasks.hha', 'evil']\n", 1),
+        ("MIXTURE_OR_TASK_MODULE = 'dro_jax.tasks.hha, evil'\n", 1),
+        ("MIXTURE_OR_TASK_MODULE = ['dro_jax.tasks.hha', 'evil']\n", 1),
         ("NAMES = ('evil',)\nMIXTURE_OR_TASK_MODULE = %NAMES\n", 1),
         (DATASET + "dataset.DatasetConfig:\n  split = 'x'\n  module = 'evil'\n", 5),
         (DATASET + "EVIL = 'evil'\na/b/dataset.DatasetConfig.module = %EVIL\n", 3),

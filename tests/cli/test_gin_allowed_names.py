@@ -72,7 +72,7 @@ def test_no_listed_name_touches_a_folder_it_is_given(module, sentinel, monkeypat
     for full in names:
         thing = getattr(sys.modules[module], full.rpartition(".")[2])
         arguments = parameters(thing)
-        if full == "tasks.jsonl.jsonl_task":  # it takes any
+        if full == "dro_jax.tasks.jsonl.jsonl_task":  # it takes any
             arguments += ["train_path", "validation_path", "vocabulary", "prompt_field"]
         required = [n for n in arguments if n not in ("self",)]
         # Everywhere at once, and alone in each place; text, a list and a dictionary.

@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import pathlib
 
 import gin
 import jax
@@ -11,13 +10,13 @@ import numpy as np
 import pytest
 from small_gin import SIZES
 
-import gin_configs
+from dro_jax import shipped_names
 from dro_jax.cli import gin_setup
 from dro_jax.cli.train_command import train_from_gin
 from dro_jax.errors import ConfigError
 from dro_jax.training.metric_writers import read_metrics
 
-FOLDER = pathlib.Path(gin_configs.__file__).parent
+FOLDER = shipped_names.FOLDER / "gin_configs"
 EVERY = sorted(path.relative_to(FOLDER.parent) for path in FOLDER.rglob("*.gin"))
 SMALL = [f"{name} = {value}" for name, value in SIZES.items()]
 # Parameters of the published T5 1.1 checkpoints, in millions (embeddings included).

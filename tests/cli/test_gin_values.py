@@ -1,11 +1,10 @@
 """What `--gin.NAME=VALUE` may be: text with and without quotes, and the right kind."""
 
-import pathlib
 
 import gin
 import pytest
 
-import gin_configs
+from dro_jax import shipped_names
 from dro_jax.cli import gin_setup
 from dro_jax.errors import ConfigError
 
@@ -57,7 +56,7 @@ def refusal(*bindings, files=FILES):
         ("DECAY", "linear"),
         ("REFERENCE", "frozen_copy"),
         ("DTYPE", "bfloat16"),
-        ("MIXTURE_OR_TASK_MODULE", "tasks.hha,tasks.jsonl"),
+        ("MIXTURE_OR_TASK_MODULE", "dro_jax.tasks.hha,dro_jax.tasks.jsonl"),
         ("MIXTURE_OR_TASK_NAME", "hha"),  # a reference in the files, text by annotation
         ("dataset.DatasetConfig.split", "test"),
     ],
@@ -150,7 +149,7 @@ def test_files_keep_gins_syntax_and_errors_say_where(text, message, tmp_path):
 
 def test_every_file_that_ships_has_values_of_the_right_kind():
     # Each alone with what it includes; nothing is imported, so this costs little.
-    folder = pathlib.Path(gin_configs.__file__).parent
+    folder = shipped_names.FOLDER / "gin_configs"
     for path in folder.rglob("*.gin"):
         try:
             gin_setup.check([str(path)], [])

@@ -86,14 +86,14 @@ def test_help_says_the_defaults(command, capsys):
 def test_the_commands_for_a_model_are_whole():
     from dro_jax.cli.train_command import what_next
 
-    assert what_next("/tmp/a b", "tasks.hha", []) == [
+    assert what_next("/tmp/a b", "dro_jax.tasks.hha", []) == [
         "the model is in",
         "  /tmp/a b",
         "to use it:",
         "  dro-jax generate --model_dir='/tmp/a b' --input=FILE --output=FILE",
         "  dro-jax score --model_dir='/tmp/a b' --input=FILE --output=FILE",
     ]
-    own = what_next("m", "my_tasks,tasks.hha", ["mine", "my_tasks"])
+    own = what_next("m", "my_tasks,dro_jax.tasks.hha", ["mine", "my_tasks"])
     assert own[-1].endswith("FILE --allow_import=mine --allow_import=my_tasks")
     assert what_next("m", None, [])[-1].endswith("--output=FILE")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dro_jax
-import tasks
+import dro_jax.tasks
 from dro_jax.cli.main import main
 from dro_jax.errors import UserError
 from dro_jax.training import checkpoints
@@ -21,7 +21,7 @@ PICKLE_MODULES = {
 }  # fmt: skip
 # Functions of others that read pickles, by the name before and after the dot.
 PICKLE_READERS = {("torch", "load"), ("np", "load"), ("pd", "read_pickle")}
-FOLDERS = [pathlib.Path(path) for m in (dro_jax, tasks) for path in m.__path__]
+FOLDERS = [pathlib.Path(path) for m in (dro_jax, dro_jax.tasks) for path in m.__path__]
 SOURCES = sorted(path for folder in FOLDERS for path in folder.rglob("*.py"))
 
 

@@ -1,12 +1,11 @@
 """What `dro-jax train --overwrite` deletes, and what it leaves alone."""
 
-import pathlib
 
 import gin
 import pytest
-from run_folders import FILES, configuration
+from run_folders import configuration
 
-from dro_jax.cli import gin_files, model_folder
+from dro_jax.cli import model_folder
 from dro_jax.errors import ConfigError
 
 MADE = (
@@ -73,10 +72,7 @@ def test_overwrite_keeps_the_checkpoint_to_start_from(start, tmp_path, monkeypat
     folder = filled(tmp_path / "run")
     before = files(folder)
     monkeypatch.chdir(tmp_path)
-    text = configuration(
-        [str(pathlib.Path(gin_files.shipped_folders()[0], name)) for name in FILES],
-        INITIAL_CHECKPOINT_PATH=f"'run/{start}'",
-    )
+    text = configuration(INITIAL_CHECKPOINT_PATH=f"'run/{start}'")
     with pytest.raises(ConfigError, match="whose checkpoints --overwrite deletes"):
         model_folder.prepare(folder, text, overwrite=True)
     assert files(folder) == before

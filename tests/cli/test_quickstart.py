@@ -2,6 +2,7 @@
 
 import json
 
+import foreign_project
 import gin
 import pytest
 from small_gin import SIZES
@@ -13,7 +14,11 @@ from dro_jax.training.metric_writers import read_metrics
 
 
 @pytest.mark.slow
-def test_writes_the_report_that_the_readme_promises(tmp_path, capsys):
+def test_writes_the_report_that_the_readme_promises(tmp_path, monkeypatch, capsys):
+    # In a project whose folders are called as ours are.
+    foreign_project.make(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     bindings = [f"{name} = {value}" for name, value in SIZES.items()]
     bindings += ["LOG_PERIOD = 10", "WARMUP_STEPS = 2"]
     quickstart(tmp_path, seed=1, steps=10, bindings=bindings)

@@ -78,7 +78,7 @@ def test_longer_than_a_row_is_refused():
 
 @pytest.mark.slow
 def test_padding_of_real_data():
-    folder = importlib.import_module("tasks.hha").DATA_DIR
+    folder = importlib.import_module("dro_jax.tasks.hha").DATA_DIR
     if not (Path(folder) / "hha" / "train.jsonl.gz").exists():
         pytest.skip(f"no HHA data in {folder}: set DRO_JAX_DATA to its folder")
     report = inspect_task("hha", "train", {"inputs": 512, "targets": 256})

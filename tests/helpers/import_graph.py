@@ -34,11 +34,15 @@ class Import:
 
 @functools.cache
 def module_files(*packages: str, root: Path = ROOT) -> Mapping[str, Path]:
-    """The files of packages at the repository's top, by dotted module name."""
+    """The files of packages at the repository's top, by dotted module name.
+
+    `tasks` is imported as `dro_jax.tasks`.
+    """
     files = {}
     for package in packages:
         for path in sorted((root / package).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
+            parts = ("dro_jax", *parts) if package == "tasks" else parts
             files[".".join(parts).removesuffix(".__init__")] = path
     return files
 

@@ -22,7 +22,7 @@ from dro_jax.t5x_runtime.data import (
 from dro_jax.training.before.value_of_reference import ValueFitConfig
 from dro_jax.training.mesh_steps import device_fields
 
-TASK, MODULE = "support_desk", "tasks.support_desk.task"
+TASK, MODULE = "support_desk", "dro_jax.tasks.support_desk.task"
 BIG = dataclasses.replace(small.NETWORK, vocab_size=256)
 NO_REFERENCE = ReferenceData(FeedbackModel(network=BIG, objective=NLL()))
 

@@ -72,5 +72,5 @@ def test_without_a_path_parameters_are_random(tmp_path):
 
 
 def test_the_vocabulary_is_the_tasks():
-    vocabulary = task_vocabulary("support_desk", "tasks.support_desk.task")
+    vocabulary = task_vocabulary("support_desk", "dro_jax.tasks.support_desk.task")
     assert vocabulary.vocab_size == 228

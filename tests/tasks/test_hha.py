@@ -22,7 +22,7 @@ LENGTHS = {"inputs": 32, "targets": 16}
 @pytest.fixture
 def load_tasks(monkeypatch):
     """Registers the tasks with a data folder; None, the one of this machine."""
-    module = importlib.import_module("tasks.hha")
+    module = importlib.import_module("dro_jax.tasks.hha")
 
     def load(folder):
         for name in NAMES:
@@ -152,7 +152,7 @@ def test_batches_of_all_three(load_tasks, made_folder):
 def test_without_data_the_tasks_exist_and_say_what_to_set(load_tasks, tmp_path):
     load_tasks(tmp_path)
     for name in NAMES:
-        config = DatasetConfig(name, LENGTHS, module="tasks.hha")
+        config = DatasetConfig(name, LENGTHS, module="dro_jax.tasks.hha")
         assert set(config.tasks()[0].splits) == {"train", "validation"}
         with pytest.raises(DataError, match=r"does not exist: .*DRO_JAX_DATA"):
             config.batches()
@@ -181,14 +181,14 @@ def test_without_data_the_tasks_exist_and_say_what_to_set(load_tasks, tmp_path):
     ],
 )
 def test_lists_that_cannot_be_used(fields, reason):
-    module = importlib.import_module("tasks.hha")
+    module = importlib.import_module("dro_jax.tasks.hha")
     with pytest.raises(RecordProblem) as caught:
         list(module.expand_pro(fields))
     assert caught.value.reason == reason
 
 
 def _real_data():
-    folder = importlib.import_module("tasks.hha").DATA_DIR
+    folder = importlib.import_module("dro_jax.tasks.hha").DATA_DIR
     if not (Path(folder) / "hha" / "train.jsonl.gz").exists():
         pytest.skip(f"no HHA data in {folder}: set DRO_JAX_DATA to its folder")
 

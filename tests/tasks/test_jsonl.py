@@ -7,7 +7,7 @@ import seqio
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import ConfigError
-from tasks.jsonl import register_jsonl_task
+from dro_jax.tasks.jsonl import register_jsonl_task
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 import sentencepiece
 
 from dro_jax.errors import DataError
-from tasks.support_desk import generate, language
-from tasks.support_desk.language import Role
-from tasks.support_desk.reward import (
+from dro_jax.tasks.support_desk import generate, language
+from dro_jax.tasks.support_desk.language import Role
+from dro_jax.tasks.support_desk.reward import (
     Request,
     best_possible,
     read_prompt,
@@ -300,7 +300,7 @@ def test_task_gives_normalised_thumbs_and_the_true_reward(shipped):
     from dro_jax.data.dataset import DatasetConfig
     from dro_jax.data.tasks import feedback_task
 
-    importlib.import_module("tasks.support_desk.task")
+    importlib.import_module("dro_jax.tasks.support_desk.task")
     task = feedback_task("support_desk")
     assert task.reward_fn is satisfaction
     statistics = task.statistics()

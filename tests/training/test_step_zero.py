@@ -24,7 +24,7 @@ def packed_data():
         "support_desk",
         {"inputs": 40, "targets": 40},
         split="validation",
-        module="tasks.support_desk.task",
+        module="dro_jax.tasks.support_desk.task",
         pack=True,
         packing_window=64,
     )
