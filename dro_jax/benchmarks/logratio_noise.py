@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.batch_fields import device_fields
 from dro_jax.benchmarks import workload
 from dro_jax.benchmarks.timing import Figure, Figures, in_turn, ratio
 from dro_jax.data.interface import HostBatch
@@ -140,10 +141,7 @@ def _forward(config: T5Config):
     compiled = jax.jit(model.token_logprobs)
 
     def forward(params, batch):
-        tokens = {
-            n: x for n, x in batch.items() if n not in ("record_ids", "next_position")
-        }
-        return np.asarray(compiled(params, tokens))
+        return np.asarray(compiled(params, device_fields(batch)))
 
     return forward
 

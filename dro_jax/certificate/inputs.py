@@ -27,9 +27,10 @@ class Inputs:
       rewards: ``[N]`` as logged.
       weights: ``[N]`` how often each is logged; they sum to 1.
       lengths: ``[N]`` float32 tokens.
-      advantages: ``[N]`` r − V_ref(x).
-      quantiles: ``[N]`` in [0, 1].
-      mismatched_weights: ``[N]`` how often another prompt's logged response is this one.
+      advantages: ``[N]`` r − V_ref(x), or None in groups.
+      quantiles: ``[N]`` in [0, 1], or None in groups.
+      mismatched_weights: ``[N]`` how often another prompt's logged response is this one,
+        or None in groups.
       prompt_values: ``[N]`` RPO's V̂(x), or None.
       fixed_values: ``[N]`` V to use in place of a trained one, or None.
       group_size: K of `Trajectories`.
@@ -40,9 +41,9 @@ class Inputs:
     rewards: jax.Array
     weights: jax.Array
     lengths: jax.Array
-    advantages: jax.Array
-    quantiles: jax.Array
-    mismatched_weights: jax.Array
+    advantages: jax.Array | None = None
+    quantiles: jax.Array | None = None
+    mismatched_weights: jax.Array | None = None
     prompt_values: jax.Array | None = None
     fixed_values: jax.Array | None = None
     group_size: int = dataclasses.field(default=1, metadata={"static": True})
@@ -146,20 +147,24 @@ def make_inputs(
     return _lists(condition, seed) if ranked else _pairs(condition)
 
 
-def _inputs(condition: Condition, prompts, responses, rewards, weights, **further):
-    """`Inputs` of flat arrays; the fields that groups do not read are 0."""
+def _inputs(
+    condition: Condition,
+    prompts,
+    responses,
+    rewards,
+    weights,
+    group_size: int = 1,
+    **fields,
+):
+    """`Inputs` of flat arrays."""
     num_responses = condition.problem.space.num_responses
-    fields = {
-        name: np.zeros(len(prompts))
-        for name in ("advantages", "quantiles", "mismatched_weights")
-    } | {name: x for name, x in further.items() if name != "group_size"}
     return Inputs(
         responses=jnp.asarray(prompts * num_responses + responses, jnp.int32),
         prompts=jnp.asarray(prompts, jnp.int32),
         rewards=jnp.asarray(rewards, jnp.float32),
         weights=jnp.asarray(weights / np.sum(weights), jnp.float32),
         lengths=jnp.asarray(condition.problem.space.lengths[responses], jnp.float32),
-        group_size=further.get("group_size", 1),
+        group_size=group_size,
         **{name: jnp.asarray(x, jnp.float32) for name, x in fields.items()},
     )
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from dro_jax.batch_fields import FIELDS
 from dro_jax.data.packing import EMPTY, Packing, plan_rows
 from dro_jax.data.row_merging import merged_rows
 from dro_jax.data.truncation import Tokens
 
 _FEATURES = ("inputs", "targets", "reward", "record_id", "truncated")
-_FLOATS = ("rewards", "trajectory_weights")
 
 
 def packed_rows(
@@ -27,9 +27,7 @@ def packed_rows(
       lengths: the length of each model feature's first axis.
       bos_id: the decoder's first input.
     """
-    dtypes = {
-        name: tf.float32 if name in _FLOATS else tf.int32 for name in sorted(lengths)
-    }
+    dtypes = {name: tf.as_dtype(FIELDS[name].dtype) for name in sorted(lengths)}
 
     def merge(*arrays: np.ndarray) -> list[np.ndarray]:
         rows = _merged(*arrays, packing=packing, bos_id=bos_id)
@@ -44,9 +42,7 @@ def packed_rows(
             stateful=False,  # so that iterators over it can be checkpointed
         )
         return {
-            name: tf.ensure_shape(
-                rows, [None, lengths[name], *([2] if name == "record_ids" else [])]
-            )
+            name: tf.ensure_shape(rows, [None, lengths[name], *FIELDS[name].shape[2:]])
             for name, rows in zip(dtypes, merged, strict=True)
         }
 

@@ -3,23 +3,12 @@
 import jax
 import jax.numpy as jnp
 
+from dro_jax.batch_fields import FIELDS, RUNNING, SOURCES
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs
 from dro_jax.models.networks import Batch, RowOutputs, group_size, trajectory_mask
 from dro_jax.models.value_estimate import ValueEstimate
 from dro_jax.objectives.interface import Objective, Trajectories
-
-RUNNING = "running/"  # before the names of what a run carries, in batches and metrics
-_BY_TRAINER = "dro-jax train adds it; other loops compute it from the data first"
-# What a need is called in a batch, and where it comes from.
-_SOURCES = {
-    "advantages": ("advantages", _BY_TRAINER),
-    "prompt_values": ("prompt_values", _BY_TRAINER),
-    "quantiles": ("quantiles", _BY_TRAINER),
-    "mismatched": ("mismatched_weights", _BY_TRAINER),
-    "groups": ("group_weights", "set DatasetConfig.group_size (GROUP_SIZE)"),
-}
-_OF_RECORDS = ("advantages", "prompt_values", "quantiles", "mismatched_weights")
 
 
 def assemble(
@@ -59,7 +48,7 @@ def of_rows(
     A mean value is left to :func:`coupled`, mismatched pairs that the batch does not
     hold to who puts the parts of a split together.
     """
-    mask, weights = trajectory_mask(batch), batch["trajectory_weights"]
+    mask = trajectory_mask(batch)
     reference = outputs.reference_logprobs
     fields = {}
     if outputs.values is not None:
@@ -68,12 +57,14 @@ def of_rows(
         fields |= _tokens(outputs, mask)
     if outputs.mismatched_log_ratios is not None:
         fields["mismatched_log_ratios"] = outputs.mismatched_log_ratios.reshape(-1)
-    fields |= {name: batch[name].reshape(-1) for name in _OF_RECORDS if name in batch}
+    fields |= {
+        listed.trajectories: batch[name].reshape(-1)
+        for name, listed in FIELDS.items()
+        if listed.trajectories and name in batch
+    }
     policy_logprobs = logprobs.sum_over_tokens(outputs.token_logprobs, mask)
     return Trajectories(
         policy_logprobs=policy_logprobs.reshape(-1),
-        rewards=batch["rewards"].reshape(-1),
-        weights=weights.reshape(-1),
         reference_logprobs=None if reference is None else reference.reshape(-1),
         lengths=jnp.sum(mask, axis=1).reshape(-1),
         running=_running(batch),
@@ -107,14 +98,12 @@ def _check_fields(objective: Objective, batch: Batch) -> None:
             f"{type(objective).__name__} reads each trajectory's own prompt, but those of "
             "a group share one: leave DatasetConfig.group_size (GROUP_SIZE) out"
         )
-    wanted = {
-        name: how for name, how in _SOURCES.items() if getattr(objective.needs, name)
-    }
-    for name, (field, how) in wanted.items():
-        if field not in batch:
+    for name, listed in FIELDS.items():
+        wanted = listed.required and getattr(needs, listed.need)
+        if wanted and name not in batch:
             raise ConfigError(
-                f"{type(objective).__name__} needs '{field}' ({name}), which the batch "
-                f"does not have: {how}"
+                f"{type(objective).__name__} needs '{name}' ({listed.need}), which the "
+                f"batch does not have: {SOURCES[listed.source]}"
             )
 
 

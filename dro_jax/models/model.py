@@ -5,10 +5,12 @@ import copy
 import jax
 import jax.numpy as jnp
 
+from dro_jax import batch_fields
 from dro_jax import metrics as metrics_lib
+from dro_jax.batch_fields import RUNNING
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs, output_layer, t5
-from dro_jax.models.assembly import RUNNING, assemble, coupled, of_rows
+from dro_jax.models.assembly import assemble, coupled, of_rows
 from dro_jax.models.networks import (
     Batch,
     Networks,
@@ -29,16 +31,7 @@ from dro_jax.models.training_metrics import training_metrics, trajectory_metrics
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives.interface import Objective, Trajectories
 
-_LOSS_FIELDS = (
-    "decoder_loss_weights",
-    "decoder_segment_ids",
-    "rewards",
-    "trajectory_weights",
-    "group_weights",
-    "advantages",
-    "prompt_values",
-    "quantiles",
-)
+_LOSS_FIELDS = batch_fields.names(reader="loss")
 
 
 class FeedbackModel(T5XContract):

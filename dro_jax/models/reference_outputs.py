@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+from dro_jax.batch_fields import MISMATCHED
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs
 from dro_jax.models.networks import Batch, Networks, Params, trajectory_mask
 from dro_jax.objectives.interface import Objective
-
-MISMATCHED = "mismatched_"  # before the names of the other prompts' fields
 
 
 def policy_token_logprobs(networks: Networks, params: Params, batch: Batch) -> jax.Array:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dro_jax import batch_fields
 from dro_jax.errors import ConfigError
 from dro_jax.models.decoding import DecodingConfig, decode
 from dro_jax.models.networks import Batch, Params, policy_params
@@ -17,15 +18,6 @@ from dro_jax.models.networks import Batch, Params, policy_params
 REFERENCE = "reference"  # T5X's mutable collection of the frozen policy
 _CACHED = "reference_logprobs"
 _GREEDY = DecodingConfig(temperature=0.0)
-_FLOAT_FIELDS = (
-    "rewards",
-    "trajectory_weights",
-    "group_weights",
-    "mismatched_weights",
-    "prompt_values",
-    "quantiles",
-    _CACHED,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,4 +182,8 @@ class T5XContract:
 
 
 def _default_type(name: str) -> Any:
-    return jnp.float32 if name in _FLOAT_FIELDS else jnp.int32
+    """As the table of fields says; int32, T5X's own, of what others put in batches."""
+    try:
+        return batch_fields.field(name).dtype
+    except KeyError:
+        return jnp.int32

@@ -5,6 +5,7 @@ import numpy as np
 import optax
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.batch_fields import device_fields
 from dro_jax.data.interface import HostBatch
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
@@ -13,8 +14,6 @@ from dro_jax.training import initialization, step
 from dro_jax.training import state as state_lib
 from dro_jax.training.sharding import ParamLayout, Partitioner
 from dro_jax.training.state import TrainState
-
-_HOST_FIELDS = ("record_ids", "next_position")
 
 
 class MeshSteps:
@@ -130,8 +129,3 @@ class MeshSteps:
             return np.asarray(
                 self._log_ratios(params, self.put(batch), reference_params)
             )
-
-
-def device_fields(batch: HostBatch) -> HostBatch:
-    """The fields that a step reads; those about records stay on the host."""
-    return {name: x for name, x in batch.items() if name not in _HOST_FIELDS}

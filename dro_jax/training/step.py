@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.models.assembly import RUNNING, with_running
+from dro_jax.batch_fields import RUNNING
+from dro_jax.models.assembly import with_running
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
 from dro_jax.models.training_metrics import batch_metrics

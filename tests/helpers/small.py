@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dro_jax import batch_fields
 from dro_jax.models.t5 import T5Config
 
 NETWORK = T5Config(
@@ -59,16 +60,13 @@ def pack_groups(rows, size, *, input_length=12, target_length=24):
     """A grouped batch; `rows` lists the groups of each row, a group responses to the
     prompt of its first, best first."""
     groups = max(len(row) for row in rows)
-    shape = (len(rows), input_length), (len(rows), target_length)
+    sizes = {"B": len(rows), "L": input_length, "T": target_length}
+    sizes |= {"G": groups, "S": groups * size}
     batch = {
-        "encoder_input_tokens": np.zeros(shape[0], np.int32),
-        "encoder_segment_ids": np.zeros(shape[0], np.int32),
-        "decoder_input_tokens": np.zeros(shape[1], np.int32),
-        "decoder_target_tokens": np.zeros(shape[1], np.int32),
-        "decoder_segment_ids": np.zeros(shape[1], np.int32),
-        "rewards": np.zeros((len(rows), groups * size), np.float32),
-        "trajectory_weights": np.zeros((len(rows), groups * size), np.float32),
-        "group_weights": np.zeros((len(rows), groups), np.float32),
+        name: batch_fields.zeros(name, sizes)
+        for name, listed in batch_fields.FIELDS.items()
+        if name == "group_weights" or {"encoder", "decoder", "loss"} & {*listed.readers}
+        if listed.source != "records"
     }
     for r, row in enumerate(rows):
         i = t = 0

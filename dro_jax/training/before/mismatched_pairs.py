@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dro_jax import batch_fields
+from dro_jax.batch_fields import MISMATCHED
 from dro_jax.data.interface import HostBatch
 from dro_jax.data.packing import WINDOW, Packing, plan_rows
 from dro_jax.data.record_ids import join_ids
-from dro_jax.models.reference_outputs import MISMATCHED
 
-_ENCODER = ("encoder_input_tokens", "encoder_segment_ids", "encoder_positions")
+_OF_PAIRS = batch_fields.names(source="pairs", axes="BL")
 _PROMPT = "encoder_input_tokens"
-_RESPONSE = ("decoder_input_tokens", "decoder_target_tokens", "decoder_loss_weights")
+_RESPONSE = batch_fields.names(source="split", axes="BT")
 
 
 def with_mismatched_prompts(batch: HostBatch) -> HostBatch:
@@ -40,9 +41,9 @@ def with_mismatched_prompts(batch: HostBatch) -> HostBatch:
     digests = _prompt_digests(batch)
     counts = present & present[partners] & (digests != digests[partners])
     fields = {
-        f"{MISMATCHED}{name}": batch[name][partners]
-        for name in _ENCODER
-        if name in batch
+        name: batch[own][partners]
+        for name in _OF_PAIRS
+        if (own := name.removeprefix(MISMATCHED)) in batch
     }
     return {**batch, **fields, f"{MISMATCHED}weights": counts.astype(np.float32)}
 

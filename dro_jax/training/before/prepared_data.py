@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from dro_jax import batch_fields
 from dro_jax.data import scratch
 from dro_jax.data.interface import START, HostBatch, Position
 from dro_jax.data.record_ids import PromptRecords
@@ -163,11 +164,11 @@ def like_prepared(objective: Objective, batch: HostBatch) -> HostBatch:
     They have their shapes and types and no meaning: to learn what a step would do
     before anything is prepared.
     """
-    needs, shape = objective.needs, batch["rewards"].shape
+    needs, sizes = objective.needs, batch_fields.sizes(batch)
     batch = batch | {
-        name: np.zeros(shape, np.float32)
-        for name in ("advantages", "prompt_values", "quantiles")
-        if getattr(needs, name)
+        name: batch_fields.zeros(name, sizes)
+        for name in batch_fields.names(source="records")
+        if getattr(needs, batch_fields.field(name).need)
     }
     return with_mismatched_prompts(batch) if needs.mismatched else batch
 

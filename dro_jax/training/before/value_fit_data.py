@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import numpy as np
 
+from dro_jax import batch_fields
 from dro_jax.data import scratch
 from dro_jax.data.interface import HostBatch
 from dro_jax.data.record_ids import PromptRecords
@@ -17,7 +18,7 @@ from dro_jax.training.sharding import Partitioner
 # Prompts to their encoder states ``[B, L, D]``, on the devices, the same on all.
 Encode = Callable[[HostBatch], jax.Array]
 _PROMPTS = "prompts"
-_PROMPT_FIELDS = ("encoder_input_tokens", "encoder_segment_ids", "trajectory_weights")
+_PROMPT_FIELDS = (*batch_fields.names(reader="encoder"), "trajectory_weights")
 
 
 @dataclasses.dataclass(frozen=True)
