@@ -16,7 +16,8 @@ from dro_jax.errors import ConfigError
 from dro_jax.models.assembly import with_running
 from dro_jax.objectives import Needs, Trajectories, registry
 from dro_jax.training.before.prepared_data import PreparedData, like_prepared
-from dro_jax.training.before.reference_cache import ReferenceLogprobs, ReferenceTable
+from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
+from dro_jax.training.before.reference_table import ReferenceTable
 
 ROOT = pathlib.Path(__file__).parents[1]
 KINDS = registry.kinds()
@@ -42,7 +43,7 @@ def batches():
 def with_reference(batch):
     per_token = np.zeros_like(batch["decoder_target_tokens"], np.float32)
     found = ReferenceLogprobs.of_batch(batch, per_token, keep_tokens=True)
-    return PreparedData(None, (ReferenceTable(found),)).complete(batch)
+    return PreparedData(None, (ReferenceTable.of(found),)).complete(batch)
 
 
 def seen_by(objective, batches):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import seqio
 import tensorflow as tf
 
+from dro_jax.batch_fields import FIELDS, names
 from dro_jax.data.packing import MAX_TRAJECTORIES_PER_ROW, WINDOW
 from dro_jax.data.settings import check_packing, make_packing
 from dro_jax.data.stream_packing import packed_rows
@@ -104,19 +105,12 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
         "truncated": _Spec(dtype=tf.int32),
     }
     MODEL_FEATURES: ClassVar[Mapping[str, _Spec]] = {
-        "encoder_input_tokens": _Spec(dtype=tf.int32),
-        "decoder_input_tokens": _Spec(dtype=tf.int32),
-        "decoder_target_tokens": _Spec(dtype=tf.int32),
-        "decoder_loss_weights": _Spec(dtype=tf.int32),
-        "rewards": _Spec(dtype=tf.float32),
-        "trajectory_weights": _Spec(dtype=tf.float32),
-        "record_ids": _Spec(dtype=tf.int32, rank=2),
-        "truncated": _Spec(dtype=tf.int32),
+        name: _Spec(tf.as_dtype(listed.dtype), rank=len(listed.shape) - 1)
+        for name, listed in FIELDS.items()
+        if listed.source == "split" and listed.axes[0] == "B"
     }
     PACKING_FEATURE_DTYPES: ClassVar[Mapping[str, tf.DType]] = {
-        f"{side}_{field}": tf.int32
-        for side in ("encoder", "decoder")
-        for field in ("segment_ids", "positions")
+        name: tf.as_dtype(FIELDS[name].dtype) for name in names(source="packing")
     }
 
     def __init__(
@@ -154,25 +148,16 @@ class FeedbackFeatureConverter(seqio.FeatureConverter):
         self, task_feature_lengths: Mapping[str, int]
     ) -> dict[str, int]:
         """The length of each model feature's first axis."""
-        encoder = task_feature_lengths["inputs"]
-        decoder = task_feature_lengths["targets"]
-        trajectories = self._max_trajectories if self.pack else 1
-        lengths = {
-            "encoder_input_tokens": encoder,
-            "decoder_input_tokens": decoder,
-            "decoder_target_tokens": decoder,
-            "decoder_loss_weights": decoder,
-            "rewards": trajectories,
-            "trajectory_weights": trajectories,
-            "record_ids": trajectories,
-            "truncated": trajectories,
+        sizes = {
+            "L": task_feature_lengths["inputs"],
+            "T": task_feature_lengths["targets"],
+            "S": self._max_trajectories if self.pack else 1,
         }
-        if self.pack:
-            lengths |= {
-                name: encoder if name.startswith("encoder") else decoder
-                for name in self.PACKING_FEATURE_DTYPES
-            }
-        return lengths
+        packed = self.PACKING_FEATURE_DTYPES if self.pack else ()
+        return {
+            name: sizes[FIELDS[name].axes[1]]
+            for name in (*self.MODEL_FEATURES, *packed)
+        }
 
     def _convert_features(
         self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]
