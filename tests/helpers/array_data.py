@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import types
 
 import numpy as np
 
@@ -29,6 +30,10 @@ class ArrayDataset:
     def drawn(self, weights, *, with_replacement):
         assert not with_replacement, "these arrays know epochs alone"
         return dataclasses.replace(self, kept=tuple(np.flatnonzero(weights > 0)))
+
+    @property
+    def packing(self):
+        return types.SimpleNamespace(window=self.batch_size)
 
     @property
     def name(self):

@@ -15,6 +15,7 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP, NLL
 from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.before.reference import Reference
+from dro_jax.training.before.reference_share import Share
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.mesh_steps import MeshSteps, device_fields
 from dro_jax.training.preemption import Preempted, StopSignal
@@ -118,6 +119,38 @@ def test_a_part_that_was_being_written_is_ignored(make, tmp_path):
     resumed = make()
     resumed.table(DATA)
     assert resumed.num_forwards == 1
+
+
+def test_parts_made_elsewhere_are_taken_and_gaps_computed(model, saved, make, tmp_path):
+    wanted = next(completed(make()).batches())
+    folder = tmp_path / "cache" / "copying-train"
+    shutil.rmtree(folder)
+    # Three machines that know nothing of each other; the second's work is lost.
+    for number in (1, 3):
+        machine = Reference(
+            model, str(saved[0]), make()._steps, cache_dir=tmp_path / f"machine{number}"
+        )
+        machine.compute_share(DATA, Share(number, 3))
+        assert machine.num_forwards == 2
+        machine.compute_share(DATA, Share(number, 3))
+        assert machine.num_forwards == 2
+        source = tmp_path / f"machine{number}" / "copying-train"
+        assert not (source / "table").exists()
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    reference = make()
+    found = next(completed(reference).batches())
+    assert reference.num_forwards == 2
+    np.testing.assert_array_equal(
+        found["reference_logprobs"], wanted["reference_logprobs"]
+    )
+    assert len(reference.table(DATA)) == 48
+
+
+def test_parts_of_another_key_are_not_taken(make, tmp_path):
+    make().table(DATA)
+    other = dataclasses.replace(DATA, seed=3)
+    with pytest.raises(CheckpointError, match="records: 48 from seed 0"):
+        make().compute_share(other, Share(1, 2))
 
 
 @pytest.mark.parametrize(
