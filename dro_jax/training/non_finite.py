@@ -8,13 +8,15 @@ from typing import Any
 import jax
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.data.interface import HostBatch
+from dro_jax.data.interface import WHOLE, HostBatch, Shard
 from dro_jax.errors import TrainingError
 from dro_jax.training.atomic_files import write_json
+from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.run_files import non_finite_report
 
 Identities = Callable[[HostBatch], list[str]]
 _WATCHED = ("loss", "grad_norm")
+_REPORTED = ("record_ids", "trajectory_weights", "rewards")
 SKIPPED = "skipped_steps"
 
 
@@ -24,11 +26,18 @@ class NonFiniteGuard:
     Args:
       folder: where `non_finite_step_N.json` is written.
       identities: a batch's records in a person's words.
+      shard: which part of each batch's rows this host is given, of how many.
     """
 
-    def __init__(self, folder: str | pathlib.Path, identities: Identities):
+    def __init__(
+        self,
+        folder: str | pathlib.Path,
+        identities: Identities,
+        shard: Shard = WHOLE,
+    ):
         self._folder = pathlib.Path(folder)
         self._identities = identities
+        self._shard = shard
         self._last: tuple[int, metrics_lib.Metrics, HostBatch] | None = None
 
     def watch(self, step: int, metrics: metrics_lib.Metrics, batch: HostBatch) -> None:
@@ -62,6 +71,9 @@ class NonFiniteGuard:
     def _refuse(self, step, name, metrics, batch) -> None:
         terms = metrics_lib.compute(metrics)
         path = self._folder / non_finite_report(step)
+        if self._shard != WHOLE:
+            # The step's metrics are everywhere the same: all hosts come here together.
+            batch = whole_batch({name: batch[name] for name in _REPORTED}, self._shard)
         if jax.process_index() == 0:
             report = {
                 "step": step,

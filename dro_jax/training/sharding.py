@@ -12,11 +12,13 @@ from flax import traverse_util
 from flax.linen import partitioning
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from dro_jax.data.interface import WHOLE, Shard
 from dro_jax.errors import ConfigError
 from dro_jax.models.layer_stacking import layers_of
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
 from dro_jax.models.t5_stacks import PARAM_SCAN_AXIS
+from dro_jax.training.host_rows import host_shard, put_rows
 
 DATA, MODEL = "data", "model"
 Rules = tuple[tuple[str, str | None], ...]
@@ -163,13 +165,21 @@ class Partitioner:
         placed = [place(path, leaf) for path, leaf in _with_names(tree)]
         return jax.tree.unflatten(jax.tree.structure(tree), placed)
 
-    def put_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        """The rows of a global batch on their devices; each host places its own."""
+    def shard(self, num_rows: int) -> Shard:
+        """Which part of a batch of so many rows this host's devices hold."""
+        return host_shard(self.by_row, num_rows)
+
+    def put_batch(
+        self, batch: dict[str, np.ndarray], shard: Shard = WHOLE
+    ) -> dict[str, jax.Array]:
+        """The rows of a global batch on their devices; each host places its own.
+
+        Args:
+          batch: all rows, or those of a part.
+          shard: which part of the rows these are, of how many.
+        """
         return {
-            name: jax.make_array_from_callback(
-                rows.shape, self.by_row, lambda index, rows=rows: rows[index]
-            )
-            for name, rows in batch.items()
+            name: put_rows(self.by_row, rows, shard) for name, rows in batch.items()
         }
 
     def check_batch_size(self, batch_size: int, num_microbatches: int = 1) -> None:
