@@ -1,6 +1,7 @@
 """The order of records, a pure function of the seed: any place in it is found at once."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
@@ -8,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from dro_jax.data.permutation import Permutations
+from dro_jax.errors import ConfigError
 
 # The name of the orders that this module and `draws` make. Whoever changes them changes
 # the name, so that a run that is not through its epochs does not go on in other ones.
@@ -62,6 +64,9 @@ def record_order(
       shuffle: False, the order of the sources.
       seed: with the components' names, decides everything.
       num_epochs: None, without end.
+
+    Raises:
+      ConfigError: rates are needed and say nothing.
     """
     if num_epochs is not None or len(components) == 1:
         name = "/".join(component.name for component in components)
@@ -108,9 +113,13 @@ class Mixed:
       components: at least two, none empty.
       shuffle: False, each component in its source's order.
       seed: decides everything.
+
+    Raises:
+      ConfigError: rates say nothing.
     """
 
     def __init__(self, components: Sequence[Component], *, shuffle: bool, seed: int):
+        _check_rates(components)
         # Exact, whatever the rates: rounding would lose a record at some place far ahead.
         rates = [Fraction(component.rate) for component in components]
         left = [sum(rates[number:]) for number in range(len(rates))]
@@ -165,3 +174,14 @@ class Mixed:
             counts.append((2 * number * share.numerator // share.denominator + 1) // 2)
             number -= counts[-1]
         return counts
+
+
+def _check_rates(components: Sequence[Component]) -> None:
+    rates = {component.name: component.rate for component in components}
+    usable = all(math.isfinite(rate) and rate >= 0 for rate in rates.values())
+    if not usable or not any(rates.values()):
+        listed = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+        raise ConfigError(
+            f"the mixing rates are {listed}: give each task a number of 0 or more, and "
+            "one of those that have the split more than 0"
+        )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dro_jax.data.ordering import Component, record_order
+from dro_jax.errors import ConfigError
 
 ONE = (Component("one", 7),)
 TWO = (Component("one", 7, rate=3.0), Component("two", 5, rate=1.0))
@@ -106,6 +107,14 @@ def test_mixtures_are_found_at_once_anywhere(rates):
     shares = np.array(rates) / sum(rates)
     np.testing.assert_allclose(counts, 4096 * shares, atol=2)
     assert len(np.unique(places)) == 4096
+
+
+@pytest.mark.parametrize("rates", [(0, 0), (1, -1), (1, float("nan"))])
+def test_rates_that_say_nothing_are_refused_where_they_count(rates):
+    components = [Component(f"{n}", 5, rate) for n, rate in enumerate(rates)]
+    with pytest.raises(ConfigError, match=r"mixing rates are 0 [01], 1 "):
+        _order(components)
+    assert len(_take(components, 10, num_epochs=1)) == 10
 
 
 def test_orders_are_pinned():

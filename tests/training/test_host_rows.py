@@ -1,5 +1,10 @@
 """Each host's part of a batch, from where its rows lie."""
 
+import os
+import socket
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -42,3 +47,50 @@ def test_one_process_holds_the_whole_batch(mesh):
     assert placed.sharding == by_row
     np.testing.assert_array_equal(placed, rows)
     assert whole_batch({"rows": rows}, WHOLE) == {"rows": rows}
+
+
+TWO_PROCESSES = """
+import sys
+import jax
+import numpy as np
+
+port, index = sys.argv[1:]
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(index))
+from dro_jax.training.host_rows import whole_batch
+from dro_jax.training.sharding import MeshConfig
+
+whole = np.arange(32.0).reshape(16, 2)
+for data, model, count in ((8, 1, 2), (4, 2, 2), (1, 8, 1)):
+    partitioner = MeshConfig(data=data, model=model).build()
+    shard = partitioner.shard(16)
+    assert shard == (int(index) if count == 2 else 0, count), shard
+    size = 16 // count
+    own = whole[shard[0] * size : (shard[0] + 1) * size]
+    placed = partitioner.put_batch({"rows": own}, shard)["rows"]
+    assert placed.shape == (16, 2)
+    for part in placed.addressable_shards:
+        np.testing.assert_array_equal(part.data, whole[part.index])
+    batch = whole_batch({"rows": own}, shard)
+    np.testing.assert_array_equal(batch["rows"], whole)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_place_their_parts_and_find_the_whole():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    flags = "--xla_force_host_platform_device_count=4"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_PROCESSES, port, str(index)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
