@@ -16,11 +16,11 @@ from etils import epath
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.interface import START, HostBatch, Position
-from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.t5x_runtime.reference_data import ReferenceData
 from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.mesh_steps import device_fields
-from dro_jax.training.run_progress import position_after
+from dro_jax.training.run_progress import check_identity, position_after
 
 AT_START = "at_start"  # a file in a checkpoint's `dataset` folder: nothing was read yet
 
@@ -58,7 +58,12 @@ def get_dataset(
         )
     config = _config(cfg, num_epochs)
     rows = _rows_of(shard_id, num_shards, config.batch_size)
-    return FeedbackIterator(reference.attached_to(config), rows)
+    prepared = reference.prepared(config)
+    if prepared.train is not None:
+        return FeedbackIterator(prepared.train, rows, prepared.identity)
+    if prepared.held_out is not None:
+        return FeedbackIterator(prepared.held_out, rows)
+    raise DataError(f"{config.name} has no split '{config.split}'")
 
 
 def get_eval_datasets(
@@ -79,17 +84,15 @@ def get_eval_datasets(
       eval_steps: the most batches of an evaluation; a split that has fewer is read once.
 
     Returns:
-      The data by their task's or mixture's name.
+      The data by their task's or mixture's name; none where there is no such split.
     """
-    iterator = get_dataset(
-        cfg,
-        shard_id,
-        num_shards,
-        feature_converter_cls,
-        num_epochs=1,
-        reference=reference,
-    )
-    return {iterator.name: HeldOut(iterator, eval_steps)}
+    del feature_converter_cls
+    config = _config(cfg, num_epochs=1)
+    rows = _rows_of(shard_id, num_shards, config.batch_size)
+    held_out = reference.prepared(config).held_out
+    if held_out is None:  # which has been said; T5X then evaluates nothing
+        return {}
+    return {config.name: HeldOut(FeedbackIterator(held_out, rows), eval_steps)}
 
 
 class FeedbackIterator(dataset_iterator.DatasetIterator):
@@ -98,11 +101,18 @@ class FeedbackIterator(dataset_iterator.DatasetIterator):
     Args:
       data: gives the batches of all hosts.
       rows: those that this host feeds.
+      identity: what data and reference are, which a run that goes on must find again.
     """
 
-    def __init__(self, data: PreparedData, rows: slice):
+    def __init__(
+        self,
+        data: PreparedData,
+        rows: slice,
+        identity: Mapping[str, str] | None = None,
+    ):
         self._data = data
         self._rows = rows
+        self._identity = dict(identity or {})
         self._position: Position = START
         self._batches: Iterator[HostBatch] | None = None
         self._spec: Mapping[str, dataset_iterator.ArraySpec] | None = None
@@ -135,19 +145,25 @@ class FeedbackIterator(dataset_iterator.DatasetIterator):
         self._position, self._batches = START, None
 
     def save(self, filename: epath.PathLike) -> None:
-        """Write where the next batch begins."""
-        epath.Path(filename).write_text(json.dumps({"position": self._position}))
+        """Write where the next batch begins, and of what data."""
+        saved = {"position": self._position, "identity": self._identity}
+        epath.Path(filename).write_text(json.dumps(saved))
 
     def restore(self, filename: epath.PathLike) -> None:
         """Go on from a position that was written; from the start, a run's beginning.
 
         Raises:
-          CheckpointError: there is no position.
+          CheckpointError: there is no position, or it is one of other data or another
+            reference.
         """
         path = epath.Path(filename)
         self.reset()
         if path.exists():
-            record, row = json.loads(path.read_text())["position"]
+            saved = json.loads(path.read_text())
+            # Earlier versions wrote the position alone.
+            if began := saved.get("identity"):
+                check_identity(began, self._identity)
+            record, row = saved["position"]
             self._position = record, row
         # Over several hosts T5X gives each a folder of its own.
         elif not any((folder / AT_START).exists() for folder in path.parents[:2]):

@@ -1,36 +1,27 @@
 """What objectives read of records beside their rewards, under T5X."""
 
 import dataclasses
-from typing import Any
+import functools
+
+import jax
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.grouping import Singles
 from dro_jax.errors import ConfigError
+from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives.interface import changed_settings
-from dro_jax.paths import expanded, is_url
 from dro_jax.t5x_runtime.forward_steps import forward_steps
-from dro_jax.training.before.checks import (
-    check_data,
-    check_value_settings,
-)
-from dro_jax.training.before.judged_prompts import judged_part
-from dro_jax.training.before.prepared_data import (
-    Preparation,
-    PreparedData,
-    Sampling,
-    check_sampling,
-)
-from dro_jax.training.before.reference import (
-    Mode,
-    Reference,
-    check_mode,
-    check_path,
-    mode_for,
-)
-from dro_jax.training.before.value_of_reference import ValueFitConfig, ValueOfReference
-from dro_jax.training.run_files import REFERENCE_CACHE, VALUE_OF_REFERENCE
+from dro_jax.training.before.prepared_data import Sampling
+from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
+from dro_jax.training.before.reference import Mode
+from dro_jax.training.before.run_plan import RunPlan, plan_run
+from dro_jax.training.before.value_of_reference import ValueFitConfig
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.run_files import VALUE_OF_REFERENCE
+from dro_jax.training.run_settings import ReferenceSettings, RunData
 from dro_jax.training.sharding import MeshConfig
+from dro_jax.training.step_zero import StepZeroCheck
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +42,7 @@ class ReferenceData:
       value_fit: as for `dro_jax.training.train`.
       value_fit_split: the split that the value of the reference is fitted on, but for
         the prompts that judge (`ValueFitConfig.judged_fraction`), an evaluation's.
-      sampling: as for `dro_jax.training.train`.
+      sampling, step_zero_tolerance: as for `dro_jax.training.train`.
 
     Raises:
       ConfigError: an unknown mode.
@@ -68,80 +59,87 @@ class ReferenceData:
     value_fit: ValueFitConfig | None = None
     value_fit_split: str = "validation"
     sampling: Sampling = "none"
+    step_zero_tolerance: float | None = None
 
     def __post_init__(self):
-        if self.mode is not None:
-            check_mode(self.mode, "REFERENCE")
-        check_sampling(self.sampling)
+        # Those of a run, so that what they refuse is refused here.
+        self._settings()
+        RunData(sampling=self.sampling)
 
-    def attached_to(self, config: DatasetConfig) -> PreparedData:
-        """A data set's batches, completed where the objective asks for it.
+    def prepared(self, config: DatasetConfig) -> PreparedRun:
+        """A data set's part of a run, completed where the objective asks for it.
 
         Args:
-          config: a split; without `num_epochs` it is trained on, and drawn from.
+          config: a split; without `num_epochs` it is trained on, and drawn from, and
+            else evaluated.
 
         Raises:
-          ConfigError: the objective has a reference, and there is no path.
-          CheckpointError: it cannot be read, or a cache was computed from another.
-          DataError: the objective can learn nothing from the records.
+          ConfigError, CheckpointError, DataError: what `dro-jax train` refuses too.
+          TrainingError: the policy differs from the reference before the first update.
         """
-        model, needs = self.model, self.model.objective.needs
-        fit_config = dataclasses.replace(
+        training = config.num_epochs is None
+        notes: list[str] = []
+        plan = plan_run(
+            self.model,
+            self._data(config),
+            self._settings(),
+            model_dir=self.model_dir,
+            mesh=self.mesh,
+            tell=notes.append,
+        )
+        _check_fitted(self.model, plan.model)
+        for sentence in notes:
+            note(sentence)
+        steps = forward_steps(self.model, self.mesh) if plan.runs_networks else None
+        # A frozen copy lies in T5X's train state, and it reads each split by itself.
+        prepared = prepare_run(plan, steps, frozen_copy=False, evaluates=not training)
+        if training and plan.starts and plan.mode == "cached":
+            _check_first_batch(plan, prepared, steps)
+        return prepared
+
+    def _data(self, config: DatasetConfig) -> RunData:
+        fit = dataclasses.replace(
             config, split=self.value_fit_split, shuffle=False, num_epochs=1
         )
-        check_value_settings(model, fit_config, self.path)
         config = dataclasses.replace(
             config, group_size=self.group_size, single_responses=self.single_responses
         )
-        training = config.num_epochs is None
-        fitted = check_data(model, config, self.sampling, training=training, tell=None)
-        _check_fitted(model, fitted)
-        cached = needs.reference and mode_for(model, self.mode) == "cached"
-        reference = value = None
-        if cached or needs.advantages:
-            check_path(model, self.path)
-            steps = forward_steps(model, self.mesh)
-            steps.partitioner.check_batch_size(config.batch_size)
-            reference = Reference(
-                model, self.path, steps, cache_dir=self._folder(REFERENCE_CACHE)
+        advantages = self.model.objective.needs.advantages
+        if config.num_epochs is None:
+            # V leaves out the prompts that an evaluation is judged by, as it does there.
+            return RunData(
+                train=config,
+                held_out=fit if advantages else None,
+                sampling=self.sampling,
             )
-        if needs.advantages:
-            value = ValueOfReference(
-                model,
-                reference.load,
-                steps,
-                self.value_fit,
-                fingerprint=reference.fingerprint(),
-                folder=self._folder(VALUE_OF_REFERENCE),
-            )
-            judged = (self.value_fit or ValueFitConfig()).judged_fraction
-            value.fit(fit_config, judged_fraction=judged)
-            if not training and config.split == fit_config.split:
-                config = judged_part(config, judged)
-        preparation = Preparation(
-            model.objective, reference if cached else None, value, self.sampling
-        )
-        return preparation.prepare(config, training=training)
+        if not advantages or config.split == fit.split:
+            fit = None
+        return RunData(held_out=config, value_fit=fit)
 
-    def _folder(self, name: str) -> str:
-        if self.cache_dir is not None:
-            shared = name == REFERENCE_CACHE
-            folder = self.cache_dir if shared else f"{self.cache_dir}/{name}"
-        else:
-            folder = f"{self.model_dir}/{name}" if self.model_dir else None
-        if folder is None:
-            raise ConfigError(
-                "there is no place to keep what is computed of the reference: set "
-                "MODEL_DIR or REFERENCE_CACHE_DIR"
-            )
-        folder = expanded(folder)
-        if is_url(folder):
-            raise ConfigError(
-                f"what is computed of the reference cannot be kept at {folder}: set "
-                "REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "
-                "'frozen_copy'"
-            )
-        return folder
+    def _settings(self) -> ReferenceSettings:
+        value_dir = self.cache_dir and f"{self.cache_dir}/{VALUE_OF_REFERENCE}"
+        return ReferenceSettings(
+            self.path,
+            self.mode,
+            self.cache_dir,
+            self.value_fit,
+            value_dir,
+            self.step_zero_tolerance,
+        )
+
+
+def _check_first_batch(plan: RunPlan, prepared: PreparedRun, steps: MeshSteps) -> None:
+    """Refuses a cache that is not of the policy that training starts from.
+
+    The built-in trainer looks at its first step; T5X's is not ours, so the same figures
+    come from an evaluation of the first batch.
+    """
+    start = functools.partial(
+        steps.start_params, plan.reference.path, jax.random.key(0)
+    )
+    batch = next(prepared.train.batches())
+    metrics = steps.evaluate(start(), batch, None)
+    StepZeroCheck.of(plan, prepared, steps, start)(metrics, batch)
 
 
 def _check_fitted(model: FeedbackModel, fitted_model: FeedbackModel) -> None:

@@ -5,22 +5,26 @@ root), `state/step` and `state/param_states` (the optimiser), as T5X writes it;
 `MODEL_DIR/checkpoint_N/run/` what a resumed run needs beside.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import math
 import pathlib
-from collections.abc import Callable, Collection
+import types
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from flax import traverse_util
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.interop import formats, t5x_orbax
 from dro_jax.interop.t5x_tree import first_line
 from dro_jax.models.networks import VALUE, Params
+from dro_jax.training.atomic_files import write_json
 from dro_jax.training.per_layer import spans_layers
 from dro_jax.training.run_files import CHECKPOINT
 from dro_jax.training.run_progress import RunProgress
@@ -119,11 +123,12 @@ class Checkpointer:
     ):
         """Opens the folder; `ranked` says whether there will be metrics to rank by."""
         self._config, self._ranked = config, ranked
+        self._policy = _preservation(config, ranked)
         self._manager = ocp.CheckpointManager(
             pathlib.Path(model_dir).absolute(),
             options=ocp.CheckpointManagerOptions(
                 step_prefix=CHECKPOINT,
-                preservation_policy=_preservation(config, ranked),
+                preservation_policy=self._policy,
                 best_fn=config.rank if ranked else None,
                 best_mode=config.best_mode,
                 cleanup_tmp_directories=True,
@@ -142,10 +147,12 @@ class Checkpointer:
           ConfigError: the step was evaluated, and the metric that ranks it is not there.
         """
         step = int(state.step)
-        if step == self._manager.latest_step():
-            return
         if self._ranked and progress.evaluation:
             _check_reported(self._config.best_metric, progress.evaluation)
+        if step == self._manager.latest_step():
+            if self._ranked and progress.evaluation:
+                self._rank(step, progress)
+            return
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -157,8 +164,67 @@ class Checkpointer:
             metrics=dict(progress.evaluation) if self._ranked else None,
         )
 
-    def restore(self, like: TrainState) -> tuple[TrainState, RunProgress]:
-        """The newest state and progress.
+    def _rank(self, step: int, progress: RunProgress) -> None:
+        """Adds the evaluation that a checkpoint was saved without.
+
+        A run that is told to stop while it evaluates saves its state at once; the one
+        that resumes evaluates the same step again, whose arrays are on disk already.
+        """
+        self.wait()
+        if self._manager.metrics(step):
+            return
+        if jax.process_index() == 0:
+            folder = pathlib.Path(self._folder(step))
+            write_json(folder / "metrics" / "metrics", dict(progress.evaluation))
+            # Last: without it, a resumed run knows that the evaluation is still due.
+            write_json(folder / _RUN / "metadata", progress.to_json())
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("evaluation of a saved step")
+        self._manager.reload()
+        # Orbax looks for what need not be kept when it saves, and nothing is saved now.
+        found = [
+            types.SimpleNamespace(step=other, metrics=self._manager.metrics(other))
+            for other in sorted(self._manager.all_steps())
+        ]
+        context = checkpoint_managers.PreservationContext()
+        kept = self._policy.should_preserve(found, context=context)
+        for checkpoint, keep in zip(found, kept, strict=True):
+            if not keep:
+                self._manager.delete(checkpoint.step)
+
+    def _folder(self, step: int | None):
+        return self._manager.directory / f"{CHECKPOINT}_{step}"
+
+    def progress(self, like: TrainState) -> RunProgress | None:
+        """What the newest checkpoint says of its run; None where there is none.
+
+        Args:
+          like: as of :meth:`restore`. That the checkpoint fits is known here, from its
+            metadata, before anything is computed and any array is read.
+
+        Raises:
+          CheckpointError: the checkpoint does not fit, or is damaged.
+        """
+        step = self.latest_step
+        if step is None:
+            return None
+        with self._refusing(step):
+            self._check_fits(step, _shapes(like))
+        args = ocp.args.Composite(**{_RUN: ocp.args.JsonRestore()})
+        try:
+            values = self._manager.restore(step, args=args)[_RUN]
+        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            raise CheckpointError(
+                f"{self._folder(step) / _RUN}, the record of its run, cannot be read "
+                f"({first_line(error)}): it is damaged, or the checkpoint is not one of "
+                "`dro-jax train`. Delete that checkpoint to go on from the one before, "
+                "or start from its parameters in a new MODEL_DIR "
+                "(INITIAL_CHECKPOINT_PATH)"
+            ) from error
+        return RunProgress.from_json(values)
+
+    def restore(self, like: TrainState) -> TrainState:
+        """The newest state.
 
         Args:
           like: arrays or `jax.ShapeDtypeStruct`s with the structure, types, shapes and
@@ -167,19 +233,23 @@ class Checkpointer:
         Raises:
           CheckpointError: the checkpoint does not fit.
         """
-        step = self.latest_step
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _to_tree(like))
-        try:
+        step, target = self.latest_step, _shapes(like)
+        with self._refusing(step):
             self._check_fits(step, target)
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    **{
-                        _ITEM: ocp.args.StandardRestore(target),
-                        _RUN: ocp.args.JsonRestore(),
-                    }
-                ),
-            )
+            args = ocp.args.Composite(**{_ITEM: ocp.args.StandardRestore(target)})
+            tree = self._manager.restore(step, args=args)[_ITEM]
+        return TrainState(
+            step=tree["state"]["step"],
+            params=tree["target"],
+            opt_state=tree["state"]["param_states"],
+            running=tree["state"].get(_RUNNING, {}),
+        )
+
+    @contextlib.contextmanager
+    def _refusing(self, step: int) -> Iterator[None]:
+        """Turns what Orbax raises into a sentence."""
+        try:
+            yield
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
             raise CheckpointError(
                 f"checkpoint_{step} in {self._manager.directory} does not fit this run "
@@ -187,14 +257,6 @@ class Checkpointer:
                 "network or optimiser. Use another MODEL_DIR, or the gin files that "
                 "made it (its config.gin)"
             ) from error
-        tree = restored[_ITEM]
-        state = TrainState(
-            step=tree["state"]["step"],
-            params=tree["target"],
-            opt_state=tree["state"]["param_states"],
-            running=tree["state"].get(_RUNNING, {}),
-        )
-        return state, RunProgress.from_json(restored[_RUN])
 
     def _check_fits(self, step: int | None, target: Any) -> None:
         """Raises ValueError naming what differs, before any array is read.
@@ -202,7 +264,7 @@ class Checkpointer:
         Orbax reads all arrays at once: where one does not fit, it leaves the others'
         reads to end in an event loop that is closed.
         """
-        saved = t5x_orbax.saved_shapes(self._manager.directory / f"{CHECKPOINT}_{step}")
+        saved = t5x_orbax.saved_shapes(self._folder(step))
         wanted = t5x_orbax.tree_shapes(target)
         if strange := sorted(saved.keys() ^ wanted.keys()):
             if spans_layers(saved) and any("/v_row/" in name for name in wanted):
@@ -246,6 +308,10 @@ def load_params(path: str | pathlib.Path) -> Params:
     return traverse_util.unflatten_dict(
         {name: leaf.read() for name, leaf in leaves.items()}, sep="/"
     )
+
+
+def _shapes(like: TrainState) -> Any:
+    return jax.tree.map(ocp.utils.to_shape_dtype_struct, _to_tree(like))
 
 
 def _to_tree(state: TrainState) -> dict[str, Any]:

@@ -1,27 +1,26 @@
 """What a run would do, in words, without doing it."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 
-from dro_jax.models.model import FeedbackModel
+from dro_jax.data.interface import HostBatch
 from dro_jax.models.networks import VALUE, Params
-from dro_jax.training.before.reference import Mode, mode_for
+from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import finished_step
+from dro_jax.training.run_settings import RunSettings
 
 
 def description(
-    steps: MeshSteps, batch: dict[str, np.ndarray], plan: Iterable[str]
+    run: RunSettings, plan: RunPlan, steps: MeshSteps, batch: HostBatch
 ) -> str:
     """Parameters, devices, the batch, and what would come.
 
     Args:
-      steps: of the run.
+      run, plan, steps: the run.
       batch: the first.
-      plan: further lines.
     """
     shapes = steps.layout.shapes
     policy = {name: tree for name, tree in shapes.items() if name != VALUE}
@@ -34,35 +33,29 @@ def description(
         f"mesh: {sizes} ({mesh.devices.size} × {kind})",
         "batch:",
         *(f"  {name} {_shape(array)}" for name, array in sorted(batch.items())),
-        *plan,
+        *_coming(run, plan),
         "nothing was trained, and nothing written",
     ]
     return "\n".join(line for line in lines if line is not None)
 
 
-def coming(
-    model: FeedbackModel,
-    model_dir: str,
-    total_steps: int,
-    start: str | None,
-    reference: Mode | None,
-) -> Iterator[str]:
-    """Where a run starts and what it does; arguments as of `train`."""
-    before = finished_step(model_dir)
+def _coming(run: RunSettings, plan: RunPlan) -> Iterator[str]:
+    """Where a run starts and what it does."""
+    before = finished_step(run.model_dir)
     if before is None:
-        yield f"starts from: {start or 'random parameters'}"
+        yield f"starts from: {run.reference.path or 'random parameters'}"
     else:
-        yield f"goes on from: step {before:,} of the run in {model_dir}"
-    yield f"trains: to step {total_steps:,} with {type(model.objective).__name__}"
-    if model.objective.needs.reference:
-        yield f"reference: {mode_for(model, reference)}"
-
-
-def evaluation(dataset: Any, period: int) -> str:
-    """On what a run is evaluated and how often; None, on nothing."""
-    if dataset is None:
-        return "evaluates: never"
-    return f"evaluates: every {period:,} steps on '{dataset.split}'"
+        yield f"goes on from: step {before:,} of the run in {run.model_dir}"
+    objective = type(plan.model.objective).__name__
+    yield f"trains: to step {run.total_steps:,} with {objective}"
+    if plan.mode is not None:
+        yield f"reference: {plan.mode}"
+    held_out = plan.data.held_out
+    if held_out is None:
+        yield "evaluates: never"
+    else:
+        every = f"every {run.periods.evaluate:,} steps"
+        yield f"evaluates: {every} on '{held_out.split}'"
 
 
 def _count(tree: Params) -> int:

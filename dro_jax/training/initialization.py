@@ -77,6 +77,22 @@ def pretrained_params(
     return traverse_util.unflatten_dict(fresh | taken, sep="/")
 
 
+def check_fits(model: FeedbackModel, path: str | pathlib.Path, shapes: Params) -> None:
+    """Refuses a checkpoint that :func:`pretrained_params` would refuse; reads no array.
+
+    Args:
+      model, path: as there.
+      shapes: of the model's parameters.
+
+    Raises:
+      CheckpointError: as there.
+    """
+    expected = _without_value(traverse_util.flatten_dict(shapes, sep="/"))
+    config = model.network_config
+    stored = formats.open_model(path, scan_layers=config.scan_layers)
+    _check_policy(expected, stored, path, config)
+
+
 def check_tokenizer(path: str | pathlib.Path, vocabulary: Any) -> None:
     """Refuse a task's vocabulary that is not that of the checkpoint's own tokenizer.
 

@@ -1,7 +1,6 @@
 """The loop itself: steps, metrics, evaluations and saves in their order."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,20 +18,12 @@ from dro_jax.training.non_finite import NonFiniteGuard, check_not_all_skipped
 from dro_jax.training.preemption import StopSignal
 from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.run_progress import RunProgress, position_after
+from dro_jax.training.run_settings import Periods
 from dro_jax.training.state import TrainState
 from dro_jax.training.throughput import Throughput
 from dro_jax.training.watchdog import Watchdog
 
 Evaluate = Callable[[Any, Callable[[], bool]], dict[str, float]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Periods:
-    """Steps between lines of metrics, evaluations and saves."""
-
-    log: int
-    evaluate: int
-    save: int
 
 
 class Loop:

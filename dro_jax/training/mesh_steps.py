@@ -67,7 +67,13 @@ class MeshSteps:
         return self.partitioner.put_batch(device_fields(batch))
 
     def start(self, path: str | None, key: jax.Array) -> TrainState:
-        """The state before the first update.
+        """The state before the first update; arguments as of :meth:`start_params`."""
+        params = self.start_params(path, key)
+        with self.partitioner.context():
+            return state_lib.create(params, self._optimizer, self.state_layout)
+
+    def start_params(self, path: str | None, key: jax.Array) -> Params:
+        """The parameters before the first update.
 
         Args:
           path: the checkpoint of a pretrained policy, or None for random parameters.
@@ -76,10 +82,8 @@ class MeshSteps:
         arguments = (key, self._example, self.layout)
         with self.partitioner.context():
             if path is None:
-                params = initialization.random_params(self._model, *arguments)
-            else:
-                params = initialization.pretrained_params(self._model, path, *arguments)
-            return state_lib.create(params, self._optimizer, self.state_layout)
+                return initialization.random_params(self._model, *arguments)
+            return initialization.pretrained_params(self._model, path, *arguments)
 
     def train(
         self, state: TrainState, batch: HostBatch, reference_params: Params | None

@@ -5,7 +5,10 @@ nothing else, so that what a person keeps in the folder stays.
 """
 
 import dataclasses
+import os
 import re
+
+from etils import epath
 
 CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
 CONFIG = "config.gin"
@@ -92,6 +95,17 @@ def config_until(step: int) -> str:
 def is_checkpoint(name: str) -> bool:
     """Whether a whole checkpoint is called so."""
     return re.fullmatch(rf"{CHECKPOINT}_\d+", name) is not None
+
+
+def has_checkpoint(folder: str | os.PathLike | None) -> bool:
+    """Whether a run of that folder, local or not, goes on from a checkpoint.
+
+    T5X's names are the same.
+    """
+    if folder is None:
+        return False
+    path = epath.Path(folder)
+    return path.is_dir() and any(is_checkpoint(x.name) for x in path.iterdir())
 
 
 def is_made_by_a_run(name: str, *, folder: bool) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.data.interface import START, Position
+from dro_jax.data.interface import START, Dataset, Position
 from dro_jax.errors import CheckpointError
 
 _ORDER = "order"
@@ -45,13 +45,13 @@ class RunProgress:
         """From what :meth:`to_json` gave.
 
         Raises:
-          CheckpointError: the values are of another version.
+          CheckpointError: the values are of another version, or damaged.
         """
         try:
             window = metrics_lib.from_json(values["window"]) or None
             record, row = values["position"]
             return cls(**{**values, "position": (record, row), "window": window})
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"the checkpoint's record of its run cannot be read ({error!r}): it was "
                 "written by another version of dro_jax. Start from its parameters in a "
@@ -60,7 +60,10 @@ class RunProgress:
 
 
 def identity_of(
-    dataset: Any, sampling: str, reference: str | None, judged_fraction: float | None
+    dataset: Dataset,
+    sampling: str,
+    reference: str | None,
+    judged_fraction: float | None,
 ) -> dict[str, str]:
     """What a run's data and reference are, by name.
 
@@ -74,7 +77,7 @@ def identity_of(
     identity = dataset.fingerprint(rewards=True, order=True)
     if sampling != "none":
         identity["sampling"] = sampling
-    if getattr(dataset, "group_size", None) is not None:
+    if dataset.group_size is not None:
         identity["group_size"] = str(dataset.group_size)
         identity["single_responses"] = dataset.single_responses
     if reference is not None:

@@ -7,6 +7,7 @@ so what is allowed grows with the root of their number.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -17,6 +18,10 @@ from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import HostBatch
 from dro_jax.errors import TrainingError
 from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import Params
+from dro_jax.training.before.prepared_run import PreparedRun
+from dro_jax.training.before.run_plan import RunPlan
+from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.non_finite import SKIPPED
 
 LARGEST, PER_ROOT_TOKEN = "logratio/largest", "logratio/largest_per_root_token"
@@ -76,6 +81,34 @@ class StepZeroCheck:
     tolerance: float | None
     in_training_rows: Callable[[HostBatch], np.ndarray]
     cache_error: Callable[[], float] | None
+
+    @classmethod
+    def of(
+        cls,
+        plan: RunPlan,
+        prepared: PreparedRun,
+        steps: MeshSteps,
+        start_params: Callable[[], Params],
+    ) -> "StepZeroCheck":
+        """The check of a run.
+
+        Args:
+          plan, prepared, steps: the run.
+          start_params: makes the parameters that training starts from.
+        """
+        reference, data = prepared.reference, prepared.train
+        table, error = data.reference, None
+        if table is not None:
+            split = plan.data.train
+            error = functools.partial(reference.error_of, split, table)
+
+        def in_training_rows(batch: HostBatch) -> np.ndarray:
+            # Those that training began with are gone: a step donates its buffers.
+            return steps.log_ratios(
+                start_params(), batch, reference.step_params or reference.load()
+            )
+
+        return cls(plan.model, plan.reference.tolerance, in_training_rows, error)
 
     def __call__(self, metrics: metrics_lib.Metrics, batch: HostBatch) -> None:
         """Looks at a first step.

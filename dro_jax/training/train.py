@@ -2,42 +2,41 @@
 
 import contextlib
 import functools
-import pathlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import jax
 
-from dro_jax.messages import note, say
+from dro_jax.data.interface import Dataset, HostBatch
+from dro_jax.messages import say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
-from dro_jax.models.t5_config import note_spare_rows
-from dro_jax.plurals import counted
-from dro_jax.training import checkpoints, initialization, run_files
-from dro_jax.training.before.checks import (
-    check_data,
-    check_settings,
-    check_value_settings,
-    held_out_data,
-    local_folder,
-    unused_settings,
-)
-from dro_jax.training.before.judged_prompts import judged_part
-from dro_jax.training.before.prepared_data import Preparation, Sampling, like_prepared
-from dro_jax.training.before.reference import Mode, Reference, check_path
+from dro_jax.training import initialization, run_files
+from dro_jax.training.before.checks import local_folder
+from dro_jax.training.before.prepared_data import Sampling, like_prepared
+from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
+from dro_jax.training.before.reference import Mode
+from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.before.value_fit import ValueFitConfig
-from dro_jax.training.before.value_of_reference import ValueOfReference
-from dro_jax.training.dry_run import coming, description, evaluation
+from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
+from dro_jax.training.dry_run import description
 from dro_jax.training.held_out import HeldOut
-from dro_jax.training.loop import Loop, Periods
+from dro_jax.training.loop import Loop
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
 from dro_jax.training.run_owner import owned
-from dro_jax.training.run_progress import RunProgress, check_identity, identity_of
+from dro_jax.training.run_progress import RunProgress
+from dro_jax.training.run_settings import (
+    Periods,
+    ProcessSettings,
+    ReferenceSettings,
+    RunData,
+    RunSettings,
+    Updates,
+)
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
@@ -50,17 +49,17 @@ def train(
     *,
     model: FeedbackModel,
     model_dir: str,
-    train_dataset_cfg: Any,
+    train_dataset_cfg: Dataset,
     total_steps: int,
     optimizer: OptimizerConfig,
-    train_eval_dataset_cfg: Any = None,
+    train_eval_dataset_cfg: Dataset | None = None,
     eval_period: int = 1000,
-    checkpoint_cfg: checkpoints.CheckpointConfig | None = None,
+    checkpoint_cfg: CheckpointConfig | None = None,
     initial_checkpoint_path: str | None = None,
     reference: Mode | None = None,
     reference_cache_dir: str | None = None,
     value_fit: ValueFitConfig | None = None,
-    value_fit_dataset_cfg: Any = None,
+    value_fit_dataset_cfg: Dataset | None = None,
     sampling: Sampling = "none",
     mesh: MeshConfig | None = None,
     num_microbatches: int = 1,
@@ -74,13 +73,14 @@ def train(
 ) -> TrainState | None:
     """Train a model, or go on where an interrupted run of `model_dir` stopped.
 
+    The names are those that gin files bind; they are grouped, and the run is told in
+    :func:`train_run`.
+
     Args:
       model: network, value estimate and objective.
       model_dir: where checkpoints, `metrics.jsonl` and TensorBoard files go.
-      train_dataset_cfg: a `dro_jax.data.dataset.DatasetConfig`, or what offers its
-        `batches`, `one_pass`, `facts`, `fingerprint`, `identities`, `vocabulary`,
-        `name`, `batch_size` and `split`; for objectives that need more of a record,
-        `prompt_records` and `drawn`.
+      train_dataset_cfg: a `dro_jax.data.dataset.DatasetConfig`, or another
+        `dro_jax.data.interface.Dataset`.
       total_steps: the step to stop at, counted from this run's own start.
       optimizer: optimiser and learning rates.
       train_eval_dataset_cfg: held-out data, read whole at each evaluation.
@@ -128,185 +128,176 @@ def train(
       Preempted: SIGTERM or Ctrl-C came; the state is saved. As a SystemExit its
         code is 143 or 130.
     """
-    check_path(model, initial_checkpoint_path)
-    check_settings(
-        on_non_finite,
-        sampling,
-        at_least_1={
-            "num_microbatches (NUM_MICROBATCHES)": num_microbatches,
-            "log_period (LOG_PERIOD)": log_period,
-            "eval_period (EVAL_PERIOD)": eval_period,
-            "total_steps (TRAIN_STEPS)": total_steps,
-        },
+    checkpoints = checkpoint_cfg or CheckpointConfig()
+    settings = RunSettings(
+        model=model,
+        model_dir=local_folder(model_dir),
+        total_steps=total_steps,
+        data=RunData(
+            train_dataset_cfg, train_eval_dataset_cfg, value_fit_dataset_cfg, sampling
+        ),
+        reference=ReferenceSettings(
+            initial_checkpoint_path,
+            reference,
+            reference_cache_dir,
+            value_fit,
+            tolerance=step_zero_tolerance,
+        ),
+        updates=Updates(optimizer, mesh, num_microbatches, on_non_finite, random_seed),
+        periods=Periods(log_period, eval_period, checkpoints.period),
+        checkpoints=checkpoints,
+        process=ProcessSettings(watchdog_seconds, tensorboard),
     )
-    train_eval_dataset_cfg = held_out_data(
-        model, train_eval_dataset_cfg, value_fit_dataset_cfg
+    return train_run(settings, dry_run)
+
+
+def train_run(
+    run: RunSettings, dry_run: Callable[[str], None] | None = None
+) -> TrainState | None:
+    """A run from its settings to its last state; as :func:`train`."""
+    # What can be known to fail is refused before anything is computed or written.
+    plan = plan_run(
+        run.model,
+        run.data,
+        run.reference,
+        model_dir=run.model_dir,
+        mesh=run.updates.mesh,
+        num_microbatches=run.updates.num_microbatches,
     )
-    fit_dataset = value_fit_dataset_cfg or train_eval_dataset_cfg
-    check_value_settings(model, fit_dataset, initial_checkpoint_path)
-    for sentence in unused_settings(
-        model,
-        reference=reference,
-        reference_cache_dir=reference_cache_dir,
-        value_fit=value_fit,
-        value_fit_dataset_cfg=value_fit_dataset_cfg,
-    ):
-        note(sentence)
-    model_dir = local_folder(model_dir)
-    if reference_cache_dir is not None:
-        reference_cache_dir = local_folder(reference_cache_dir, "REFERENCE_CACHE_DIR")
-    note_spare_rows(train_dataset_cfg.vocabulary, model.network_config.vocab_size)
-    say(f"reading {train_dataset_cfg.name}, split '{train_dataset_cfg.split}' …")
-    model = check_data(model, train_dataset_cfg, sampling, training=True)
-    if train_eval_dataset_cfg is not None:
-        check_data(model, train_eval_dataset_cfg, training=False)
-    partitioner = (mesh or MeshConfig()).build()
-    partitioner.check_batch_size(train_dataset_cfg.batch_size, num_microbatches)
-    for dataset in (train_eval_dataset_cfg, value_fit_dataset_cfg):
-        if dataset is not None:
-            partitioner.check_batch_size(dataset.batch_size)
-    checkpoint_cfg = checkpoint_cfg or checkpoints.CheckpointConfig()
-    if train_eval_dataset_cfg is None:
-        checkpoint_cfg.check_metric(None)
-    init_key, dropout_key = jax.random.split(jax.random.key(random_seed))
+    init_key, dropout_key = jax.random.split(jax.random.key(run.updates.random_seed))
     with contextlib.ExitStack() as stack:
         if dry_run is None:
-            stack.enter_context(owned(model_dir))
+            stack.enter_context(owned(run.model_dir))
         stop = stack.enter_context(listening())
-        watchdog = stack.enter_context(Watchdog(watchdog_seconds))
-        first = next(train_dataset_cfg.batches())
-        facts = train_dataset_cfg.facts()
-        say(f"  {counted(_num_kept(facts), 'record')}")
-        steps = MeshSteps(
-            model,
-            optimizer.build(),
-            partitioner,
-            first,
-            key=dropout_key,
-            num_microbatches=num_microbatches,
-            on_non_finite=on_non_finite,
-        )
-        if train_eval_dataset_cfg is not None:
-            example = like_prepared(model.objective, first)
-            checkpoint_cfg.check_metric(
-                lambda: [f"eval/{name}" for name in steps.metric_names(example)]
-            )
+        watchdog = stack.enter_context(Watchdog(run.process.watchdog_seconds))
+
+        # Build: shapes and shardings, by tracing alone.
+        first = next(plan.data.train.batches())
+        steps = _steps(plan, run.updates, first, dropout_key)
+        _check_metric(run.checkpoints, plan, steps, first)
         if dry_run is not None:
-            plan = coming(
-                model, model_dir, total_steps, initial_checkpoint_path, reference
-            )
-            how = evaluation(train_eval_dataset_cfg, eval_period)
-            dry_run(description(steps, first, [*plan, how]))
+            dry_run(description(run, plan, steps, first))
             return None
-        frozen = Reference(
-            model,
-            initial_checkpoint_path,
-            steps,
-            mode=reference,
-            cache_dir=reference_cache_dir
-            or pathlib.Path(model_dir) / run_files.REFERENCE_CACHE,
-            stop=stop,
-            watchdog=watchdog,
+
+        # Prepare: what is computed once of the reference and the records. A run that
+        # goes on must fit its checkpoint, and find the data that it began with, before
+        # hours are spent here; its arrays are not read yet.
+        checkpointer = stack.enter_context(_checkpointer(run, plan))
+        saved = checkpointer.progress(steps.state_layout)
+        prepared = prepare_run(
+            plan, steps, began=saved and saved.identity, stop=stop, watchdog=watchdog
         )
-        needs, judged = model.objective.needs, None
-        if needs.advantages and value_fit_dataset_cfg is None:
-            judged = (value_fit or ValueFitConfig()).judged_fraction
-        identity = identity_of(
-            train_dataset_cfg,
-            sampling,
-            frozen.fingerprint() if needs.reference or needs.advantages else None,
-            judged,
-        )
-        checkpointer = checkpoints.Checkpointer(
-            model_dir, checkpoint_cfg, ranked=train_eval_dataset_cfg is not None
-        )
-        stack.callback(checkpointer.close)
-        if checkpointer.latest_step is not None:
+
+        # Restore or start: after the reference's passes, with which the optimiser's
+        # arrays would else share the devices' memory.
+        progress = saved or RunProgress(identity=prepared.identity)
+        if saved is not None:
             say(f"going on from checkpoint_{checkpointer.latest_step}")
-            state, progress = checkpointer.restore(steps.state_layout)
-            check_identity(progress.identity, identity)
+            state = checkpointer.restore(steps.state_layout)
         else:
-            if initial_checkpoint_path is not None:
-                initialization.check_tokenizer(
-                    initial_checkpoint_path, train_dataset_cfg.vocabulary
-                )
-            say(f"starting from {initial_checkpoint_path or 'random parameters'} …")
-            state = steps.start(initial_checkpoint_path, init_key)
-            progress = RunProgress(identity=identity)
+            say(f"starting from {run.reference.path or 'random parameters'} …")
+            state = steps.start(run.reference.path, init_key)
+        step = int(state.step)
+        writer = stack.enter_context(_writer(run, step, progress))
+        _write_facts(writer, plan, prepared)
         watchdog.reset()
-        # A line that is still due may be there: the run that wrote it was killed.
-        logged = int(state.step) - progress.line_due
-        writer = MetricWriter(model_dir, start_step=logged, tensorboard=tensorboard)
-        stack.callback(writer.close)
-        writer.write_facts(run_files.REWARD_STATISTICS, facts)
-        value = None
-        if model.objective.needs.advantages:
-            value = ValueOfReference(
-                model,
-                frozen.load,
-                steps,
-                value_fit,
-                fingerprint=frozen.fingerprint(),
-                folder=pathlib.Path(model_dir) / run_files.VALUE_OF_REFERENCE,
-                stop=stop,
-                watchdog=watchdog,
-            )
-            if judged:
-                train_eval_dataset_cfg = judged_part(train_eval_dataset_cfg, judged)
-            say("fitting the value of the reference …")
-            fit = value.fit(fit_dataset, judged_fraction=judged or 0.0)
-            writer.write_facts(run_files.VALUE_OF_REFERENCE_REPORT, fit.to_json())
-        preparation = Preparation(model.objective, frozen, value, sampling)
-        train_data = preparation.prepare(train_dataset_cfg, training=True)
-        evaluate = None
-        if train_eval_dataset_cfg is not None:
-            evaluate = HeldOut(
-                model,
-                steps,
-                preparation.prepare(train_eval_dataset_cfg),
-                frozen.step_params,
-            )
-        if frozen.facts():
-            writer.write_facts(run_files.REFERENCE_CACHE_REPORT, frozen.facts())
 
-        def train_step(state, batch):
-            return steps.train(state, batch, frozen.step_params)
-
-        if int(state.step) == 0 and model.objective.needs.reference:
-            table = train_data.reference
-            check = StepZeroCheck(
-                model,
-                step_zero_tolerance,
-                in_training_rows=lambda batch: steps.log_ratios(
-                    # Those that training began with are gone.
-                    steps.start(initial_checkpoint_path, init_key).params,
-                    batch,
-                    frozen.step_params or frozen.load(),
-                ),
-                cache_error=table
-                and functools.partial(frozen.error_of, train_dataset_cfg, table),
+        # Loop.
+        train_step = functools.partial(_train_step, steps, prepared)
+        if step == 0 and plan.mode is not None:
+            start_params = functools.partial(
+                steps.start_params, run.reference.path, init_key
             )
+            check = StepZeroCheck.of(plan, prepared, steps, start_params)
             train_step = checked(train_step, check)
+        rates = functools.partial(
+            run.updates.optimizer.rates, value=VALUE in state.params
+        )
         loop = Loop(
             train_step=train_step,
-            evaluate=evaluate,
-            rates=functools.partial(optimizer.rates, value=VALUE in state.params),
+            evaluate=_held_out(plan, prepared, steps),
+            rates=rates,
             checkpointer=checkpointer,
             writer=writer,
-            periods=Periods(log_period, eval_period, checkpoint_cfg.period),
-            throughput=Throughput(
-                train_step_flops(
-                    model, first, frozen_copy=frozen.step_params is not None
-                ),
-                peak_flops(partitioner.mesh.devices.flat, model.network_config.dtype),
-            ),
-            guard=NonFiniteGuard(model_dir, train_dataset_cfg.identities),
+            periods=run.periods,
+            throughput=_throughput(plan, first),
+            guard=NonFiniteGuard(run.model_dir, plan.data.train.identities),
             stop=stop,
             watchdog=watchdog,
         )
-        batches = train_data.batches(start=progress.position)
-        return loop.run(state, batches, total_steps, progress)
+        batches = prepared.train.batches(start=progress.position)
+        return loop.run(state, batches, run.total_steps, progress)
 
 
-def _num_kept(facts: dict[str, dict]) -> int:
-    return sum(task["records"]["num_kept"] for task in facts.values())
+def _steps(
+    plan: RunPlan, updates: Updates, first: HostBatch, key: jax.Array
+) -> MeshSteps:
+    steps = MeshSteps(
+        plan.model,
+        updates.optimizer.build(),
+        plan.partitioner,
+        first,
+        key=key,
+        num_microbatches=updates.num_microbatches,
+        on_non_finite=updates.on_non_finite,
+    )
+    if plan.starts and plan.reference.path is not None:
+        initialization.check_fits(plan.model, plan.reference.path, steps.layout.shapes)
+    return steps
+
+
+def _check_metric(
+    checkpoints: CheckpointConfig, plan: RunPlan, steps: MeshSteps, first: HostBatch
+) -> None:
+    """Refuses to rank checkpoints by what no evaluation of this run reports."""
+
+    def names() -> list[str]:
+        example = like_prepared(plan.model.objective, first)
+        return [f"eval/{name}" for name in steps.metric_names(example)]
+
+    checkpoints.check_metric(None if plan.data.held_out is None else names)
+
+
+@contextlib.contextmanager
+def _checkpointer(run: RunSettings, plan: RunPlan) -> Iterator[Checkpointer]:
+    ranked = plan.data.held_out is not None
+    checkpointer = Checkpointer(run.model_dir, run.checkpoints, ranked=ranked)
+    with contextlib.closing(checkpointer):
+        yield checkpointer
+
+
+def _writer(
+    run: RunSettings, step: int, progress: RunProgress
+) -> contextlib.AbstractContextManager[MetricWriter]:
+    # A line that is still due may be there: the run that wrote it was killed.
+    start = step - progress.line_due
+    writer = MetricWriter(
+        run.model_dir, start_step=start, tensorboard=run.process.tensorboard
+    )
+    return contextlib.closing(writer)
+
+
+def _write_facts(writer: MetricWriter, plan: RunPlan, prepared: PreparedRun) -> None:
+    writer.write_facts(run_files.REWARD_STATISTICS, plan.data.train.facts())
+    if prepared.fit is not None:
+        writer.write_facts(run_files.VALUE_OF_REFERENCE_REPORT, prepared.fit.to_json())
+    if prepared.reference is not None and (facts := prepared.reference.facts()):
+        writer.write_facts(run_files.REFERENCE_CACHE_REPORT, facts)
+
+
+def _train_step(steps: MeshSteps, prepared: PreparedRun, state, batch):
+    return steps.train(state, batch, prepared.step_params)
+
+
+def _held_out(plan: RunPlan, prepared: PreparedRun, steps: MeshSteps) -> HeldOut | None:
+    if prepared.held_out is None:
+        return None
+    return HeldOut(plan.model, steps, prepared.held_out, prepared.step_params)
+
+
+def _throughput(plan: RunPlan, first: HostBatch) -> Throughput:
+    model, devices = plan.model, plan.partitioner.mesh.devices.flat
+    return Throughput(
+        train_step_flops(model, first, frozen_copy=plan.mode == "frozen_copy"),
+        peak_flops(devices, model.network_config.dtype),
+    )

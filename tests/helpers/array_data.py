@@ -21,6 +21,8 @@ class ArrayDataset:
     bad_reward: float | None = None
     vocabulary: object | None = None
     kept: tuple[int, ...] | None = None
+    group_size: None = None
+    single_responses: str = "keep"
 
     def one_pass(self, *, pack=None):
         # Every row holds one record; as `DatasetConfig`, packed anew all are drawn.

@@ -27,6 +27,7 @@ class PromptRewards:
     pack: bool = False
 
     name = "sizes"
+    group_size = None
 
     def one_pass(self, *, pack=None):
         return dataclasses.replace(self, pack=self.pack if pack is None else pack)

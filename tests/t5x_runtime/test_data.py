@@ -2,15 +2,19 @@
 
 import dataclasses
 import itertools
+import json
 import types
 
 import numpy as np
 import pytest
 import small
+import stored
 from array_data import assert_same_batches
+from flax.traverse_util import flatten_dict
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.errors import CheckpointError, ConfigError, DataError
+from dro_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
+from dro_jax.interop import formats
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP, KTO, NLL, QRPO, RPO, ALoLRefFree
 from dro_jax.t5x_runtime.data import (
@@ -21,9 +25,11 @@ from dro_jax.t5x_runtime.data import (
 )
 from dro_jax.training.before.value_of_reference import ValueFitConfig
 from dro_jax.training.mesh_steps import device_fields
+from dro_jax.training.sharding import MeshConfig
 
 TASK, MODULE = "support_desk", "dro_jax.tasks.support_desk.task"
 BIG = dataclasses.replace(small.NETWORK, vocab_size=256)
+DROPPING = dataclasses.replace(BIG, dropout_rate=0.1)
 NO_REFERENCE = ReferenceData(FeedbackModel(network=BIG, objective=NLL()))
 
 
@@ -141,10 +147,11 @@ def test_cached_reference_logprobs_are_in_the_batch(tmp_path, reference_of):
     )
 
 
-def test_balanced_classes_are_refused_with_their_numbers():
+def test_balanced_classes_are_refused_with_their_numbers(reference_of):
     model = FeedbackModel(network=BIG, objective=KTO())
+    reference = ReferenceData(model, path=reference_of(BIG))
     with pytest.raises(ConfigError, match=r"set CLASS_WEIGHTS = \(1\.?\d*, 1\.?\d*\)"):
-        get_dataset(t5x_config(), 0, 1, None, reference=ReferenceData(model))
+        get_dataset(t5x_config(), 0, 1, None, reference=reference)
 
 
 def test_an_unknown_sampling_is_refused():
@@ -198,9 +205,10 @@ def test_a_reference_that_is_nowhere_is_refused():
 @pytest.mark.parametrize("open_split", [get_dataset, get_eval_datasets])
 @pytest.mark.parametrize("objective", [QRPO(), RPO()])
 def test_prompts_of_one_response_are_refused_as_by_the_built_in_trainer(
-    open_split, objective
+    open_split, objective, reference_of, tmp_path
 ):
-    reference = ReferenceData(FeedbackModel(network=BIG, objective=objective), path="/x")
+    model = FeedbackModel(network=BIG, objective=objective)
+    reference = ReferenceData(model, path=reference_of(BIG), model_dir=str(tmp_path))
     sizes = (0, 1) if open_split is get_dataset else (0, 1, 5)
     with pytest.raises(DataError, match="more than one response, and [A-Z]*RPO needs"):
         open_split(t5x_config(split="validation"), *sizes, None, reference=reference)
@@ -211,6 +219,90 @@ def test_a_vocabulary_that_does_not_fit_is_refused_as_by_the_built_in_trainer():
     data = ReferenceData(model)
     with pytest.raises(ConfigError, match="vocabulary has .* pieces"):
         get_dataset(t5x_config(), 0, 1, None, reference=data)
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings", "message"),
+    [
+        (NLL(), {"mesh": MeshConfig(data=3)}, "BATCH_SIZE = 8 rows do not divide"),
+        (
+            DROP(),
+            {"model": FeedbackModel(network=DROPPING, objective=DROP())},
+            "set DROPOUT_RATE = 0, or allow it by .* data.ReferenceData's",
+        ),
+        (
+            ALoLRefFree(),
+            {"value_fit_split": "nowhere"},
+            "support_desk has no split 'nowhere', and ALoLRefFree fits the value",
+        ),
+    ],
+    ids=["batch size", "dropout", "split to fit"],
+)
+def test_what_the_built_in_trainer_refuses_of_settings(
+    tmp_path, reference_of, objective, settings, message
+):
+    model = FeedbackModel(network=BIG, objective=objective)
+    given = {"path": reference_of(BIG), "model_dir": str(tmp_path)}
+    reference = ReferenceData(**({"model": model} | given | settings))
+    with pytest.raises(ConfigError, match=message):
+        get_dataset(t5x_config(), 0, 1, None, reference=reference)
+
+
+def test_a_checkpoint_with_another_tokenizer_is_refused(tmp_path, reference_of):
+    policy = flatten_dict(small.read_params(reference_of(BIG)), sep="/")
+    formats.write_model(stored.stored_model(policy), tmp_path / "hf", "hf")
+    pieces = [[f"piece {i}", 0.0] for i in range(200)]
+    tokenizer = {"model": {"vocab": pieces}}
+    (tmp_path / "hf" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    reference = dataclasses.replace(NO_REFERENCE, path=str(tmp_path / "hf"))
+    with pytest.raises(DataError, match="has 'piece 0' at id 0, but the task's"):
+        get_dataset(t5x_config(), 0, 1, None, reference=reference)
+
+
+def test_what_is_not_used_is_said(capsys):
+    reference = dataclasses.replace(NO_REFERENCE, mode="cached", cache_dir="/c")
+    get_dataset(t5x_config(), 0, 1, None, reference=reference)
+    told = capsys.readouterr().err
+    assert "note: REFERENCE is not used by NLL, which has no reference\n" in told
+    assert "note: REFERENCE_CACHE_DIR is not used by NLL" in told
+    nowhere = t5x_config(split="nowhere", shuffle=False)
+    assert get_eval_datasets(nowhere, 0, 1, 1, None, reference=NO_REFERENCE) == {}
+    told = capsys.readouterr().err
+    assert "note: support_desk has no split 'nowhere': nothing is evaluated" in told
+
+
+def test_a_cache_of_something_else_is_refused_before_the_first_step(
+    tmp_path, reference_of
+):
+    model = FeedbackModel(network=BIG, objective=DROP())
+    reference = ReferenceData(model, path=reference_of(BIG), model_dir=str(tmp_path))
+    config = t5x_config(split="validation", shuffle=False)
+    get_dataset(config, 0, 1, None, reference=reference)
+    for path in (tmp_path / "reference_cache").rglob("part-*.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        arrays["logprobs"] = arrays["logprobs"] + np.float32(0.5)
+        np.savez(path, **arrays)
+    with pytest.raises(TrainingError, match="cache does not hold .* up to 0.5 nats"):
+        get_dataset(config, 0, 1, None, reference=reference)
+    allowed = dataclasses.replace(reference, step_zero_tolerance=1.0)
+    get_dataset(config, 0, 1, None, reference=allowed)
+    # A run that goes on has left its reference.
+    (tmp_path / "checkpoint_4").mkdir()
+    get_dataset(config, 0, 1, None, reference=reference)
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    first = open_data()
+    next(first)
+    first.save(tmp_path / "train_ds")
+    with pytest.raises(CheckpointError, match="the run began with other data"):
+        open_data(split="validation").restore(tmp_path / "train_ds")
+    # As earlier versions wrote it.
+    (tmp_path / "train_ds").write_text('{"position": [8, 0]}')
+    second = open_data()
+    second.restore(tmp_path / "train_ds")
+    assert_same_batches([next(second)], built_in(2)[1:])
 
 
 @pytest.mark.parametrize(

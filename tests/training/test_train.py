@@ -168,15 +168,16 @@ def test_a_value_network_starts_from_the_reference(reference_dir, tmp_path):
                 np.testing.assert_array_equal(a, b)
 
 
-def test_dropout_in_the_policy_fails_the_step_zero_check(tmp_path, reference_dir):
-    network = dataclasses.replace(small.NETWORK, dropout_rate=0.5)
-    with pytest.raises(TrainingError, match="set DROPOUT_RATE = 0"):
-        run(
-            tmp_path,
-            DROV(),
-            network=network,
-            initial_checkpoint_path=str(reference_dir),
-        )
+def test_dropout_in_the_policy_is_refused_before_anything_is_computed(
+    tmp_path, reference_dir
+):
+    settings = {
+        "network": dataclasses.replace(small.NETWORK, dropout_rate=0.5),
+        "initial_checkpoint_path": str(reference_dir),
+    }
+    with pytest.raises(ConfigError, match="set DROPOUT_RATE = 0"):
+        run(tmp_path, DROV(), **settings)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_reward_that_is_not_finite_stops_the_run(tmp_path, reference_dir):

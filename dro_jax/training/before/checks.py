@@ -2,39 +2,16 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
 
+from dro_jax.data.interface import Dataset
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.paths import expanded, is_url
-from dro_jax.training.before.prepared_data import check_sampling
 from dro_jax.training.before.prompt_statistics import check_several_responses
-from dro_jax.training.before.reference import Mode, mode_for, why_not
-from dro_jax.training.before.value_fit import ValueFitConfig
-
-
-def check_settings(
-    on_non_finite: str, sampling: str, at_least_1: dict[str, int]
-) -> None:
-    """Refuses numbers below 1 and words that mean nothing.
-
-    Args:
-      on_non_finite, sampling: as for `train`.
-      at_least_1: numbers by their names.
-
-    Raises:
-      ConfigError: one cannot be used.
-    """
-    for name, value in at_least_1.items():
-        if value < 1:
-            raise ConfigError(f"train.{name} = {value}: give at least 1")
-    if on_non_finite not in ("stop", "skip"):
-        raise ConfigError(
-            f"on_non_finite = {on_non_finite!r} is unknown: use 'stop' or 'skip'"
-        )
-    check_sampling(sampling)
+from dro_jax.training.before.reference import mode_for, why_not
+from dro_jax.training.run_settings import ReferenceSettings, RunData
 
 
 def local_folder(folder: str | os.PathLike, setting: str = "MODEL_DIR") -> str:
@@ -53,11 +30,11 @@ def local_folder(folder: str | os.PathLike, setting: str = "MODEL_DIR") -> str:
 
 def check_data(
     model: FeedbackModel,
-    dataset: Any,
+    dataset: Dataset,
     sampling: str = "none",
     *,
     training: bool,
-    tell: Callable[[str], None] | None = note,
+    tell: Callable[[str], None] = note,
 ) -> FeedbackModel:
     """Refuses a split that the objective can learn nothing from, before work is done.
 
@@ -87,7 +64,7 @@ def check_data(
     return fitted_to_rewards(model, dataset, tell) if training else model
 
 
-def check_groups(model: FeedbackModel, dataset: Any, sampling: str) -> None:
+def check_groups(model: FeedbackModel, dataset: Dataset, sampling: str) -> None:
     """Refuses groups where they cannot be used, and their absence where they must be.
 
     Args:
@@ -99,7 +76,7 @@ def check_groups(model: FeedbackModel, dataset: Any, sampling: str) -> None:
       ConfigError: so it is.
     """
     needs, name = model.objective.needs, type(model.objective).__name__
-    grouped = getattr(dataset, "group_size", None) is not None
+    grouped = dataset.group_size is not None
     if needs.groups and not grouped:
         raise ConfigError(
             f"{name} compares responses to one prompt: set DatasetConfig.group_size "
@@ -123,12 +100,7 @@ def check_groups(model: FeedbackModel, dataset: Any, sampling: str) -> None:
 
 
 def unused_settings(
-    model: FeedbackModel,
-    *,
-    reference: Mode | None = None,
-    reference_cache_dir: str | None = None,
-    value_fit: ValueFitConfig | None = None,
-    value_fit_dataset_cfg: Any = None,
+    model: FeedbackModel, data: RunData, reference: ReferenceSettings
 ) -> list[str]:
     """What is set for other objectives than the model's, a sentence each.
 
@@ -137,24 +109,24 @@ def unused_settings(
 
     Args:
       model: whose objective reads these or not.
-      reference, reference_cache_dir, value_fit, value_fit_dataset_cfg: as for `train`.
+      data, reference: the run's.
     """
     needs, name = model.objective.needs, type(model.objective).__name__
     found = []
-    mode = mode_for(model, reference)
-    if reference is not None and not needs.reference:
+    mode = mode_for(model, reference.mode)
+    if reference.mode is not None and not needs.reference:
         found.append(f"REFERENCE is not used by {name}, which has no reference")
-    elif reference is not None and mode != reference:
+    elif reference.mode is not None and mode != reference.mode:
         found.append(f"REFERENCE is {mode!r} for {name}, which {why_not(needs)}")
-    if reference_cache_dir is not None and not needs.reference:
+    if reference.cache_dir is not None and not needs.reference:
         found.append(f"REFERENCE_CACHE_DIR is not used by {name}: it has no reference")
-    elif reference_cache_dir is not None and mode != "cached":
+    elif reference.cache_dir is not None and mode != "cached":
         found.append(
             f"REFERENCE_CACHE_DIR is not used by {name}: its reference is a frozen copy"
         )
     for setting, value in (
-        ("value_fit", value_fit),
-        ("value_fit_dataset_cfg", value_fit_dataset_cfg),
+        ("value_fit", reference.value_fit),
+        ("value_fit_dataset_cfg", data.value_fit),
     ):
         if value is not None and not needs.advantages:
             found.append(
@@ -163,13 +135,19 @@ def unused_settings(
     return found
 
 
-def held_out_data(model: FeedbackModel, dataset: Any, fit_dataset: Any) -> Any:
+def held_out_data(
+    model: FeedbackModel,
+    dataset: Dataset | None,
+    fit_dataset: Dataset | None,
+    tell: Callable[[str], None] = note,
+) -> Dataset | None:
     """The data to evaluate on; None, with a word, where there are none.
 
     Args:
       model: whose objective may need held-out data.
       dataset: what is named for evaluation, or None.
       fit_dataset: what is named for the value of the reference, or None.
+      tell: is given that word.
 
     Raises:
       ConfigError: the objective needs held-out data, and the task has none.
@@ -178,45 +156,85 @@ def held_out_data(model: FeedbackModel, dataset: Any, fit_dataset: Any) -> Any:
         return dataset
     where = f"{dataset.name} has no split '{dataset.split}'"
     if model.objective.needs.advantages and fit_dataset is None:
-        raise ConfigError(
-            f"{where}, and {type(model.objective).__name__} fits the value of the "
-            "reference on prompts that are not trained on: give the task such a split "
-            "(VALIDATION_PATH of gin_configs/tasks/jsonl.gin), or name one in "
-            "train.value_fit_dataset_cfg"
-        )
-    note(f"{where}: nothing is evaluated")
+        raise ConfigError(_no_split_to_fit(model, where))
+    tell(f"{where}: nothing is evaluated")
     return None
 
 
-def check_value_settings(model: FeedbackModel, dataset: Any, path: str | None) -> None:
-    """Refuses advantages without what they come from.
+def _no_split_to_fit(model: FeedbackModel, where: str) -> str:
+    return (
+        f"{where}, and {type(model.objective).__name__} fits the value of the "
+        "reference on prompts that are not trained on: give the task such a split "
+        "(VALIDATION_PATH of gin_configs/tasks/jsonl.gin), or name one in "
+        "train.value_fit_dataset_cfg"
+    )
+
+
+def check_value_settings(
+    model: FeedbackModel, data: RunData, reference: ReferenceSettings
+) -> None:
+    """Refuses advantages without what they come from, or judged by what made them.
 
     Args:
       model: whose objective reads advantages or not.
-      dataset: the split that V_ref is fitted on, or None.
-      path: the reference's checkpoint.
+      data, reference: the run's.
 
     Raises:
-      ConfigError: one is missing.
+      ConfigError: there is no reference, or no split to fit its value on, or that split
+        is the very one that is evaluated.
     """
     objective = type(model.objective).__name__
     if not model.objective.needs.advantages:
         return
-    if path is None:
+    if reference.path is None:
         raise ConfigError(
             f"{objective} reads advantages over the value of a frozen reference, and "
             "INITIAL_CHECKPOINT_PATH (train.initial_checkpoint_path) is not set: name "
             "the checkpoint of the reference"
         )
-    if dataset is None:
+    if data.fitted is None:
         raise ConfigError(
             f"{objective} fits the value of the reference on prompts that are not "
             "trained on: set EVAL_DATASET, or train.value_fit_dataset_cfg"
         )
+    fit, held_out = data.value_fit, data.held_out
+    if fit is None:
+        return
+    where = f"{fit.name} has no split '{fit.split}'"
+    if not fit.has_split():
+        raise ConfigError(_no_split_to_fit(model, where))
+    same = held_out is not None and (fit.name, fit.split) == (
+        held_out.name,
+        held_out.split,
+    )
+    if same:
+        # Fitted to their own rewards, V would leave the judges' advantages too small.
+        raise ConfigError(
+            f"train.value_fit_dataset_cfg is '{fit.split}' of {fit.name}, on which the "
+            "run is evaluated too: its prompts would judge what was fitted to them. "
+            "Leave train.value_fit_dataset_cfg out, and they are shared out between "
+            "the fit and the evaluation (ValueFitConfig.judged_fraction), or name "
+            "another split"
+        )
+
+
+def check_dropout(model: FeedbackModel, tolerance: float | None) -> None:
+    """Refuses dropout in a policy whose reference has none, before work is done for it.
+
+    Raises:
+      ConfigError: so it is, and no `tolerance` of the difference is given.
+    """
+    drops = model.network_config.dropout_rate > 0
+    if model.objective.needs.reference and drops and tolerance is None:
+        raise ConfigError(
+            "dropout is on in the policy and off in the reference, so that they differ "
+            "before the first update: set DROPOUT_RATE = 0, or allow it by "
+            "step_zero_tolerance (train.train's; data.ReferenceData's under T5X)"
+        )
 
 
 def fitted_to_rewards(
-    model: FeedbackModel, dataset: Any, tell: Callable[[str], None] | None = note
+    model: FeedbackModel, dataset: Dataset, tell: Callable[[str], None] = note
 ) -> FeedbackModel:
     """The model with an objective that knows the data's rewards.
 
@@ -244,6 +262,6 @@ def fitted_to_rewards(
     if fitted == objective:
         return model
     sentence = fitted.told_of_fit(rewards)
-    if sentence and tell is not None:
+    if sentence:
         tell(sentence)
     return model.with_objective(fitted)

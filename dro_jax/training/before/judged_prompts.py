@@ -4,22 +4,20 @@ A value that was fitted to the rewards of the very records on which a run is eva
 makes their advantages too small: the best checkpoint would be chosen in-sample.
 """
 
-from typing import Any
-
 import numpy as np
 
 from dro_jax.data import scratch
+from dro_jax.data.interface import Dataset
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
 from dro_jax.training.before.value_fit_data import is_judged
 
 
-def judged_part(dataset: Any, fraction: float) -> Any:
+def judged_part(dataset: Dataset, fraction: float) -> Dataset:
     """The records of a split whose prompts judge, and no others.
 
     Args:
-      dataset: a split that a value is fitted on, as a `DatasetConfig` or what offers its
-        `prompt_records` and `drawn`.
+      dataset: a split that a value is fitted on.
       fraction: as `ValueFitConfig.judged_fraction`; 0 gives all records.
 
     Raises:
@@ -29,7 +27,7 @@ def judged_part(dataset: Any, fraction: float) -> Any:
     if fraction == 0:
         return dataset
     own = "name a split of its own for the fit, train.value_fit_dataset_cfg"
-    if getattr(dataset, "group_size", None) is not None:
+    if dataset.group_size is not None:
         raise ConfigError(
             f"the split '{dataset.split}' of {dataset.name} is grouped (GROUP_SIZE), so "
             "its prompts cannot be shared out between the fit of the value of the "

@@ -3,13 +3,13 @@
 import dataclasses
 import logging
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from dro_jax import batch_fields
 from dro_jax.data import scratch
-from dro_jax.data.interface import START, HostBatch, Position
+from dro_jax.data.interface import START, Dataset, HostBatch, Position
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.objectives.interface import Objective
@@ -37,7 +37,7 @@ class PreparedData:
       mismatched: whether rows get another row's prompts beside their own.
     """
 
-    dataset: Any
+    dataset: Dataset
     tables: tuple[ReferenceTable | RecordField, ...] = ()
     mismatched: bool = False
 
@@ -82,7 +82,7 @@ class Preparation:
         self._value = value
         self._sampling = sampling
 
-    def prepare(self, dataset: Any, *, training: bool = False) -> PreparedData:
+    def prepare(self, dataset: Dataset, *, training: bool = False) -> PreparedData:
         """The data as a step needs them.
 
         Args:
@@ -114,14 +114,14 @@ class Preparation:
             dataset = self._drawn(dataset, advantages)
         return PreparedData(dataset, tuple(tables), needs.mismatched)
 
-    def _advantages(self, dataset: Any, records: PromptRecords) -> np.ndarray:
+    def _advantages(self, dataset: Dataset, records: PromptRecords) -> np.ndarray:
         """``[R]`` r − V_ref(x)."""
         values = self._value.values(dataset)
         return scratch.filled(
             len(records), np.float32, lambda part: records.rewards[part] - values[part]
         )
 
-    def _drawn(self, dataset: Any, advantages: np.ndarray | None) -> Any:
+    def _drawn(self, dataset: Dataset, advantages: np.ndarray | None) -> Dataset:
         needs, priority = self._objective.needs, self._sampling == "priority"
         if not (priority or needs.leftover):
             return dataset

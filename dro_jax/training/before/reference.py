@@ -1,6 +1,7 @@
 """Where the reference's log-probabilities come from."""
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 from typing import Literal, get_args
@@ -8,7 +9,7 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 
-from dro_jax.data.interface import START, HostBatch, Position
+from dro_jax.data.interface import START, Dataset, HostBatch, Position
 from dro_jax.errors import ConfigError
 from dro_jax.interop import formats
 from dro_jax.messages import say
@@ -97,11 +98,12 @@ class Reference:
     Args:
       model: whose policy network the reference shares.
       path: the checkpoint with its parameters; unused where the objective needs none.
-      steps: where parameters and batches live.
+      steps: where parameters and batches live; None where nothing is to be computed.
       mode: `cached`, every log-probability of a split computed once and kept on disk;
         `frozen_copy`, a second forward pass in every step. Default: `cached` where the
         objective allows it.
-      cache_dir: where caches lie, a folder for each task and split.
+      cache_dir: where caches lie, a folder for each task and split; None where the
+        mode keeps none.
       stop: asks a long computation to stop.
       watchdog: is told that a long computation moves.
       part_seconds: how much work a kill may cost.
@@ -114,10 +116,10 @@ class Reference:
         self,
         model: FeedbackModel,
         path: str | None,
-        steps: MeshSteps,
+        steps: MeshSteps | None,
         *,
         mode: Mode | None = None,
-        cache_dir: str | pathlib.Path,
+        cache_dir: str | pathlib.Path | None,
         stop: StopSignal | None = None,
         watchdog: Watchdog | None = None,
         part_seconds: float = _PART_SECONDS,
@@ -126,24 +128,29 @@ class Reference:
         self._model = model
         self._path = path
         self._steps = steps
-        self._cache_dir = pathlib.Path(cache_dir)
+        self._cache_dir = cache_dir and pathlib.Path(cache_dir)
         self._stop = stop or StopSignal()
         self._watchdog = watchdog or Watchdog(None)
         self._part_seconds = part_seconds
-        needed = model.objective.needs.reference
-        self._cached = needed and mode == "cached"
+        self._needed = model.objective.needs.reference
+        self._cached = self._needed and mode == "cached"
         self._fingerprint: str | None = None
         self._facts: dict[str, dict] = {}
         self.num_forwards = 0
-        self.step_params = None  # what a step must be given: the frozen copy, or None
-        if needed and not self._cached:
-            self.step_params = self.load()
+
+    @functools.cached_property
+    def step_params(self) -> Params | None:
+        """What a step must be given: the frozen copy, or None.
+
+        Loaded when it is first asked for: under T5X the train state has its own.
+        """
+        return self.load() if self._needed and not self._cached else None
 
     def facts(self) -> dict[str, dict]:
         """By task and split: the cache's folder and how many batches this run ran."""
         return self._facts
 
-    def table(self, dataset) -> ReferenceTable | None:
+    def table(self, dataset: Dataset) -> ReferenceTable | None:
         """Every log-probability of a split; None where they are not cached.
 
         Raises:
@@ -169,7 +176,7 @@ class Reference:
             )
         return table
 
-    def compute_share(self, dataset, share: Share) -> None:
+    def compute_share(self, dataset: Dataset, share: Share) -> None:
         """Computes a share of a split's log-probabilities, and no table.
 
         Args:
@@ -187,7 +194,7 @@ class Reference:
             return
         self._fill(dataset, name, cache, *stretch)
 
-    def _cache_of(self, dataset) -> tuple[str, ReferenceCache]:
+    def _cache_of(self, dataset: Dataset) -> tuple[str, ReferenceCache]:
         key = {
             "reference parameters": self.fingerprint(),
             **network_key(self._model.network_config),
@@ -228,7 +235,7 @@ class Reference:
             say(f"  kept in {cache.folder}")
         return self.num_forwards - before
 
-    def error_of(self, dataset, table: ReferenceTable) -> float:
+    def error_of(self, dataset: Dataset, table: ReferenceTable) -> float:
         """How far a table's first rows are from the same rows computed anew, in nats."""
         batch = next(dataset.one_pass(pack=True).batches())
         with self._steps.partitioner.context():

@@ -17,7 +17,7 @@ import numpy as np
 from flax import traverse_util
 
 from dro_jax.data import scratch
-from dro_jax.data.interface import HostBatch
+from dro_jax.data.interface import Dataset, HostBatch
 from dro_jax.errors import CheckpointError, DataError
 from dro_jax.messages import say
 from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
@@ -94,13 +94,11 @@ class ValueOfReference:
         self._fitted: tuple[PromptValue, Params] | None = None
         self.num_forwards = 0
 
-    def fit(self, dataset, *, judged_fraction: float = 0.0) -> FitReport:
+    def fit(self, dataset: Dataset, *, judged_fraction: float = 0.0) -> FitReport:
         """Fits V to the rewards of a split, or reads the fit that is there.
 
         Args:
-          dataset: responses to other prompts than those trained on, as a
-            `DatasetConfig` or what offers its `one_pass`, `fingerprint`, `name` and
-            `split`.
+          dataset: responses to other prompts than those trained on.
           judged_fraction: share of its prompts that are left out, for they judge the run.
 
         Raises:
@@ -140,7 +138,7 @@ class ValueOfReference:
         self._fitted = module, params
         return report
 
-    def values(self, dataset) -> np.ndarray:
+    def values(self, dataset: Dataset) -> np.ndarray:
         """V_ref(x) of each record of a split, which are kept beside the fit.
 
         Args:
@@ -180,7 +178,9 @@ class ValueOfReference:
             )
         return values
 
-    def _fit(self, dataset, judged_fraction: float) -> tuple[Params, FitReport]:
+    def _fit(
+        self, dataset: Dataset, judged_fraction: float
+    ) -> tuple[Params, FitReport]:
         data = FitData.of(
             _one_pass(dataset),
             dataset.prompt_records(),
@@ -199,7 +199,7 @@ class ValueOfReference:
             tick=self._tick,
         ).run()
 
-    def _compute(self, dataset, name: str) -> np.ndarray:
+    def _compute(self, dataset: Dataset, name: str) -> np.ndarray:
         module, fitted = self._fitted
 
         def values_of(params, batch):
@@ -275,7 +275,7 @@ def encode_prompts(model: FeedbackModel, params: Params, batch: Batch) -> jax.Ar
     return jax.lax.stop_gradient(states)
 
 
-def _one_pass(dataset) -> Iterator[HostBatch]:
+def _one_pass(dataset: Dataset) -> Iterator[HostBatch]:
     return dataset.one_pass(pack=True).batches()
 
 

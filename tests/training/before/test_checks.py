@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import small
+from array_data import ArrayDataset
 
 from dro_jax import objectives
 from dro_jax.errors import DataError
@@ -13,6 +14,7 @@ from dro_jax.training.before.checks import (
 )
 from dro_jax.training.before.reference import mode_for
 from dro_jax.training.before.value_fit import ValueFitConfig
+from dro_jax.training.run_settings import ReferenceSettings, RunData
 
 ALL = [kind() for kind in registry.kinds().values()]
 
@@ -36,14 +38,15 @@ class Rewards:
 def test_one_command_line_serves_every_objective():
     for objective in ALL:
         model = model_of(objective)
-        check_value_settings(model, object(), "/some/reference")
-        notes = unused_settings(
-            model,
-            reference="cached",
-            reference_cache_dir="/some/cache",
+        reference = ReferenceSettings(
+            path="/some/reference",
+            mode="cached",
+            cache_dir="/some/cache",
             value_fit=ValueFitConfig(),
-            value_fit_dataset_cfg=object(),
         )
+        data = RunData(ArrayDataset(), value_fit=ArrayDataset(split="other"))
+        check_value_settings(model, data, reference)
+        notes = unused_settings(model, data, reference)
         assert all(type(objective).__name__ in sentence for sentence in notes)
         needs = objective.needs
         expected = 2 * (not needs.reference or needs.mismatched)
@@ -55,17 +58,17 @@ def test_one_command_line_serves_every_objective():
     [
         (
             objectives.WeightedBC(),
-            {"reference_cache_dir": "/c"},
+            {"cache_dir": "/c"},
             "REFERENCE_CACHE_DIR is not used by WeightedBC: it has no reference",
         ),
         (
             objectives.KTO(),
-            {"reference_cache_dir": "/c"},
+            {"cache_dir": "/c"},
             "REFERENCE_CACHE_DIR is not used by KTO: its reference is a frozen copy",
         ),
         (
             objectives.KTO(),
-            {"reference": "cached"},
+            {"mode": "cached"},
             (
                 "REFERENCE is 'frozen_copy' for KTO, which reads log-probabilities of "
                 "mismatched pairs, which differ from batch to batch and cannot be cached"
@@ -73,7 +76,7 @@ def test_one_command_line_serves_every_objective():
         ),
         (
             objectives.RPO(),
-            {"reference": "frozen_copy"},
+            {"mode": "frozen_copy"},
             (
                 "REFERENCE is 'cached' for RPO, which reads the reference's "
                 "log-probabilities of a whole split before it starts"
@@ -81,15 +84,16 @@ def test_one_command_line_serves_every_objective():
         ),
         (
             objectives.NLL(),
-            {"reference": "cached"},
+            {"mode": "cached"},
             "REFERENCE is not used by NLL, which has no reference",
         ),
-        (objectives.DROV(), {"reference": "frozen_copy"}, None),
-        (objectives.DROV(), {"reference_cache_dir": "/c"}, None),
+        (objectives.DROV(), {"mode": "frozen_copy"}, None),
+        (objectives.DROV(), {"cache_dir": "/c"}, None),
     ],
 )
 def test_what_another_objective_reads_is_a_sentence(objective, settings, sentence):
-    found = unused_settings(model_of(objective), **settings)
+    reference = ReferenceSettings(**settings)
+    found = unused_settings(model_of(objective), RunData(), reference)
     assert found == ([sentence] if sentence else [])
 
 

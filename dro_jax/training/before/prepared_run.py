@@ -1,0 +1,121 @@
+"""A run before its first step: all that is computed of the reference and the records."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from dro_jax.messages import say
+from dro_jax.models.networks import Params
+from dro_jax.training import run_files
+from dro_jax.training.before.judged_prompts import judged_part
+from dro_jax.training.before.prepared_data import Preparation, PreparedData
+from dro_jax.training.before.reference import Reference
+from dro_jax.training.before.run_plan import RunPlan
+from dro_jax.training.before.value_fit_report import FitReport
+from dro_jax.training.before.value_of_reference import ValueOfReference
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.preemption import StopSignal
+from dro_jax.training.run_progress import check_identity, identity_of
+from dro_jax.training.watchdog import Watchdog
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedRun:
+    """What a trainer needs beside its state.
+
+    Attributes:
+      train: batches to train on, from any position.
+      held_out: batches to evaluate, where there are any.
+      reference: what the policy is anchored to; None where it is to nothing, or where
+        the trainer itself holds the frozen copy.
+      fit: how well the value of the reference was fitted, where one is.
+      identity: what data and reference are, in words and digests: a run that goes on
+        must find the same again.
+    """
+
+    train: PreparedData | None
+    held_out: PreparedData | None
+    reference: Reference | None
+    fit: FitReport | None
+    identity: Mapping[str, str]
+
+    @property
+    def step_params(self) -> Params | None:
+        """What a step must be given of the reference: the frozen copy, or None."""
+        return self.reference and self.reference.step_params
+
+
+def prepare_run(
+    plan: RunPlan,
+    steps: MeshSteps | None,
+    *,
+    began: Mapping[str, str] | None = None,
+    frozen_copy: bool = True,
+    evaluates: bool = True,
+    stop: StopSignal | None = None,
+    watchdog: Watchdog | None = None,
+) -> PreparedRun:
+    """Computes what a run needs before its first step, or reads what is there already.
+
+    Args:
+      plan: the run.
+      steps: where its networks run; None where the plan needs none to run.
+      began: the identity with which a run that goes on began.
+      frozen_copy: whether a frozen copy is held here; else by the trainer's own state.
+      evaluates: whether to prepare the held-out data too; V is fitted to them anyway.
+      stop: asks a long computation to stop.
+      watchdog: is told that a long computation moves.
+
+    Raises:
+      CheckpointError: the run began with other data or another reference, or what is
+        kept on disk was computed from others, or is damaged.
+      ConfigError, DataError, TrainingError: what is needed cannot be had of the data.
+      Preempted: the run was told to stop; what was computed is kept.
+    """
+    data, needs = plan.data, plan.model.objective.needs
+    reference = None
+    signals = {"stop": stop, "watchdog": watchdog}
+    if plan.runs_networks or (frozen_copy and plan.mode == "frozen_copy"):
+        reference = Reference(
+            plan.model,
+            plan.reference.path,
+            steps,
+            mode=plan.reference.mode,
+            cache_dir=plan.folders.get(run_files.REFERENCE_CACHE),
+            **signals,
+        )
+    identity = {}
+    if data.train is not None:
+        identity = identity_of(
+            data.train,
+            data.sampling,
+            reference and reference.fingerprint(),
+            plan.judged_fraction,
+        )
+    # First, since what follows may take hours.
+    if began:
+        check_identity(began, identity)
+    value = fit = None
+    held_out = data.held_out if evaluates else None
+    if needs.advantages:
+        value = ValueOfReference(
+            plan.model,
+            reference.load,
+            steps,
+            plan.value_fit,
+            fingerprint=reference.fingerprint(),
+            folder=plan.folders[run_files.VALUE_OF_REFERENCE],
+            **signals,
+        )
+        judged = plan.judged_fraction or 0.0
+        # Before the fit, which takes longer: there may be too few prompts to share out.
+        if judged and held_out is not None:
+            held_out = judged_part(held_out, judged)
+        say("fitting the value of the reference …")
+        fit = value.fit(data.fitted, judged_fraction=judged)
+    preparation = Preparation(plan.model.objective, reference, value, data.sampling)
+    train = None
+    if data.train is not None:
+        train = preparation.prepare(data.train, training=True)
+    if held_out is not None:
+        held_out = preparation.prepare(held_out)
+    return PreparedRun(train, held_out, reference, fit, identity)

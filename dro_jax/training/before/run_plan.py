@@ -1,0 +1,223 @@
+"""A run as it will be, every check on its settings and data made and nothing computed.
+
+Whoever prepares a run plans it first (:func:`plan_run`), so that no check can be left
+out: `dro-jax train`, its dry run, T5X's runtime and the benchmarks.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+
+from dro_jax.data.interface import Dataset, HostBatch
+from dro_jax.errors import ConfigError
+from dro_jax.messages import note, say
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.t5_config import note_spare_rows
+from dro_jax.paths import expanded, is_url
+from dro_jax.plurals import counted
+from dro_jax.training import initialization, run_files
+from dro_jax.training.before.checks import (
+    check_data,
+    check_dropout,
+    check_value_settings,
+    held_out_data,
+    unused_settings,
+)
+from dro_jax.training.before.prepared_data import like_prepared
+from dro_jax.training.before.reference import Mode, check_path, mode_for
+from dro_jax.training.before.value_fit import ValueFitConfig
+from dro_jax.training.run_settings import ReferenceSettings, RunData
+from dro_jax.training.sharding import MeshConfig, Partitioner
+
+# Where each split of `RunData` is set, in the words of `train`.
+_NAMES = {
+    "train": "train_dataset_cfg",
+    "held_out": "train_eval_dataset_cfg (EVAL_DATASET)",
+    "value_fit": "value_fit_dataset_cfg",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPlan:
+    """A run whose settings and data have been looked at; made by :func:`plan_run`.
+
+    Attributes:
+      model: with an objective that knows the rewards of the data.
+      data: its splits; no `held_out` where the task has none.
+      reference: what the run starts from.
+      partitioner: its devices.
+      folders: where log-probabilities of the reference, and its value, are kept, by
+        their names in a run's folder; those that the objective needs.
+      starts: whether it starts; else it goes on from a checkpoint of its folder.
+    """
+
+    model: FeedbackModel
+    data: RunData
+    reference: ReferenceSettings
+    partitioner: Partitioner
+    folders: dict[str, str]
+    starts: bool
+
+    @property
+    def mode(self) -> Mode | None:
+        """Where the reference's log-probabilities come from; None without a reference."""
+        if not self.model.objective.needs.reference:
+            return None
+        return mode_for(self.model, self.reference.mode)
+
+    @property
+    def runs_networks(self) -> bool:
+        """Whether networks must run before the first step."""
+        return bool(self.folders)
+
+    @property
+    def value_fit(self) -> ValueFitConfig:
+        """How the value of the reference is fitted."""
+        return self.reference.value_fit or ValueFitConfig()
+
+    @property
+    def judged_fraction(self) -> float | None:
+        """The share of held-out prompts that judge, where V is fitted to the others."""
+        if not self.model.objective.needs.advantages or self.data.value_fit is not None:
+            return None
+        return self.value_fit.judged_fraction
+
+    def example(self, batch: HostBatch) -> HostBatch:
+        """A batch with all fields that a step reads; those still to come mean nothing.
+
+        They have their shapes and types: to learn what a step would do, and to time it.
+        """
+        batch = like_prepared(self.model.objective, batch)
+        if self.mode == "cached":
+            batch["reference_logprobs"] = np.full_like(batch["rewards"], -100.0)
+            if self.model.objective.needs.token_logprobs:
+                tokens = batch["decoder_loss_weights"].shape
+                batch["reference_token_logprobs"] = np.full(tokens, -1.0, np.float32)
+        return batch
+
+
+def plan_run(
+    model: FeedbackModel,
+    data: RunData,
+    reference: ReferenceSettings,
+    *,
+    model_dir: str | None,
+    mesh: MeshConfig | None = None,
+    num_microbatches: int = 1,
+    tell: Callable[[str], None] = note,
+) -> RunPlan:
+    """Looks at all that is known of a run before anything is computed.
+
+    Args:
+      model: what is trained.
+      data: its splits; they are read where an objective asks for certain rewards.
+      reference: what the run starts from.
+      model_dir: the run's folder; one with a checkpoint goes on, and then what only
+        concerns a start is not looked at. None: there is no folder.
+      mesh: the devices; default all, data-parallel.
+      num_microbatches: parts of a batch.
+      tell: is given a sentence about each setting that is not used, and the like.
+
+    Raises:
+      ConfigError: a setting is missing, unknown, or does not fit the others.
+      CheckpointError: there is no checkpoint to start from.
+      DataError: the objective can learn nothing from the records, or the vocabulary is
+        not that of the checkpoint.
+    """
+    for setting, name in _NAMES.items():
+        _check_is_dataset(getattr(data, setting), name)
+    check_path(model, reference.path)
+    held_out = held_out_data(model, data.held_out, data.value_fit, tell)
+    data = dataclasses.replace(data, held_out=held_out)
+    check_value_settings(model, data, reference)
+    if data.train is not None:
+        for sentence in unused_settings(model, data, reference):
+            tell(sentence)
+    folders = _folders(model, reference, model_dir)
+    starts = not run_files.has_checkpoint(model_dir)
+    if starts:
+        check_dropout(model, reference.tolerance)
+    partitioner = (mesh or MeshConfig()).build()
+    for dataset in _used(model, data):
+        training = dataset is data.train
+        partitioner.check_batch_size(
+            dataset.batch_size, num_microbatches if training else 1
+        )
+        if starts and reference.path is not None:
+            initialization.check_tokenizer(reference.path, dataset.vocabulary)
+    model = _check_records(model, data, tell)
+    return RunPlan(model, data, reference, partitioner, folders, starts)
+
+
+def _used(model: FeedbackModel, data: RunData) -> list[Dataset]:
+    fitted = data.value_fit if model.objective.needs.advantages else None
+    return [x for x in (data.train, data.held_out, fitted) if x is not None]
+
+
+def _check_records(
+    model: FeedbackModel, data: RunData, tell: Callable[[str], None]
+) -> FeedbackModel:
+    for dataset in _used(model, data):
+        if dataset is data.train:
+            note_spare_rows(dataset.vocabulary, model.network_config.vocab_size)
+            say(f"reading {dataset.name}, split '{dataset.split}' …")
+            model = check_data(model, dataset, data.sampling, training=True, tell=tell)
+            facts = dataset.facts().values()
+            kept = sum(task["records"]["num_kept"] for task in facts)
+            say(f"  {counted(kept, 'record')}")
+        else:
+            check_data(model, dataset, training=False)
+    return model
+
+
+def _check_is_dataset(dataset: Dataset | None, setting: str) -> None:
+    """Refuses what is no data set, before it fails in the middle of a run."""
+    if dataset is None:
+        return
+    wanted = [*Dataset.__annotations__, *vars(Dataset)]
+    missing = object()
+    # Statically: properties are not computed for it.
+    lacking = [
+        name
+        for name in dict.fromkeys(wanted)
+        if not name.startswith("_")
+        and inspect.getattr_static(dataset, name, missing) is missing
+    ]
+    if lacking:
+        raise ConfigError(
+            f"train.{setting} is a {type(dataset).__name__}, which lacks "
+            f"{', '.join(lacking)}: give a DatasetConfig, or what has all that "
+            "dro_jax.data.interface.Dataset names"
+        )
+
+
+def _folders(
+    model: FeedbackModel, reference: ReferenceSettings, model_dir: str | None
+) -> dict[str, str]:
+    needs, named = model.objective.needs, {}
+    if needs.reference and mode_for(model, reference.mode) == "cached":
+        named[run_files.REFERENCE_CACHE] = reference.cache_dir
+    if needs.advantages:
+        named[run_files.VALUE_OF_REFERENCE] = reference.value_dir
+    return {
+        name: _local(folder or (model_dir and f"{model_dir}/{name}"))
+        for name, folder in named.items()
+    }
+
+
+def _local(folder: str | None) -> str:
+    if folder is None:
+        raise ConfigError(
+            "there is no place to keep what is computed of the reference: set "
+            "MODEL_DIR or REFERENCE_CACHE_DIR"
+        )
+    folder = expanded(folder)
+    if is_url(folder):
+        raise ConfigError(
+            f"what is computed of the reference cannot be kept at {folder}, which is a "
+            "URL: set REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "
+            "'frozen_copy'"
+        )
+    return folder
