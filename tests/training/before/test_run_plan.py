@@ -38,7 +38,9 @@ def test_a_value_is_not_judged_by_what_it_was_fitted_to(tmp_path, reference_dir)
     data = RunData(ArrayDataset(), HELD_OUT, value_fit=HELD_OUT)
     with pytest.raises(ConfigError, match="its prompts would judge what was fitted"):
         plan(AWR(), data, reference, model_dir=str(tmp_path))
-    shared = plan(AWR(), RunData(ArrayDataset(), HELD_OUT), reference, model_dir=tmp_path)
+    shared = plan(
+        AWR(), RunData(ArrayDataset(), HELD_OUT), reference, model_dir=tmp_path
+    )
     assert shared.judged_fraction == 0.5
     other = ArrayDataset(num_epochs=1, split="other")
     data = RunData(ArrayDataset(), HELD_OUT, value_fit=other)
@@ -59,12 +61,16 @@ def test_a_split_to_fit_that_the_task_lacks_is_named(tmp_path, reference_dir):
 
     data = RunData(ArrayDataset(), HELD_OUT, value_fit=Nowhere(split="nowhere"))
     with pytest.raises(ConfigError, match="copying has no split 'nowhere', and AWR"):
-        plan(AWR(), data, ReferenceSettings(path=str(reference_dir)), model_dir=tmp_path)
+        plan(
+            AWR(), data, ReferenceSettings(path=str(reference_dir)), model_dir=tmp_path
+        )
 
 
 def test_what_is_no_data_set_is_refused_with_what_it_lacks():
     no_data = types.SimpleNamespace(name="x", split="train", batch_size=8)
-    with pytest.raises(ConfigError, match="EVAL_DATASET.* which lacks group_size, .*batches"):
+    with pytest.raises(
+        ConfigError, match="EVAL_DATASET.* which lacks group_size, .*batches"
+    ):
         plan(NLL(), RunData(ArrayDataset(), no_data))
 
 
