@@ -25,7 +25,6 @@ LONGER = {
     "dro_jax.cli.parser",
     "dro_jax.data.dataset",
     "dro_jax.models.model",
-    "dro_jax.training.train",
 }
 
 

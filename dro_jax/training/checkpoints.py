@@ -7,31 +7,26 @@ root), `state/step` and `state/param_states` (the optimiser), as T5X writes it;
 
 import contextlib
 import dataclasses
-import difflib
 import math
 import pathlib
-import types
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from flax import traverse_util
-from jax.experimental import multihost_utils
-from orbax.checkpoint import checkpoint_managers
 
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.interop import formats, t5x_orbax
 from dro_jax.interop.t5x_tree import first_line
 from dro_jax.models.networks import VALUE, Params
-from dro_jax.training.atomic_files import write_json
+from dro_jax.training import checkpoint_ranking as ranking
 from dro_jax.training.per_layer import spans_layers
 from dro_jax.training.run_files import CHECKPOINT
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.state import TrainState
 
-_ITEM = "state"
-_RUN = "run"
+_ITEM, _RUN = "state", ranking.RUN
 _RUNNING = "running"
 _DEFAULT_METRIC = "eval/loss"  # every evaluation reports it
 
@@ -93,7 +88,7 @@ class CheckpointConfig:
         """
         if names is not None:
             if self.best_metric != _DEFAULT_METRIC:
-                _check_reported(self.best_metric, names())
+                ranking.check_reported(self.best_metric, names())
             return
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -123,7 +118,7 @@ class Checkpointer:
     ):
         """Opens the folder; `ranked` says whether there will be metrics to rank by."""
         self._config, self._ranked = config, ranked
-        self._policy = _preservation(config, ranked)
+        self._policy = ranking.preservation(config, ranked)
         self._manager = ocp.CheckpointManager(
             pathlib.Path(model_dir).absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -148,10 +143,11 @@ class Checkpointer:
         """
         step = int(state.step)
         if self._ranked and progress.evaluation:
-            _check_reported(self._config.best_metric, progress.evaluation)
+            ranking.check_reported(self._config.best_metric, progress.evaluation)
         if step == self._manager.latest_step():
             if self._ranked and progress.evaluation:
-                self._rank(step, progress)
+                self.wait()
+                ranking.add_evaluation(self._manager, self._policy, step, progress)
             return
         self._manager.save(
             step,
@@ -163,34 +159,6 @@ class Checkpointer:
             ),
             metrics=dict(progress.evaluation) if self._ranked else None,
         )
-
-    def _rank(self, step: int, progress: RunProgress) -> None:
-        """Adds the evaluation that a checkpoint was saved without.
-
-        A run that is told to stop while it evaluates saves its state at once; the one
-        that resumes evaluates the same step again, whose arrays are on disk already.
-        """
-        self.wait()
-        if self._manager.metrics(step):
-            return
-        if jax.process_index() == 0:
-            folder = pathlib.Path(self._folder(step))
-            write_json(folder / "metrics" / "metrics", dict(progress.evaluation))
-            # Last: without it, a resumed run knows that the evaluation is still due.
-            write_json(folder / _RUN / "metadata", progress.to_json())
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("evaluation of a saved step")
-        self._manager.reload()
-        # Orbax looks for what need not be kept when it saves, and nothing is saved now.
-        found = [
-            types.SimpleNamespace(step=other, metrics=self._manager.metrics(other))
-            for other in sorted(self._manager.all_steps())
-        ]
-        context = checkpoint_managers.PreservationContext()
-        kept = self._policy.should_preserve(found, context=context)
-        for checkpoint, keep in zip(found, kept, strict=True):
-            if not keep:
-                self._manager.delete(checkpoint.step)
 
     def _folder(self, step: int | None):
         return self._manager.directory / f"{CHECKPOINT}_{step}"
@@ -322,29 +290,3 @@ def _to_tree(state: TrainState) -> dict[str, Any]:
     if state.running:
         tree["state"][_RUNNING] = state.running
     return tree
-
-
-def _check_reported(metric: str, names: Collection[str]) -> None:
-    """Raises ConfigError where an evaluation does not report a metric."""
-    if metric in names:
-        return
-    near = difflib.get_close_matches(metric, names, n=3, cutoff=0.5)
-    raise ConfigError(
-        f"CheckpointConfig.best_metric = {metric!r} ranks the checkpoints, but no "
-        f"evaluation reports it. Near names: {', '.join(near) or 'none'}. It reports "
-        + ", ".join(sorted(names))
-    )
-
-
-def _preservation(config: CheckpointConfig, ranked: bool):
-    policies = [checkpoint_managers.LatestN(config.keep)]
-    if ranked and config.keep is not None and config.keep_best:
-        policies.append(
-            checkpoint_managers.BestN(
-                get_metric_fn=config.rank,
-                reverse=config.best_mode == "min",
-                n=config.keep_best,
-                keep_checkpoints_without_metrics=False,
-            )
-        )
-    return checkpoint_managers.AnyPreservationPolicy(policies)

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 
@@ -182,7 +182,9 @@ def train_run(
         # Prepare: what is computed once of the reference and the records. A run that
         # goes on must fit its checkpoint, and find the data that it began with, before
         # hours are spent here; its arrays are not read yet.
-        checkpointer = stack.enter_context(_checkpointer(run, plan))
+        ranked = plan.data.held_out is not None
+        checkpointer = Checkpointer(run.model_dir, run.checkpoints, ranked=ranked)
+        stack.callback(checkpointer.close)
         saved = checkpointer.progress(steps.state_layout)
         prepared = prepare_run(
             plan, steps, began=saved and saved.identity, stop=stop, watchdog=watchdog
@@ -256,14 +258,6 @@ def _check_metric(
         return [f"eval/{name}" for name in steps.metric_names(example)]
 
     checkpoints.check_metric(None if plan.data.held_out is None else names)
-
-
-@contextlib.contextmanager
-def _checkpointer(run: RunSettings, plan: RunPlan) -> Iterator[Checkpointer]:
-    ranked = plan.data.held_out is not None
-    checkpointer = Checkpointer(run.model_dir, run.checkpoints, ranked=ranked)
-    with contextlib.closing(checkpointer):
-        yield checkpointer
 
 
 def _writer(

@@ -1,18 +1,21 @@
 """Which checkpoints are kept, and which settings about that are refused."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from array_data import ArrayDataset
 from training_runs import run
 
-from dro_jax.errors import ConfigError
+from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.objectives import KTO, RPO, ALoL
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.state import TrainState
 
 NAN, INF = float("nan"), float("inf")
+STATE = TrainState(step=np.int32(0), params={"w": jnp.zeros(2)}, opt_state={})
 
 
 def kept(folder, values, *, reopened=False, metric="eval/loss", **config):
@@ -30,7 +33,7 @@ def kept(folder, values, *, reopened=False, metric="eval/loss", **config):
 
 
 def save(checkpointer, step, evaluation):
-    state = TrainState(step=np.int32(step), params={"w": jnp.zeros(2)}, opt_state={})
+    state = dataclasses.replace(STATE, step=np.int32(step))
     checkpointer.save(state, RunProgress(evaluation=evaluation))
 
 
@@ -56,6 +59,36 @@ def test_the_best_finite_evaluation_is_kept(tmp_path, mode, values, best):
 
 def test_the_best_is_known_again_after_a_restart(tmp_path):
     assert kept(tmp_path, [3, 1, NAN, 2, 5], reopened=True) == [2, 5]
+
+
+def test_an_evaluation_that_comes_after_its_save_ranks_it(tmp_path):
+    config = CheckpointConfig(keep=1)
+    checkpointer = Checkpointer(tmp_path, config)
+    save(checkpointer, 1, {"eval/loss": 2.0})
+    save(checkpointer, 2, {})  # its evaluation was cut short
+    checkpointer.close()
+    assert steps(tmp_path) == [1, 2]
+    checkpointer = Checkpointer(tmp_path, config)
+    save(checkpointer, 2, {"eval/loss": 1.0})
+    assert steps(tmp_path) == [2]
+    assert checkpointer.progress(STATE).evaluation == {"eval/loss": 1.0}
+    save(checkpointer, 3, {"eval/loss": 3.0})
+    checkpointer.close()
+    assert steps(tmp_path) == [2, 3]
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"window": []}', '"text"', None])
+def test_a_damaged_record_of_a_run_is_a_sentence(tmp_path, damage):
+    checkpointer = Checkpointer(tmp_path, CheckpointConfig())
+    save(checkpointer, 2, {})
+    checkpointer.wait()
+    path = tmp_path / "checkpoint_2" / "run" / "metadata"
+    path.unlink()
+    if damage is not None:
+        path.write_text(damage)
+    with pytest.raises(CheckpointError, match="record of its run.* cannot be read"):
+        checkpointer.progress(STATE)
+    checkpointer.close()
 
 
 def test_several_best(tmp_path):

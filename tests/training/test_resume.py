@@ -90,6 +90,21 @@ def test_a_signal_saves_and_the_next_run_is_the_same(
     assert timeless(tmp_path / "whole") == timeless(tmp_path / "parts")
 
 
+def test_an_evaluation_cut_short_on_a_saved_step_ranks_it_when_it_is_done(tmp_path):
+    settings = {"train_eval_dataset_cfg": HELD_OUT, "eval_period": 5}
+    # The loss falls, so that by this measure the first evaluation is the best.
+    config = CheckpointConfig(period=5, keep=1, best_mode="max")
+    settings |= {"checkpoint_cfg": config, "steps": 15}
+    with pytest.raises(Preempted, match="after step 5: its state is saved"):
+        changed = {"train_eval_dataset_cfg": Terminating(**vars(HELD_OUT))}
+        run(tmp_path, **(settings | changed))
+    run(tmp_path, **settings)
+    losses = {r["step"]: r["eval/loss"] for r in read_metrics(tmp_path)}
+    assert max(losses, key=losses.get) == 5
+    kept = {path.name for path in tmp_path.glob("checkpoint_*")}
+    assert kept == {"checkpoint_5", "checkpoint_15"}
+
+
 def timeless(folder):
     """The log without what depends on the clock."""
     return [

@@ -140,10 +140,7 @@ class Reference:
 
     @functools.cached_property
     def step_params(self) -> Params | None:
-        """What a step must be given: the frozen copy, or None.
-
-        Loaded when it is first asked for: under T5X the train state has its own.
-        """
+        """What a step must be given: the frozen copy, or None; loaded when asked for."""
         return self.load() if self._needed and not self._cached else None
 
     def facts(self) -> dict[str, dict]:
