@@ -16,8 +16,9 @@ STEPS_A_SAVE = 24  # half a minute: nobody saves more often
 
 def measure(rounds: int) -> Figures:
     """Steps with one save among them against as many without."""
-    batches = workload.batches(pack=True, count=STEPS_A_SAVE)
-    steps = workload.steps(DROV(), batches[0])
+    plan = workload.plan(DROV())
+    batches = workload.batches(plan, STEPS_A_SAVE)
+    steps = workload.steps(plan, batches[0])
     plain, saving = workload.Trainer(steps), workload.Trainer(steps)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(saving.state))
     with tempfile.TemporaryDirectory() as folder:

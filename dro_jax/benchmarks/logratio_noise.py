@@ -10,7 +10,6 @@ from dro_jax import metrics as metrics_lib
 from dro_jax.batch_fields import device_fields
 from dro_jax.benchmarks import workload
 from dro_jax.benchmarks.timing import Figure, Figures, in_turn, ratio
-from dro_jax.data.interface import HostBatch
 from dro_jax.data.record_ids import join_ids
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import T5Config
@@ -19,7 +18,6 @@ from dro_jax.training import optimizers, schedules
 from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
 from dro_jax.training.before.reference_table import ReferenceTable
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.sharding import MeshConfig
 
 _BATCHES, _TRAINED_FOR = 4, 30
 _NETWORKS = {
@@ -44,7 +42,8 @@ def measure(rounds: int) -> Figures:
         for layout, pack in (("packed", True), ("unpacked", False)):
             given = list(_batches(pack))
             table = _cache(config, params, given)
-            steps = _steps(config, UNA(), given[0] | _no_logprobs(given[0]))
+            plan = workload.plan(UNA(), pack=pack, network=config)
+            steps = workload.steps(plan, plan.example(given[0]), optax.set_to_zero())
             for mode in ("cached", "frozen_copy"):
                 batches = [
                     table.attach(batch) if mode == "cached" else batch
@@ -85,20 +84,6 @@ def _batches(pack: bool):
     return (next(iterator) for _ in range(_BATCHES))
 
 
-def _no_logprobs(batch: HostBatch) -> HostBatch:
-    return {"reference_logprobs": np.zeros_like(batch["rewards"])}
-
-
-def _steps(config: T5Config, objective, example, optimizer=None) -> MeshSteps:
-    return MeshSteps(
-        FeedbackModel(network=config, objective=objective),
-        optimizer or optax.set_to_zero(),
-        MeshConfig(data=1).build(),
-        example,
-        key=jax.random.key(0),
-    )
-
-
 def _state(steps: MeshSteps, params):
     fresh = steps.start(None, jax.random.key(1))
     placed = jax.device_put(params, steps.layout.shardings)
@@ -111,9 +96,9 @@ def _reference():
         optimizers.adafactor(),
         schedules.learning_rate_schedule(learning_rate=1e-2, warmup_steps=5),
     )
-    iterator = workload.dataset(pack=True).batches()
-    first = next(iterator)
-    steps = _steps(workload.MINI, NLL(), first, config.build())
+    plan = workload.plan(NLL())
+    iterator = plan.data.train.batches()
+    steps = workload.steps(plan, next(iterator), config.build())
     state = steps.start(None, jax.random.key(1))
     for _ in range(_TRAINED_FOR):
         state, _ = steps.train(state, next(iterator), None)

@@ -50,8 +50,9 @@ def measure(rounds: int) -> Figures:
     epochs = {name: Epoch.read(pack=pack) for name, pack in _WAYS.items()}
     runs = []
     for pack in _WAYS.values():
-        given = workload.batches(pack=pack, count=_STEPS)
-        trainer = workload.Trainer(workload.steps(DROV(), given[0]))
+        plan = workload.plan(DROV(), pack=pack)
+        given = workload.batches(plan, _STEPS)
+        trainer = workload.Trainer(workload.steps(plan, given[0]))
         runs.append(lambda trainer=trainer, given=given: trainer.run(given))
     seconds = dict(zip(_WAYS, in_turn(*runs, rounds), strict=True))
     rates = {

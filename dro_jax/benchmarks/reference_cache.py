@@ -20,19 +20,20 @@ _CASES = {
 
 def measure(rounds: int) -> Figures:
     """Seconds with the copy, divided by seconds with the cache, on packed batches."""
-    cached = workload.batches(pack=True, count=_STEPS)
-    copied = [
-        {name: x for name, x in batch.items() if name != "reference_logprobs"}
-        for batch in cached
-    ]
     figures: Figures = {}
     for name, (objective, value) in _CASES.items():
-        steps = workload.steps(objective, cached[0], value)
+        plan = workload.plan(objective, value=value)
+        cached = workload.batches(plan, _STEPS)
+        copied = [
+            {name: x for name, x in batch.items() if name != "reference_logprobs"}
+            for batch in cached
+        ]
+        steps = workload.steps(plan, cached[0])
         with_cache = workload.Trainer(steps)
         with_copy = workload.Trainer(steps, frozen_copy=True)
         times = in_turn(
-            lambda trainer=with_copy: trainer.run(copied),
-            lambda trainer=with_cache: trainer.run(cached),
+            lambda trainer=with_copy, given=copied: trainer.run(given),
+            lambda trainer=with_cache, given=cached: trainer.run(given),
             rounds,
         )
         figures[name] = ratio(*times)

@@ -1,11 +1,14 @@
 """What the benchmarks train: a mini T5 on feedback as long as that of HHA."""
 
+import functools
+import itertools
 import os
 import pathlib
-from collections.abc import Iterator
+import tempfile
 
 import jax
 import numpy as np
+import optax
 import seqio
 
 from dro_jax.data.dataset import DatasetConfig
@@ -14,9 +17,14 @@ from dro_jax.data.tasks import register_feedback_task
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import T5Config
 from dro_jax.models.value import ValueConfig
+from dro_jax.objectives import NLL
 from dro_jax.objectives.interface import Objective
 from dro_jax.training import optimizers, schedules
+from dro_jax.training.before.run_plan import RunPlan, plan_run
+from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.run_progress import RunProgress
+from dro_jax.training.run_settings import ReferenceSettings, RunData
 from dro_jax.training.sharding import MeshConfig
 
 LENGTHS = {"inputs": 512, "targets": 256}
@@ -53,33 +61,55 @@ def dataset(*, pack: bool) -> DatasetConfig:
     )
 
 
-def batches(*, pack: bool, count: int) -> list[HostBatch]:
-    """The first batches, with made-up reference log-probabilities."""
-    iterator = with_reference(dataset(pack=pack).batches())
-    return [next(iterator) for _ in range(count)]
+def plan(
+    objective: Objective,
+    *,
+    pack: bool = True,
+    value: ValueConfig | None = None,
+    network: T5Config | None = None,
+) -> RunPlan:
+    """A run's plan, with every check of a run; its reference has random parameters.
+
+    Args:
+      objective: what is trained.
+      pack: whether rows are shared.
+      value: its value estimate.
+      network: of the policy; default `MINI`.
+    """
+    network = network or MINI
+    path = _reference(network).name if objective.needs.reference else None
+    return plan_run(
+        FeedbackModel(network=network, objective=objective, value=value),
+        RunData(train=dataset(pack=pack)),
+        ReferenceSettings(path=path, cache_dir=path and f"{path}/reference_cache"),
+        model_dir=None,
+        mesh=MeshConfig(data=1),
+        tell=lambda sentence: None,
+    )
 
 
-def with_reference(iterator: Iterator[HostBatch]) -> Iterator[HostBatch]:
-    """Batches with a field that a step needs and whose values cost it nothing."""
-    for batch in iterator:
-        yield batch | {"reference_logprobs": np.full_like(batch["rewards"], -100.0)}
+def batches(run: RunPlan, count: int) -> list[HostBatch]:
+    """The first batches; what a run computes before is there and means nothing.
+
+    A step's time does not depend on these numbers, and the reference's
+    log-probabilities of a whole split would take many times as long as the benchmark.
+    """
+    iterator = map(run.example, run.data.train.batches())
+    return list(itertools.islice(iterator, count))
 
 
 def steps(
-    objective: Objective, example: HostBatch, value: ValueConfig | None = None
+    run: RunPlan,
+    example: HostBatch,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> MeshSteps:
-    """Train steps of a mini T5 on one device, with the paper's optimiser."""
-    config = optimizers.OptimizerConfig(
-        optimizers.adafactor(),
-        schedules.learning_rate_schedule(learning_rate=1e-4, warmup_steps=150),
-    )
-    return MeshSteps(
-        FeedbackModel(network=MINI, objective=objective, value=value),
-        config.build(),
-        MeshConfig(data=1).build(),
-        example,
-        key=jax.random.key(0),
-    )
+    """Train steps on one device; by default with the paper's optimiser."""
+    if optimizer is None:
+        rate = schedules.learning_rate_schedule(learning_rate=1e-4, warmup_steps=150)
+        config = optimizers.OptimizerConfig(optimizers.adafactor(), rate)
+        optimizer = config.build()
+    key = jax.random.key(0)
+    return MeshSteps(run.model, optimizer, run.partitioner, example, key=key)
 
 
 class Trainer:
@@ -99,6 +129,18 @@ class Trainer:
         for batch in given:
             self.state, metrics = self._steps.train(self.state, batch, self._reference)
         jax.block_until_ready((self.state.step, metrics))
+
+
+@functools.cache
+def _reference(network: T5Config) -> tempfile.TemporaryDirectory:
+    """A checkpoint of random parameters, deleted when the process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="dro_jax_benchmark_")
+    run = plan(NLL(), network=network)
+    first = steps(run, *batches(run, 1))
+    checkpointer = Checkpointer(folder.name, CheckpointConfig(), ranked=False)
+    checkpointer.save(first.start(None, jax.random.key(1)), RunProgress())
+    checkpointer.close()
+    return folder
 
 
 class _Records(seqio.FunctionDataSource):

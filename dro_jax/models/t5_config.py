@@ -1,6 +1,7 @@
 """The shape of a T5 and how it is computed."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -85,13 +86,15 @@ def rows_for(vocabulary) -> int:
     return -(-vocabulary.vocab_size // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
 
 
-def note_spare_rows(vocabulary, vocab_size: int) -> None:
+def note_spare_rows(
+    vocabulary, vocab_size: int, tell: Callable[[str], None] = note
+) -> None:
     """Tells of an embedding of twice the rows that a vocabulary needs, or more; None passes."""
     if vocabulary is None:
         return
     needed = rows_for(vocabulary)
     if vocab_size >= 2 * needed:
-        note(
+        tell(
             f"the network has {vocab_size:,} rows for a vocabulary of "
             f"{vocabulary.vocab_size:,} pieces: the others are of no use, and cost memory "
             f"and time. A run that starts from nothing needs VOCAB_SIZE = {needed}; one "

@@ -161,7 +161,7 @@ def _check_records(
 ) -> FeedbackModel:
     for dataset in _used(model, data):
         if dataset is data.train:
-            note_spare_rows(dataset.vocabulary, model.network_config.vocab_size)
+            note_spare_rows(dataset.vocabulary, model.network_config.vocab_size, tell)
             say(f"reading {dataset.name}, split '{dataset.split}' …")
             model = check_data(model, dataset, data.sampling, training=True, tell=tell)
             facts = dataset.facts().values()
