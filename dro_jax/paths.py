@@ -1,8 +1,11 @@
 """Paths as people write them: `~`, `$VARIABLES` and URLs."""
 
+import contextlib
 import os
 import pathlib
 import re
+import tempfile
+from collections.abc import Iterator
 
 from dro_jax.errors import ConfigError
 
@@ -58,21 +61,56 @@ def make_folder(folder: PathLike, setting: str = "") -> pathlib.Path:
       ConfigError: it cannot be made or written to, or there is a file in its place.
     """
     path = pathlib.Path(folder)
-    name = f"{setting} = {os.fspath(folder)!r}" if setting else f"the folder {folder}"
-    try:
+    with _refusing(path, setting):
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise ConfigError(f"{name} is a file: name a folder") from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(
+            f"{_named(path, setting)} may not be written to: give a folder that you may "
+            "write to"
+        )
+    return path
+
+
+def check_folder(folder: PathLike, setting: str = "") -> None:
+    """Refuses what :func:`make_folder` would refuse; nothing is left behind.
+
+    Args:
+      folder, setting: as there.
+
+    Raises:
+      ConfigError: as there.
+    """
+    path = pathlib.Path(folder)
+    with _refusing(path, setting):
+        there = path.absolute()
+        while not there.exists():
+            there = there.parent
+        # Permissions do not tell of read-only file systems, or of /proc; and another
+        # process may be making the folder itself, which must then not be taken away.
+        with tempfile.TemporaryDirectory(dir=there) as probe:
+            missing = path.absolute().relative_to(there)
+            (pathlib.Path(probe) / missing).mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _refusing(folder: pathlib.Path, setting: str) -> Iterator[None]:
+    """Turns what the system raises about a folder into a sentence."""
+    try:
+        yield
     except (OSError, ValueError) as error:
+        name = _named(folder, setting)
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            there = next((p for p in (folder, *folder.parents) if p.is_file()), folder)
+            where = name if there == folder else f"{name}: {there}"
+            raise ConfigError(f"{where} is a file: name a folder") from error
         raise ConfigError(
             f"{name} cannot be made ({reason(error)}): give a folder that you may write "
             "to"
         ) from error
-    if not os.access(path, os.W_OK):
-        raise ConfigError(
-            f"{name} may not be written to: give a folder that you may write to"
-        )
-    return path
+
+
+def _named(folder: pathlib.Path, setting: str) -> str:
+    return f"{setting} = {str(folder)!r}" if setting else f"the folder {folder}"
 
 
 def reason(error: Exception) -> str:

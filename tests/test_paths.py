@@ -67,6 +67,15 @@ def test_folders_are_made_or_refused_by_one_message(home):
         "a\0b",
         "a" * 300,
     ):
-        with pytest.raises(ConfigError, match="MODEL_DIR = .*folder") as caught:
-            paths.make_folder(folder, "MODEL_DIR")
-        assert "\n" not in str(caught.value)
+        messages = []
+        for judge in (paths.check_folder, paths.make_folder):
+            with pytest.raises(ConfigError, match="MODEL_DIR = .*folder") as caught:
+                judge(folder, "MODEL_DIR")
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
+        assert "\n" not in messages[0]
+
+
+def test_what_can_be_made_is_not_made_yet(home):
+    paths.check_folder(home / "a" / "b", "MODEL_DIR")
+    assert list(home.iterdir()) == []

@@ -5,12 +5,10 @@ The import takes ten seconds and more; files and names are checked in less than 
 
 import glob
 import os
-import pathlib
-import tempfile
 from typing import Any
 
 from dro_jax.errors import CheckpointError, ConfigError
-from dro_jax.paths import expanded, is_url
+from dro_jax.paths import check_folder, expanded, is_url
 
 _BYTE = "byte"  # the vocabulary that is no file
 
@@ -61,7 +59,7 @@ def _check_train(arguments: Any) -> None:
 
     for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR"):
         if (path := local(name)) and not arguments.dry_run:
-            _check_can_be_made(name, pathlib.Path(expanded(path)))
+            check_folder(expanded(path), name)
     start = local("INITIAL_CHECKPOINT_PATH")
     # A name without any folder may be one on Hugging Face's hub.
     is_path = start is not None and start.startswith(("/", ".", "~", "$"))
@@ -73,23 +71,6 @@ def _check_train(arguments: Any) -> None:
         path = local(name)
         if path and path != _BYTE and not _found(expanded(path)):
             raise ConfigError(f"{name} = {path!r}: there is no such file or folder")
-
-
-def _check_can_be_made(setting: str, folder: pathlib.Path) -> None:
-    """Refuses a folder that is none, or that could not be written to."""
-    there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise ConfigError(f"{setting} {folder}: {there} is a file: name a folder")
-    try:
-        # Permissions do not tell of read-only file systems, or of /proc.
-        tempfile.TemporaryDirectory(dir=there).cleanup()
-    except OSError as error:
-        raise ConfigError(
-            f"{setting} {folder}: {there} cannot be written to ({error.strerror}): "
-            "name another folder"
-        ) from error
 
 
 def _found(path: str) -> bool:

@@ -63,25 +63,22 @@ class HeldOut:
         return {f"eval/{name}": value for name, value in values.items()}
 
     def _summed(self, state: TrainState, tick: Tick) -> metrics_lib.Metrics | None:
-        total = None
+        sums = _HostSums()
         for batch in self._data.batches():
-            metrics = self._steps.evaluate(state.params, batch, self._reference)
-            total = metrics if total is None else metrics_lib.merge(total, metrics)
+            sums.add(self._steps.evaluate(state.params, batch, self._reference))
             if tick():
                 return None
-        return total
+        return sums.total()
 
     def _whole(self, state: TrainState, tick: Tick) -> metrics_lib.Metrics | None:
-        split, of_rows = SplitTrajectories(), None
+        split, of_rows = SplitTrajectories(), _HostSums()
         pairs = MismatchedPairs() if self._model.objective.needs.mismatched else None
         for batch in self._data.batches():
             part, metrics = self._steps.gather(state.params, batch, self._reference)
             split.add(batch["record_ids"], part)
             if pairs is not None:
                 pairs.add(batch)
-            of_rows = (
-                metrics if of_rows is None else metrics_lib.merge(of_rows, metrics)
-            )
+            of_rows.add(metrics)
             if tick():
                 return None
         whole = dataclasses.replace(
@@ -97,4 +94,31 @@ class HeldOut:
             whole = dataclasses.replace(
                 whole, mismatched_log_ratios=log_ratios, mismatched_weights=weights
             )
-        return jax.device_get(self._metrics_of_whole(whole)) | of_rows
+        return jax.device_get(self._metrics_of_whole(whole)) | of_rows.total()
+
+
+class _HostSums:
+    """Adds up the metrics of batches in float64, one batch behind the device.
+
+    On the device a large split's sums would be float32, to which a batch adds less than
+    their rounding in the end. And a device must not be left dozens of batches behind:
+    processes that have so many collectives in flight hang.
+    """
+
+    def __init__(self):
+        self._sums: metrics_lib.Metrics | None = None
+        self._pending: metrics_lib.Metrics | None = None
+
+    def add(self, metrics: metrics_lib.Metrics) -> None:
+        """Adds a batch's; waits for those of the one before."""
+        before, self._pending = self._pending, metrics
+        if before is None:
+            return
+        before = metrics_lib.to_host(before)
+        first = self._sums is None
+        self._sums = before if first else metrics_lib.merge(self._sums, before)
+
+    def total(self) -> metrics_lib.Metrics | None:
+        """Those of all batches; None of none."""
+        self.add(None)
+        return self._sums

@@ -31,9 +31,9 @@ def train_flags(**settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"MODEL_DIR": "'/proc/model'"}, "MODEL_DIR /proc/model: /proc cannot be written"),
+        ({"MODEL_DIR": "'/proc/model'"}, "MODEL_DIR = '/proc/model' cannot be made (No such"),
         ({"MODEL_DIR": "'README.md/x'"}, "README.md is a file: name a folder"),
-        ({"REFERENCE_CACHE_DIR": "'/proc/c'"}, "REFERENCE_CACHE_DIR /proc/c: /proc can"),
+        ({"REFERENCE_CACHE_DIR": "'/proc/c'"}, "REFERENCE_CACHE_DIR = '/proc/c' cannot be"),
         ({"INITIAL_CHECKPOINT_PATH": "'/no/such'"}, "no checkpoint at /no/such"),
         ({"TRAIN_STEPS": "'2'"}, "TRAIN_STEPS is a whole number, and this is text"),
         ({"TRAIN_STEPS": "1e3"}, "TRAIN_STEPS is a whole number, and this is 1000.0"),

@@ -278,11 +278,8 @@ def test_a_cache_of_something_else_is_refused_before_the_first_step(
     reference = ReferenceData(model, path=reference_of(BIG), model_dir=str(tmp_path))
     config = t5x_config(split="validation", shuffle=False)
     get_dataset(config, 0, 1, None, reference=reference)
-    for path in (tmp_path / "reference_cache").rglob("part-*.npz"):
-        with np.load(path) as file:
-            arrays = dict(file)
-        arrays["logprobs"] = arrays["logprobs"] + np.float32(0.5)
-        np.savez(path, **arrays)
+    (path,) = (tmp_path / "reference_cache").rglob("logprobs.npy")
+    np.save(path, np.load(path) + np.float32(0.5))
     with pytest.raises(TrainingError, match="cache does not hold .* up to 0.5 nats"):
         get_dataset(config, 0, 1, None, reference=reference)
     allowed = dataclasses.replace(reference, step_zero_tolerance=1.0)

@@ -11,7 +11,7 @@ import pytest
 import small
 from prompt_rewards import PromptRewards
 
-from dro_jax import objectives
+from dro_jax import metrics, objectives
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import BCO, DRO, DROP, KTO, PMPO, APOZero
@@ -200,3 +200,32 @@ def test_an_evaluation_that_is_stopped_gives_nothing():
     state = types.SimpleNamespace(params=None, running={})
     evaluation = HeldOut(BASE, steps, data, None)
     assert evaluation(state, lambda: True) == {}
+
+
+class _OnDevice:
+    """A number that notes when it is brought to the host."""
+
+    def __init__(self, value, brought):
+        self._value, self._brought = value, brought
+
+    def __array__(self, *_):
+        self._brought.append(self._value)
+        return np.float32(self._value)
+
+
+def test_sums_are_exact_and_the_device_is_one_batch_ahead():
+    """In float32 the two small batches would leave nothing in the sum."""
+    brought, ahead = [], []
+    totals = [1e8, 1.0, 2.0]
+
+    def evaluate(params, batch, reference):
+        ahead.append(len(ahead) - len(brought))
+        total = _OnDevice(totals[len(ahead) - 1], brought)
+        return {"num_tokens": metrics.Sum(total)}
+
+    data = PreparedData(types.SimpleNamespace(batches=lambda start: iter([{}] * 3)))
+    model = BASE.with_objective(DRO(0.5))
+    evaluation = HeldOut(model, types.SimpleNamespace(evaluate=evaluate), data, None)
+    found = evaluation(types.SimpleNamespace(params=None), lambda: False)
+    assert found == {"eval/num_tokens": 1e8 + 3}
+    assert ahead == [0, 1, 1]

@@ -19,6 +19,10 @@ from dro_jax.training.optimizers import with_standard_promotion
 from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.sharding import DATA, Partitioner
 
+# Updates that are sent ahead. Nothing else in an epoch waits for the device, and
+# processes with dozens of collectives in flight hang.
+_IN_FLIGHT = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class ValueFitConfig:
@@ -161,6 +165,8 @@ class ValueFit:
                     batch = self._batch(numbers, count)
                     params, opt_state = self._update(params, opt_state, *batch, key)
                     step += 1
+                    if step % _IN_FLIGHT == 0:
+                        jax.block_until_ready(params)
                     self._tick()
                 epochs.append(self._errors(params))
                 if epochs[epoch].held_out_mse < epochs[best[0]].held_out_mse:

@@ -12,6 +12,7 @@ from dro_jax.errors import ConfigError, DataError, TrainingError
 from dro_jax.models.attention_pool import PromptValue, prompt_mask
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
+from dro_jax.training.before import value_fit
 from dro_jax.training.before.value_fit import ValueFit, ValueFitConfig
 from dro_jax.training.before.value_fit_data import (
     FitData,
@@ -99,6 +100,14 @@ def test_learns_a_reward_that_the_prompt_decides(fit):
     assert (report.min_value, report.max_value) == (-1.0, 3.0)
     assert (report.train_prompts, report.held_out_prompts) == (48, 12)
     assert (report.train_records, report.held_out_records) == (96, 24)
+
+
+def test_updates_do_not_run_far_ahead_of_the_device(fit, monkeypatch):
+    waited = []
+    monkeypatch.setattr(value_fit.jax, "block_until_ready", waited.append)
+    fit(num_epochs=3)
+    rows = read().train.any(1).sum()
+    assert len(waited) == 3 * -(-rows // 8) // 4
 
 
 def test_begins_at_the_mean_reward(fit):
