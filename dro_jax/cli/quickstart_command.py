@@ -5,6 +5,8 @@ import pathlib
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from dro_jax.cli import gin_setup
 from dro_jax.cli.outputs import Output
 from dro_jax.cli.train_command import train_from_gin
@@ -71,8 +73,10 @@ def _compare(reference_dir, policy_dir, files, seed, began) -> None:
     model = gin_setup.macro("MODEL")
     lengths = gin_setup.macro("TASK_FEATURE_LENGTHS")
     task = gin_setup.macro("EVAL_DATASET").tasks()[0]
-    logged = task.source.load("validation")
-    inputs = [Input({}, prompt) for prompt in logged.prompts]
+    logged = task.records("validation")
+    every = np.arange(len(logged))
+    prompts = logged.texts(every, "inputs")
+    inputs = [Input({}, prompt) for prompt in prompts]
     batches = list(input_batches(task, inputs, lengths, _BATCH_SIZE))
     config = DecodingConfig(max_decode_length=lengths["targets"], seed=seed)
     reference_params = checkpoints.load_params(reference_dir)
@@ -86,17 +90,17 @@ def _compare(reference_dir, policy_dir, files, seed, began) -> None:
     reference = evaluate("reference", reference_params)
     dro_v = evaluate("DRO-V", checkpoints.load_params(policy_dir))
     logs = evaluate_responses(
-        "logged data", logged.prompts, logged.responses, task.reward_fn
+        "logged data", prompts, logged.texts(every, "targets"), task.reward_fn
     )
     best = evaluate_responses(
         "best possible",
-        logged.prompts,
-        [task.best_response_fn(prompt) for prompt in logged.prompts],
+        prompts,
+        [task.best_response_fn(prompt) for prompt in prompts],
         task.reward_fn,
     )
     everything = [reference, dro_v, logs, best]
     print("\n" + report.table(everything) + "\n")
-    print(report.samples(logged.prompts, reference, dro_v))
+    print(report.samples(prompts, reference, dro_v))
     seconds = time.monotonic() - began
     files["json"].write_json(_content(reference, dro_v, logs, best, seconds))
     title = "Quickstart: support desk, aligned by DRO-V from noisy thumbs"
