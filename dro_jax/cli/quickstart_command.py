@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dro_jax.cli import gin_setup
+from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.outputs import Output
 from dro_jax.cli.train_command import train_from_gin
 from dro_jax.data.inputs import Input, input_batches
@@ -26,6 +27,7 @@ def run(arguments) -> None:
     """Train the two policies through the ordinary trainer and compare them."""
     if arguments.steps is not None and arguments.steps < 1:
         raise ConfigError(f"--steps must be at least 1, got {arguments.steps}")
+    DecodingConfig(seed=arguments.seed)  # refuses what is no seed, before the work
     quickstart(
         pathlib.Path(arguments.output_dir), seed=arguments.seed, steps=arguments.steps
     )
@@ -54,18 +56,26 @@ def quickstart(
     common = [f"RANDOM_SEED = {seed}", *bindings]
     reference_dir, policy_dir = output / "reference", output / "dro_v"
     print("1/3  train the reference by NLL on the logged replies", flush=True)
-    limit = [] if steps is None else [f"TRAIN_STEPS = {steps}"]
-    _train("reference", reference_dir, [*common, *limit])
+    _train("reference", reference_dir, [*_limit("reference", steps), *common])
     print("2/3  align it with DRO-V on the thumbs", flush=True)
-    start = [f"INITIAL_CHECKPOINT_PATH = '{reference_dir}'"]
-    _train("dro_v", policy_dir, [*common, *start, *limit])
+    start = [f"INITIAL_CHECKPOINT_PATH = {str(reference_dir)!r}"]
+    _train("dro_v", policy_dir, [*_limit("dro_v", steps), *common, *start])
     print("3/3  sample replies to unseen prompts and score them", flush=True)
     _compare(reference_dir, policy_dir, files, seed, began)
 
 
 def _train(name: str, model_dir: pathlib.Path, bindings: list[str]) -> None:
     files = [_RUNS.format(name)]
-    train_from_gin(files, [f"MODEL_DIR = '{model_dir}'", *bindings])
+    train_from_gin(files, [f"MODEL_DIR = {str(model_dir)!r}", *bindings])
+
+
+def _limit(name: str, steps: int | None) -> list[str]:
+    """Bindings for so many steps, in which the warmup of the run's file must end."""
+    if steps is None:
+        return []
+    file = gin_setup.GinFiles([_RUNS.format(name)], [])
+    warmup = Configuration.of(file.statements).macros["WARMUP_STEPS"]
+    return [f"TRAIN_STEPS = {steps}", f"WARMUP_STEPS = {min(warmup, steps - 1)}"]
 
 
 def _compare(reference_dir, policy_dir, files, seed, began) -> None:
