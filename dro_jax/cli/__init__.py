@@ -1,1 +1,0 @@
-"""The `dro-jax` command, and all that concerns gin."""

@@ -8,6 +8,7 @@ import jax
 
 from dro_jax.benchmarks import (
     async_save,
+    data,
     logprob,
     logratio_noise,
     packing,
@@ -23,6 +24,7 @@ _PARTS = {
     "logprob": logprob.measure,
     "async_save": async_save.measure,
     "logratio_noise": logratio_noise.measure,
+    "data": data.measure,
 }
 
 
@@ -30,10 +32,18 @@ def run(arguments) -> None:
     """Measure, print a table, write JSON."""
     if arguments.rounds < 1:
         raise ConfigError(f"--rounds = {arguments.rounds}: give at least 1")
+    parts = arguments.only or _PARTS
+    settings = {"records": arguments.records, "data_dir": arguments.data_dir}
+    given = {name: value for name, value in settings.items() if value is not None}
+    if given and "data" not in parts:
+        raise ConfigError(f"--{next(iter(given))} is for --only data: remove it")
+    if any(count < 1 for count in arguments.records or ()):
+        raise ConfigError("--records: give numbers of 1 or more")
     figures: Figures = {}
-    for name in arguments.only or _PARTS:
+    for name in parts:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        figures |= _PARTS[name](arguments.rounds)
+        more = given if name == "data" else {}
+        figures |= _PARTS[name](arguments.rounds, **more)
     for line in _table(figures):
         print(line)
     if arguments.json:

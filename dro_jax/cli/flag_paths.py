@@ -5,7 +5,15 @@ from typing import Any
 from dro_jax.paths import expanded
 
 # Those of what is written are `outputs`' own.
-_PATHS = ("model_dir", "input", "source", "destination", "tokenizer")
+_PATHS = (
+    "model_dir",
+    "input",
+    "source",
+    "destination",
+    "tokenizer",
+    "prepared_dir",
+    "data_dir",
+)
 
 
 def expand(arguments: Any) -> None:

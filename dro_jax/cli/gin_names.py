@@ -27,7 +27,6 @@ def check_names(
     files: Sequence[Any],
     typed: Sequence[Any],
     tell: Callable[[str], None] | None = note,
-    asked_for: Sequence[str] = (),
 ) -> None:
     """Refuses a name that is typed and not used, and one that is used and not set.
 
@@ -35,7 +34,6 @@ def check_names(
       files: statements of all files, in their order.
       typed: those of the command line.
       tell: is given a sentence about what only another objective's file uses.
-      asked_for: names that the command itself reads.
 
     Raises:
       ConfigError: there is one.
@@ -44,7 +42,7 @@ def check_names(
     used = _used(configuration)
     for statement in typed:
         name = _macro_set_by(statement)
-        if name is not None and name not in used and name not in asked_for:
+        if name is not None and name not in used:
             _unused(name, used, configuration, tell)
     _refuse_missing(configuration, used)
 

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 
-from dro_jax.cli import early_checks, flag_paths, outputs
+from dro_jax.cli import early_checks, flag_paths, outputs, tasks_parser
 from dro_jax.cli.parser import build_parser
 from dro_jax.errors import ConfigError, UserError
 from dro_jax.messages import say
@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments, rest = build_parser().parse_known_args(argv)
     try:
+        rest = tasks_parser.take_rest(arguments, rest)
         arguments.gin_bindings = gin_bindings(rest)
         flag_paths.expand(arguments)
         with outputs.prepared(arguments):

@@ -3,6 +3,8 @@
 import argparse
 
 import dro_jax
+from dro_jax.cli.command_parser import command
+from dro_jax.cli.tasks_parser import add_tasks
 
 _DESCRIPTION = """\
 Align T5 models from logged single-trajectory feedback.
@@ -10,20 +12,6 @@ Align T5 models from logged single-trajectory feedback.
 T5X's flags work: --gin_file=FILE (repeatable), --gin.NAME=VALUE,
 --gin_search_paths=DIR,DIR. VALUE is as in gin; where a setting is text, quotes may be
 left out: --gin.MODEL_DIR=/tmp/run. `dro-jax COMMAND --help` shows a command's own flags."""
-
-
-class _WithDefaults(argparse.HelpFormatter):
-    """Help that ends with the default, where the text does not say it itself."""
-
-    def _get_help_string(self, action):
-        text = action.help or ""
-        says_it = "default" in text or text.startswith("0:")
-        shown = isinstance(action.default, int | float | str) and not isinstance(
-            action.default, bool
-        )
-        if says_it or not shown or action.default in ("", argparse.SUPPRESS):
-            return text
-        return f"{text} (default: %(default)s)"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,19 +29,19 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_generate(commands)
     _add_score(commands)
-    _add_tasks(commands)
+    add_tasks(commands)
     _add_convert(commands)
     _add_quickstart(commands)
     _add_benchmark(commands)
     _add_certify(commands)
-    _command(
+    command(
         commands,
         "settings",
         "settings_command",
         "print a table of all settings of the gin files, with defaults and meanings",
         gin=False,
     )
-    _command(
+    command(
         commands,
         "env",
         "env_command",
@@ -63,42 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, module: str, summary: str, *, gin: bool):
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        allow_abbrev=False,
-        formatter_class=_WithDefaults,
-    )
-    parser.set_defaults(
-        command_module=module, gin_file=[], gin_search_paths="", allow_import=[]
-    )
-    if gin:
-        parser.add_argument(
-            "--gin_file",
-            action="append",
-            metavar="FILE",
-            help="a gin file; may be repeated, later files override earlier ones",
-        )
-        parser.add_argument(
-            "--gin_search_paths",
-            metavar="DIR,DIR",
-            help="where gin files are looked for, beside the current folder and the "
-            "files that dro-jax ships",
-        )
-        parser.add_argument(
-            "--allow_import",
-            action="append",
-            metavar="NAME",
-            help="a module or package that gin files may use beside those that every "
-            "file may (docs/safety.md); may be repeated",
-        )
-    return parser
-
-
 def _add_train(commands) -> None:
-    parser = _command(
+    parser = command(
         commands, "train", "train_command", "train from gin files, or resume", gin=True
     )
     parser.add_argument(
@@ -142,7 +96,7 @@ def _add_model_arguments(parser, reads: str, writes: str) -> None:
 
 
 def _add_generate(commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "generate",
         "generate_command",
@@ -172,7 +126,7 @@ def _add_generate(commands) -> None:
 
 
 def _add_score(commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "score",
         "score_command",
@@ -188,64 +142,8 @@ def _add_score(commands) -> None:
     )
 
 
-def _add_tasks(commands) -> None:
-    parser = _command(
-        commands, "tasks", "tasks_command", "list or inspect feedback tasks", gin=True
-    )
-    parser.add_argument("action", choices=("list", "inspect"))
-    parser.add_argument(
-        "name",
-        nargs="?",
-        help="the task to inspect, or a file, folder or glob of feedback, whose layout "
-        "and fields are guessed from its first records",
-    )
-    parser.add_argument(
-        "--module",
-        action="append",
-        default=[],
-        help="a Python module that registers tasks; may be repeated",
-    )
-    parser.add_argument("--split", default="train", help="which split")
-    parser.add_argument("--input_length", type=int, help="prompt length in tokens")
-    parser.add_argument("--target_length", type=int, help="response length in tokens")
-    parser.add_argument("--examples", type=int, default=3, help="how many to show")
-    parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
-    parser.add_argument("--png", metavar="FILE", help="also draw the reward histogram")
-    _add_file_arguments(parser)
-
-
-def _add_file_arguments(parser) -> None:
-    """What is known of a file that is inspected, in place of a guess."""
-    parser.add_argument(
-        "--layout", help="of a file: 'pairs', 'hh_rlhf', … (docs/tasks.md)"
-    )
-    for role in ("prompt", "response", "reward"):
-        parser.add_argument(
-            f"--{role}_field",
-            metavar="NAME",
-            help=f"of a file: the field of the {role}",
-        )
-    parser.add_argument(
-        "--reward_kind", choices=("float", "thumbs"), help="of a file: default, guessed"
-    )
-    parser.add_argument(
-        "--vocabulary",
-        default="byte",
-        metavar="FILE",
-        help="for a file: a SentencePiece model; default bytes",
-    )
-    parser.add_argument(
-        "--extra_ids", type=int, default=0, help="for a file: 100 for T5's vocabulary"
-    )
-    parser.add_argument(
-        "--keep_whitespace",
-        action="store_true",
-        help="for a file: line breaks, tabs and runs of spaces are tokens",
-    )
-
-
 def _add_convert(commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "convert",
         "convert_command",
@@ -275,7 +173,7 @@ def _add_convert(commands) -> None:
 
 
 def _add_quickstart(commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "quickstart",
         "quickstart_command",
@@ -292,12 +190,12 @@ def _add_quickstart(commands) -> None:
 
 
 def _add_benchmark(commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "benchmark",
         "benchmark_command",
         "measure packing, the reference cache, chunked log-probs and saves in the "
-        "background, each against the plain way in the same run",
+        "background, each against the plain way in the same run, and reading data",
         gin=False,
     )
     parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
@@ -313,13 +211,27 @@ def _add_benchmark(commands) -> None:
             "logprob",
             "async_save",
             "logratio_noise",
+            "data",
         ),
         help="measure just this; may be repeated",
+    )
+    parser.add_argument(
+        "--records",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="data: sizes of the splits that are made; default 20,000",
+    )
+    parser.add_argument(
+        "--data_dir",
+        metavar="DIR",
+        help="data: keeps the records there for another time; default, a folder that is "
+        "removed at the end",
     )
 
 
 def _add_certify(commands) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "certify",
         "certify_command",

@@ -1,1 +1,0 @@
-"""Responses of a policy, and how good they are."""

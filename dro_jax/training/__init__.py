@@ -1,1 +1,0 @@
-"""Training: what a run is made of, from its settings to its last checkpoint."""

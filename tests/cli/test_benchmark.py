@@ -7,8 +7,9 @@ import math
 import pytest
 import small
 
-from dro_jax.benchmarks import async_save, logprob, logratio_noise, workload
+from dro_jax.benchmarks import async_save, data, logprob, logratio_noise, workload
 from dro_jax.benchmarks.timing import Figure, in_turn, ratio
+from dro_jax.cli import benchmark_command
 from dro_jax.cli.main import main
 
 
@@ -22,6 +23,8 @@ def tiny(monkeypatch):
     monkeypatch.setattr(async_save, "STEPS_A_SAVE", 2)
     monkeypatch.setattr(logratio_noise, "_BATCHES", 1)
     monkeypatch.setattr(logratio_noise, "_TRAINED_FOR", 1)
+    monkeypatch.setattr(benchmark_command, "_PARTS", dict(benchmark_command._PARTS))
+    del benchmark_command._PARTS["data"]  # has a test of its own
     for name, size in {"ROWS": 4, "LENGTH": 8, "DIM": 8, "VOCABULARY": 50}.items():
         monkeypatch.setattr(logprob, name, size)
 
@@ -63,3 +66,23 @@ def test_calls_take_turns():
     times = in_turn(lambda: calls.append("a"), lambda: calls.append("b"), rounds=3)
     assert "".join(calls) == "ab" + "ab" + "ba" + "ab"
     assert [len(seconds) for seconds in times] == [3, 3]
+
+
+@pytest.mark.slow
+def test_data_is_measured_in_processes_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "SECONDS", 0.2)
+    path = tmp_path / "figures.json"
+    flags = ["--rounds=1", "--records", "300", f"--data_dir={tmp_path / 'data'}"]
+    assert main(["benchmark", "--only=data", f"--json={path}", *flags]) == 0
+    report = json.loads(path.read_text())
+    for start in ("first", "second"):
+        for figure in ("seconds", "records_per_second", "trajectories_per_second"):
+            assert report[f"data.300.{start}_start.{figure}"] > 0
+    assert (tmp_path / "data" / "300" / "vocabulary.model").exists()
+
+
+def test_sizes_are_those_of_data(capsys):
+    assert main(["benchmark", "--only=packing", "--records", "5"]) == 2
+    assert "--records is for --only data" in capsys.readouterr().err
+    assert main(["benchmark", "--only=data", "--records", "0"]) == 2
+    assert "give numbers of 1 or more" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """What `dro-jax train --overwrite` deletes, and what it leaves alone."""
 
+
 import gin
 import pytest
 from run_folders import configuration

@@ -72,14 +72,10 @@ def finish_store(
         dropped = first_dropped(folder, units, counts)
         check(RecordReport(about["split"], num_read, dropped, reasons))
         _finish(folder, units, shards, key, about, reasons)
-    except FileNotFoundError as error:
+    except FileNotFoundError:
         # Another process has finished it meanwhile, and removed what is needed no more.
         if not is_whole(folder):
-            missing = pathlib.Path(error.filename).stem
-            raise DataError(
-                f"{missing} of the prepared records in {folder} has not been written: "
-                "write it before the store is finished"
-            ) from error
+            raise
 
 
 def _finish(folder, units, shards, key, about, reasons) -> None:

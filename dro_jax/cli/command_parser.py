@@ -1,0 +1,52 @@
+"""What the parsers of all commands share."""
+
+import argparse
+
+
+class _WithDefaults(argparse.HelpFormatter):
+    """Help that ends with the default, where the text does not say it itself."""
+
+    def _get_help_string(self, action):
+        text = action.help or ""
+        says_it = "default" in text or text.startswith("0:")
+        shown = isinstance(action.default, int | float | str) and not isinstance(
+            action.default, bool
+        )
+        if says_it or not shown or action.default in ("", argparse.SUPPRESS):
+            return text
+        return f"{text} (default: %(default)s)"
+
+
+def command(commands, name: str, module: str, summary: str, *, gin: bool):
+    """A command's parser, with the flags of gin where it takes them."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        allow_abbrev=False,
+        formatter_class=_WithDefaults,
+    )
+    parser.set_defaults(
+        command_module=module, gin_file=[], gin_search_paths="", allow_import=[]
+    )
+    if gin:
+        parser.add_argument(
+            "--gin_file",
+            action="append",
+            metavar="FILE",
+            help="a gin file; may be repeated, later files override earlier ones",
+        )
+        parser.add_argument(
+            "--gin_search_paths",
+            metavar="DIR,DIR",
+            help="where gin files are looked for, beside the current folder and the "
+            "files that dro-jax ships",
+        )
+        parser.add_argument(
+            "--allow_import",
+            action="append",
+            metavar="NAME",
+            help="a module or package that gin files may use beside those that every "
+            "file may (docs/safety.md); may be repeated",
+        )
+    return parser
