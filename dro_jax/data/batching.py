@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dro_jax.data.interface import WHOLE, HostBatch, Position, Shard
+from dro_jax.data.interface import NEXT_POSITION, WHOLE, HostBatch, Position, Shard
 from dro_jax.data.joined_records import JoinedRecords
 from dro_jax.data.ordering import Order
 from dro_jax.data.packing import EMPTY, Packing
 from dro_jax.data.row_merging import merged_rows
 from dro_jax.data.row_plans import RowPlan, planned
+from dro_jax.data.settings import shard_rows
 from dro_jax.errors import ConfigError
 
-NEXT_POSITION = "next_position"
 # Records that are read at once where each has a row of its own: many a call, since a
 # call costs as much as some dozens of them.
 _READ_AT_ONCE = 1024
@@ -132,22 +132,6 @@ def check_start(start: Position, packing: Packing | None) -> None:
             f"{packing.window} records: it was saved with another packing_window, or "
             "without packing. Restore that setting"
         )
-
-
-def shard_rows(shard: Shard, batch_size: int) -> slice:
-    """The rows of each batch that a part of the hosts feeds.
-
-    Raises:
-      ConfigError: parts would not be alike.
-    """
-    index, count = shard
-    if batch_size % count:
-        raise ConfigError(
-            f"a batch of {batch_size} rows (BATCH_SIZE) cannot be shared out evenly "
-            f"among {count} groups of hosts: make it a multiple of {count}"
-        )
-    size = batch_size // count
-    return slice(index * size, (index + 1) * size)
 
 
 def fill_up(batch: HostBatch, batch_size: int) -> HostBatch:

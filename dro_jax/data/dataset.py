@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import seqio
 
-from dro_jax.data.batching import check_start, shard_rows
+from dro_jax.data.batching import check_start
 from dro_jax.data.draws import Draws
 from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.grouping import Groups, Singles, task_groups
@@ -25,6 +25,7 @@ from dro_jax.data.settings import (
     check_packing,
     check_positive,
     make_packing,
+    shard_rows,
 )
 from dro_jax.data.split_fingerprint import rewards_digest, split_fingerprint
 from dro_jax.data.tasks import FeedbackTask

@@ -20,6 +20,8 @@ START: Position = (0, 0)
 # Which part of each batch's rows: (this one, of how many).
 Shard = tuple[int, int]
 WHOLE: Shard = (0, 1)
+# A batch's field with the position of the one that follows.
+NEXT_POSITION = "next_position"
 Side = Literal["inputs", "targets"]
 
 

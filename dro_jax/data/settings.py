@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from dro_jax.data.interface import Shard
 from dro_jax.data.packing import MAX_TRAJECTORIES_PER_ROW, WINDOW, Packing
 from dro_jax.errors import ConfigError
 
@@ -63,6 +64,22 @@ def check_packing(
                 "pack = True, or leave it out"
             )
         check_positive(f"{owner}.{name}", value)
+
+
+def shard_rows(shard: Shard, batch_size: int) -> slice:
+    """The rows of each batch that a part of the hosts feeds.
+
+    Raises:
+      ConfigError: parts would not be alike.
+    """
+    index, count = shard
+    if batch_size % count:
+        raise ConfigError(
+            f"a batch of {batch_size} rows (BATCH_SIZE) cannot be shared out evenly "
+            f"among {count} groups of hosts: make it a multiple of {count}"
+        )
+    size = batch_size // count
+    return slice(index * size, (index + 1) * size)
 
 
 def check_grouping(owner: str, group_size: int | None, single_responses: str) -> None:

@@ -15,7 +15,8 @@ from clu.data import dataset_iterator
 from etils import epath
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.data.interface import START, HostBatch, Position
+from dro_jax.data.interface import START, HostBatch, Position, Shard
+from dro_jax.data.settings import shard_rows
 from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.t5x_runtime.reference_data import ReferenceData
 from dro_jax.training.before.prepared_data import PreparedData
@@ -57,12 +58,13 @@ def get_dataset(
             "continue_from_last_checkpoint False"
         )
     config = _config(cfg, num_epochs)
-    rows = _rows_of(shard_id, num_shards, config.batch_size)
+    shard = shard_id, num_shards
+    shard_rows(shard, config.batch_size)
     prepared = reference.prepared(config)
     if prepared.train is not None:
-        return FeedbackIterator(prepared.train, rows, prepared.identity)
+        return FeedbackIterator(prepared.train, shard, prepared.identity)
     if prepared.held_out is not None:
-        return FeedbackIterator(prepared.held_out, rows)
+        return FeedbackIterator(prepared.held_out, shard)
     raise DataError(f"{config.name} has no split '{config.split}'")
 
 
@@ -88,30 +90,31 @@ def get_eval_datasets(
     """
     del feature_converter_cls
     config = _config(cfg, num_epochs=1)
-    rows = _rows_of(shard_id, num_shards, config.batch_size)
+    shard = shard_id, num_shards
+    shard_rows(shard, config.batch_size)
     held_out = reference.prepared(config).held_out
     if held_out is None:  # which has been said; T5X then evaluates nothing
         return {}
-    return {config.name: HeldOut(FeedbackIterator(held_out, rows), eval_steps)}
+    return {config.name: HeldOut(FeedbackIterator(held_out, shard), eval_steps)}
 
 
 class FeedbackIterator(dataset_iterator.DatasetIterator):
     """Batches of a data set for one host, with a position that can be saved.
 
     Args:
-      data: gives the batches of all hosts.
-      rows: those that this host feeds.
+      data: gives the batches.
+      shard: which part of each batch's rows this host feeds, of how many.
       identity: what data and reference are, which a run that goes on must find again.
     """
 
     def __init__(
         self,
         data: PreparedData,
-        rows: slice,
+        shard: Shard,
         identity: Mapping[str, str] | None = None,
     ):
         self._data = data
-        self._rows = rows
+        self._shard = shard
         self._identity = dict(identity or {})
         self._position: Position = START
         self._batches: Iterator[HostBatch] | None = None
@@ -124,16 +127,16 @@ class FeedbackIterator(dataset_iterator.DatasetIterator):
 
     def __next__(self) -> HostBatch:
         if self._batches is None:
-            self._batches = self._data.batches(start=self._position)
+            self._batches = self._data.batches(self._position, self._shard)
         batch = next(self._batches)
         self._position = position_after(batch)
-        return self._part(batch)
+        return device_fields(batch)
 
     @property
     def element_spec(self) -> Mapping[str, dataset_iterator.ArraySpec]:
         """Types and shapes of a batch."""
         if self._spec is None:
-            first = self._part(next(self._data.batches()))
+            first = device_fields(next(self._data.batches(START, self._shard)))
             self._spec = {
                 name: dataset_iterator.ArraySpec(x.dtype, x.shape)
                 for name, x in first.items()
@@ -176,9 +179,6 @@ class FeedbackIterator(dataset_iterator.DatasetIterator):
 
     load = restore
 
-    def _part(self, batch: HostBatch) -> HostBatch:
-        return {name: x[self._rows] for name, x in device_fields(batch).items()}
-
 
 class HeldOut:
     """The same few batches whenever it is read.
@@ -220,13 +220,3 @@ def _config(cfg: Any, num_epochs: int | None) -> DatasetConfig:
         use_cached=cfg.use_cached,
         module=cfg.module,
     )
-
-
-def _rows_of(shard_id: int, num_shards: int, batch_size: int) -> slice:
-    if batch_size % num_shards:
-        raise ConfigError(
-            f"a batch of {batch_size} rows (BATCH_SIZE) cannot be shared out evenly "
-            f"among {num_shards} groups of hosts: make it a multiple of {num_shards}"
-        )
-    size = batch_size // num_shards
-    return slice(shard_id * size, (shard_id + 1) * size)

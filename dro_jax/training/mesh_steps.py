@@ -1,12 +1,14 @@
 """A model's steps on a mesh: host batches go in, sharded arrays stay inside."""
 
+import functools
+
 import jax
 import numpy as np
 import optax
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.batch_fields import device_fields
-from dro_jax.data.interface import HostBatch
+from dro_jax.data.interface import WHOLE, HostBatch, Shard
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
 from dro_jax.objectives.interface import Trajectories
@@ -62,9 +64,19 @@ class MeshSteps:
             model.log_ratios, out_shardings=partitioner.replicated
         )
 
-    def put(self, batch: HostBatch) -> Batch:
-        """The fields of a batch that a step reads, on the devices."""
-        return self.partitioner.put_batch(device_fields(batch))
+    @functools.cached_property
+    def shard(self) -> Shard:
+        """Which part of the rows of a batch for training this host gives."""
+        return self.partitioner.shard(len(self._example["rewards"]))
+
+    def put(self, batch: HostBatch, shard: Shard = WHOLE) -> Batch:
+        """The fields of a batch that a step reads, on the devices.
+
+        Args:
+          batch: all rows, or those of a part.
+          shard: which part of the rows these are, of how many.
+        """
+        return self.partitioner.put_batch(device_fields(batch), shard)
 
     def start(self, path: str | None, key: jax.Array) -> TrainState:
         """The state before the first update; arguments as of :meth:`start_params`."""
@@ -88,9 +100,16 @@ class MeshSteps:
     def train(
         self, state: TrainState, batch: HostBatch, reference_params: Params | None
     ) -> tuple[TrainState, metrics_lib.Metrics]:
-        """One update; the old state's buffers are gone."""
+        """One update; the old state's buffers are gone.
+
+        Args:
+          state: before it.
+          batch: this host's part of the rows (:attr:`shard`).
+          reference_params: where no log-probabilities of a reference are cached.
+        """
         with self.partitioner.context():
-            return self._train(state, self.put(batch), reference_params, self._key)
+            placed = self.put(batch, self.shard)
+            return self._train(state, placed, reference_params, self._key)
 
     def evaluate(
         self, params: Params, batch: HostBatch, reference_params: Params | None
@@ -128,8 +147,13 @@ class MeshSteps:
     def log_ratios(
         self, params: Params, batch: HostBatch, reference_params: Params
     ) -> np.ndarray:
-        """``[B, S]`` ℓ between two policies, without dropout."""
+        """``[B, S]`` ℓ between two policies, without dropout.
+
+        Args:
+          params: of the one.
+          batch: this host's part of the rows of a batch for training.
+          reference_params: of the other.
+        """
         with self.partitioner.context():
-            return np.asarray(
-                self._log_ratios(params, self.put(batch), reference_params)
-            )
+            placed = self.put(batch, self.shard)
+            return np.asarray(self._log_ratios(params, placed, reference_params))

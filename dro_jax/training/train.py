@@ -223,11 +223,13 @@ def train_run(
             writer=writer,
             periods=run.periods,
             throughput=_throughput(plan, first),
-            guard=NonFiniteGuard(run.model_dir, plan.data.train.identities),
+            guard=NonFiniteGuard(
+                run.model_dir, plan.data.train.identities, steps.shard
+            ),
             stop=stop,
             watchdog=watchdog,
         )
-        batches = prepared.train.batches(start=progress.position)
+        batches = prepared.train.batches(start=progress.position, shard=steps.shard)
         return loop.run(state, batches, run.total_steps, progress)
 
 

@@ -65,7 +65,7 @@ class ArrayDataset:
     def facts(self):
         return {"copying": {"records": {"num_kept": self.num_records}}}
 
-    def batches(self, start=(0, 0)):
+    def batches(self, start=(0, 0), shard=(0, 1)):
         rng = np.random.default_rng(self.seed)
         prompts = rng.integers(2, 40, (self.num_records, 4)).astype(np.int32)
         copies = rng.random(self.num_records) < 0.5
@@ -80,7 +80,7 @@ class ArrayDataset:
             first = batch % per_epoch * self.batch_size
             rows = kept[np.arange(first, first + self.batch_size) % len(kept)]
             batch += 1
-            yield {
+            whole = {
                 "encoder_input_tokens": prompts[rows],
                 "decoder_input_tokens": np.pad(responses[rows], ((0, 0), (1, 0)))[
                     :, :-1
@@ -93,7 +93,12 @@ class ArrayDataset:
                     np.int32
                 ),
                 "truncated": np.zeros((self.batch_size, 1), np.int32),
-                "next_position": np.array([batch * self.batch_size, 0]),
+            }
+            size = self.batch_size // shard[1]
+            own = slice(shard[0] * size, (shard[0] + 1) * size)
+            position = np.array([batch * self.batch_size, 0])
+            yield {name: x[own] for name, x in whole.items()} | {
+                "next_position": position
             }
 
 

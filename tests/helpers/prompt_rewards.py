@@ -62,8 +62,8 @@ class PromptRewards:
         hashes = token_hashes([item["prompt"] for item in examples])
         return PromptRecords(join_ids(ids), hashes, rewards)
 
-    def batches(self, start=(0, 0)):
-        assert start == (0, 0)
+    def batches(self, start=(0, 0), shard=(0, 1)):
+        assert (start, shard) == ((0, 0), (0, 1))
         examples = self.examples()
         slots = 2 if self.pack else 1
         rows = [examples[i : i + slots] for i in range(0, len(examples), slots)]

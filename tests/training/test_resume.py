@@ -43,8 +43,8 @@ class Terminating(ArrayDataset):
     at: int = 0
     by: signal.Signals = signal.SIGTERM
 
-    def batches(self, start=(0, 0)):
-        for number, batch in enumerate(super().batches(start)):
+    def batches(self, start=(0, 0), shard=(0, 1)):
+        for number, batch in enumerate(super().batches(start, shard)):
             if number == self.at:
                 os.kill(os.getpid(), self.by)
             yield batch
@@ -53,8 +53,8 @@ class Terminating(ArrayDataset):
 class Killing(Terminating):
     """Ends the run without ceremony instead."""
 
-    def batches(self, start=(0, 0)):
-        for number, batch in enumerate(ArrayDataset.batches(self, start)):
+    def batches(self, start=(0, 0), shard=(0, 1)):
+        for number, batch in enumerate(ArrayDataset.batches(self, start, shard)):
             if number == self.at:
                 raise RuntimeError("killed")
             yield batch

@@ -61,8 +61,8 @@ from dro_jax.training import optimizers, schedules
 from dro_jax.training.train import train
 
 class Hanging(ArrayDataset):
-    def batches(self, start=(0, 0)):
-        for number, batch in enumerate(super().batches(start)):
+    def batches(self, start=(0, 0), shard=(0, 1)):
+        for number, batch in enumerate(super().batches(start, shard)):
             if number == 3:
                 waits_for_data()
             yield batch

@@ -9,8 +9,17 @@ import numpy as np
 
 from dro_jax import batch_fields
 from dro_jax.data import scratch
-from dro_jax.data.interface import START, Dataset, HostBatch, Position
+from dro_jax.data.interface import (
+    NEXT_POSITION,
+    START,
+    WHOLE,
+    Dataset,
+    HostBatch,
+    Position,
+    Shard,
+)
 from dro_jax.data.record_ids import PromptRecords
+from dro_jax.data.settings import shard_rows
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.objectives.interface import Objective
 from dro_jax.training.before.mismatched_pairs import with_mismatched_prompts
@@ -53,9 +62,23 @@ class PreparedData:
             batch = table.attach(batch)
         return with_mismatched_prompts(batch) if self.mismatched else batch
 
-    def batches(self, start: Position = START) -> Iterator[HostBatch]:
-        """The batches from a position on."""
-        return map(self.complete, self.dataset.batches(start=start))
+    def batches(
+        self, start: Position = START, shard: Shard = WHOLE
+    ) -> Iterator[HostBatch]:
+        """The batches from a position on, or one part of each one's rows.
+
+        Args:
+          start: where the first begins.
+          shard: which part of the rows, of how many.
+        """
+        if not self.mismatched or shard == WHOLE:
+            return map(self.complete, self.dataset.batches(start=start, shard=shard))
+        # A row's partner may be in another part: all rows are made, and these kept.
+        rows = shard_rows(shard, self.dataset.batch_size)
+        return (
+            {name: x if name == NEXT_POSITION else x[rows] for name, x in batch.items()}
+            for batch in map(self.complete, self.dataset.batches(start=start))
+        )
 
 
 class Preparation:
