@@ -11,15 +11,28 @@ from typing import Any, BinaryIO
 
 
 def write_whole(
-    path: pathlib.Path, write: Callable[[BinaryIO], Any], *, new: bool = False
+    path: pathlib.Path,
+    write: Callable[[BinaryIO], Any],
+    *,
+    new: bool = False,
+    durable: bool = True,
 ) -> None:
-    """Writes a file that is seen whole or not at all; `new` never replaces one."""
+    """Writes a file that is seen whole or not at all.
+
+    Args:
+      path: the file.
+      write: is given it to be written.
+      new: never replace one.
+      durable: wait until it is on the disk, so that no failing computer can lose it; it
+        takes milliseconds.
+    """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with partial.open("wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if new:
             with contextlib.suppress(FileExistsError):
                 place_new(partial, path)
@@ -48,7 +61,9 @@ def place_new(partial: pathlib.Path, path: pathlib.Path) -> None:
             file.write(partial.read_bytes())
 
 
-def write_json(path: pathlib.Path, value: Any, *, new: bool = False) -> None:
+def write_json(
+    path: pathlib.Path, value: Any, *, new: bool = False, durable: bool = True
+) -> None:
     """Writes a value as JSON that people can read."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()), new=new)
+    write_whole(path, lambda file: file.write(text.encode()), new=new, durable=durable)

@@ -18,7 +18,7 @@ import numpy as np
 
 from dro_jax.data.records import MOST_LISTED, DroppedRecord, RecordReport
 from dro_jax.data.store.recipe import VERSION
-from dro_jax.data.store.shards import ROW, marker, whole_identity
+from dro_jax.data.store.shards import ROW, SYNCED, marker, whole_identity
 from dro_jax.data.store.units import Unit
 from dro_jax.errors import DataError
 from dro_jax.whole_files import write_json
@@ -27,7 +27,6 @@ MANIFEST = "manifest.json"
 COLUMNS = "records.columns"
 _ROWS_AT_ONCE = 1 << 15
 _ALIGNED = 64
-_SYNCED = 1 << 20
 
 
 def is_done(folder: pathlib.Path, unit: Unit) -> bool:
@@ -99,7 +98,8 @@ def _finish(folder, units, shards, key, about, reasons) -> None:
             for shard in shards
         ],
     }
-    write_json(folder / MANIFEST, manifest)
+    durable = any(shard["tokens"] > SYNCED for shard in manifest["shards"])
+    write_json(folder / MANIFEST, manifest, durable=durable)
     for path in (
         *folder.glob("*.partial"),
         *(folder / f"{unit.name}.rows" for unit in units),
@@ -154,7 +154,7 @@ def _write_columns(folder, units, shards, total: int) -> dict[str, list[int]]:
                 file.write(data)
             written += len(rows)
         file.flush()
-        if place > _SYNCED:
+        if place > SYNCED:
             os.fsync(file.fileno())
     os.replace(partial, path)
     return {name: [places[name], checks[name]] for name in ROW.names}

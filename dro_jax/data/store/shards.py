@@ -35,8 +35,9 @@ ROW = np.dtype(
         ("checks", "<u4", (5,)),  # CRC-32: tokens of both, texts of both, identity
     ]
 )
-# Below this, a file that a failing computer spoils is found by its size or checksum.
-_SYNCED = 1 << 20
+# Below this, a file that a failing computer spoils is found by its size or checksum,
+# and made anew; waiting for the disk would take longer than that.
+SYNCED = 1 << 20
 _INSIDE = b"\0"
 _SMALL_VOCABULARIES = (
     seqio.ByteVocabulary,
@@ -135,7 +136,9 @@ class ShardWriter:
     def commit(self, facts: Mapping[str, Any]) -> None:
         """Makes the shard seen, with facts that its marker keeps."""
         files = {kind: file.commit() for kind, file in self._files.items()}
-        write_json(marker(self._folder, self._unit), {**facts, "files": files})
+        durable = max(size for size, _ in files.values()) > SYNCED
+        path = marker(self._folder, self._unit)
+        write_json(path, {**facts, "files": files}, durable=durable)
 
     def discard(self) -> None:
         """Removes what has been written and not been committed."""
@@ -165,7 +168,7 @@ class _Output:
     def commit(self) -> list[int]:
         """(Size, CRC-32) of the file, which now has its name."""
         self._file.flush()
-        if self.size > _SYNCED:
+        if self.size > SYNCED:
             os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._partial, self._path)

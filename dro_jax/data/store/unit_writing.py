@@ -65,11 +65,13 @@ def _write(recipe, split, unit, folder, writer, claim, told) -> dict:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting = collections.deque()
         num_read = num_kept = 0
-        for num_read, records in _batches(recipe, split, unit, bad):
-            if len(waiting) >= _WAITING:
-                waiting.popleft().result()
-            if records:
-                num_kept += len(records)
+        for num_read, records, is_last in _batches(recipe, split, unit, bad):
+            num_kept += len(records)
+            if is_last and not waiting:
+                _append(folder, writer, records)  # a thread would cost more
+            else:
+                if len(waiting) >= _WAITING:
+                    waiting.popleft().result()
                 waiting.append(pool.submit(_append, folder, writer, records))
             told(num_read)
             if claim is not None:
@@ -80,23 +82,24 @@ def _write(recipe, split, unit, folder, writer, claim, told) -> dict:
 
 
 def _append(folder: pathlib.Path, writer: ShardWriter, records: list[Record]) -> None:
-    with written_to(folder):
-        writer.write(records)
+    if records:
+        with written_to(folder):
+            writer.write(records)
 
 
 def _batches(
     recipe: Recipe, split: str, unit: Unit, bad: "_Dropped"
-) -> Iterator[tuple[int, list[Record]]]:
-    """(How many were read so far, valid records since the last batch.)"""
+) -> Iterator[tuple[int, list[Record], bool]]:
+    """(How many were read so far, valid records since the last batch, no more follow.)"""
     records, size, count = [], 0, 0
     for count, record in _valid(recipe, split, unit, bad):
         if record is not None:
             records.append(record)
             size += len(record.prompt) + len(record.response)
         if len(records) >= _RECORDS_AT_ONCE or size >= _BYTES_AT_ONCE:
-            yield count, records
+            yield count, records, False
             records, size = [], 0
-    yield count, records
+    yield count, records, True
 
 
 def _valid(
