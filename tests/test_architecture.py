@@ -4,21 +4,14 @@ import subprocess
 import sys
 
 import pytest
+from architecture_page import rows
 from import_graph import ROOT, Import, cycles, imports_of, module_files, reached
 
 PACKAGE = "dro_jax"
 TASKS = "tasks"
 # A folder imports only from those on lines above its own; "" is the package's own files.
-LEVELS = (
-    ("",),
-    ("objectives", "data"),
-    ("models",),
-    ("interop", "evaluation"),
-    ("training",),
-    ("t5x_runtime", "certificate", "benchmarks"),
-    ("cli",),
-)
-LIGHT = ("objectives", "models", "interop", "training", "certificate")
+LEVELS = (("",), *rows("levels"))
+(LIGHT,) = rows("light")
 HEAVY = {"tensorflow", "tensorflow_datasets", "seqio", "gin"}
 MOST_LINES = 300
 LONGER = {

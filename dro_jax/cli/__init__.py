@@ -1,0 +1,1 @@
+"""The `dro-jax` command, and all that concerns gin."""

@@ -5,6 +5,7 @@ The import takes ten seconds and more; files and names are checked in less than 
 
 import glob
 import os
+import re
 from typing import Any
 
 from dro_jax.errors import CheckpointError, ConfigError
@@ -29,9 +30,25 @@ def check(arguments: Any) -> None:
 
         look_in_current_folder(arguments.module, "--module")
     elif arguments.command in ("generate", "score"):
-        path = arguments.model_dir
-        if not is_url(path) and not os.path.exists(expanded(path)):
-            raise ConfigError(f"--model_dir {path}: there is no such folder")
+        _check_use(arguments)
+
+
+def _check_use(arguments: Any) -> None:
+    path = arguments.model_dir
+    if is_url(path):
+        raise ConfigError(f"--model_dir {path}: give a local folder, and copy it there")
+    if not os.path.exists(expanded(path)):
+        raise ConfigError(f"--model_dir {path}: there is no such folder")
+    if re.search(r"checkpoint_\d+/*$", path):
+        folder, _, step = path.rstrip("/").rpartition("checkpoint_")
+        raise ConfigError(
+            f"--model_dir {path} is one checkpoint, and its run's settings lie beside "
+            f"it: give --model_dir={folder.rstrip('/') or '.'} --step={step}"
+        )
+    if arguments.batch_size < 1:
+        raise ConfigError(
+            f"--batch_size must be at least 1, got {arguments.batch_size}"
+        )
 
 
 def _check_train(arguments: Any) -> None:
@@ -61,6 +78,16 @@ def _check_train(arguments: Any) -> None:
         if (path := local(name)) and not arguments.dry_run:
             check_folder(expanded(path), name)
     start = local("INITIAL_CHECKPOINT_PATH")
+    if start == "":
+        raise ConfigError(
+            "INITIAL_CHECKPOINT_PATH is empty: name a checkpoint, or None"
+        )
+    seed = configuration.filled_in(configuration.macros.get("RANDOM_SEED"))
+    # JAX would take the lowest 32 bits: two seeds would be one, in silence.
+    if isinstance(seed, int) and not -(2**31) <= seed < 2**32:
+        raise ConfigError(
+            f"RANDOM_SEED = {seed}: give a number of 32 bits, from 0 to {2**32 - 1:,}"
+        )
     # A name without any folder may be one on Hugging Face's hub.
     is_path = start is not None and start.startswith(("/", ".", "~", "$"))
     if is_path and not os.path.exists(expanded(start)):

@@ -1,5 +1,6 @@
 """`dro-jax generate`."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -16,22 +17,16 @@ _RESPONSES = "responses"
 
 def run(arguments) -> None:
     """Answer the prompts of a file."""
+    config = _decoding(arguments)
     output = arguments.output
     output.check_holds_records(arguments.input)
     fields = ResultFields([_RESPONSES], arguments.rename_field)
     records = read_raw(arguments.input)
     fields.check_free(records, _RESPONSES)
     restored = restore(arguments)
-    config = DecodingConfig(
-        max_decode_length=arguments.max_decode_length or restored.lengths["targets"],
-        num_samples=arguments.num_samples,
-        temperature=arguments.temperature,
-        top_k=arguments.top_k,
-        top_p=arguments.top_p,
-        beams=arguments.beams,
-        alpha=arguments.alpha,
-        seed=arguments.seed,
-    )
+    if config.max_decode_length is None:
+        length = restored.lengths["targets"]
+        config = dataclasses.replace(config, max_decode_length=length)
     inputs = as_inputs(restored.task, records, responses=False)
     batches = input_batches(
         restored.task, inputs, restored.lengths, arguments.batch_size
@@ -42,6 +37,11 @@ def run(arguments) -> None:
         for item, responses in answered
     )
     print(f"{counted(count, 'prompt')} answered: {output.name}")
+
+
+def _decoding(arguments) -> DecodingConfig:
+    fields = (field.name for field in dataclasses.fields(DecodingConfig))
+    return DecodingConfig(**{name: getattr(arguments, name) for name in fields})
 
 
 def _responses(restored, batches, config) -> Iterator[list[dict[str, Any]]]:

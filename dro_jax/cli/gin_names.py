@@ -27,6 +27,7 @@ def check_names(
     files: Sequence[Any],
     typed: Sequence[Any],
     tell: Callable[[str], None] | None = note,
+    asked_for: Sequence[str] = (),
 ) -> None:
     """Refuses a name that is typed and not used, and one that is used and not set.
 
@@ -34,6 +35,7 @@ def check_names(
       files: statements of all files, in their order.
       typed: those of the command line.
       tell: is given a sentence about what only another objective's file uses.
+      asked_for: names that the command itself reads.
 
     Raises:
       ConfigError: there is one.
@@ -42,7 +44,7 @@ def check_names(
     used = _used(configuration)
     for statement in typed:
         name = _macro_set_by(statement)
-        if name is not None and name not in used:
+        if name is not None and name not in used and name not in asked_for:
             _unused(name, used, configuration, tell)
     _refuse_missing(configuration, used)
 

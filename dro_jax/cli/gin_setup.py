@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -121,11 +122,14 @@ def check(
       ConfigError: as `parse`.
     """
     folders = [path for path in search_paths.split(",") if path]
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise ConfigError(f"--gin_search_paths: {folder} is no folder")
     read = GinFiles(files, folders, only)
     gin_allow.check_imports(read, gin_allow.AllowList(allow_imports))
     typed = typed_statements(bindings, Configuration.of(read.statements))
     check_selectors(read.statements, typed)
-    check_names(read.statements, typed, tell)
+    check_names(read.statements, typed, tell, only)
     if tell is not None:
         for name, path in read.hiding:
             tell(f"{path} is your own; the file that ships is dro_jax/{name}")

@@ -55,6 +55,7 @@ class Output:
           ConfigError: nothing can be written there.
         """
         given = os.fspath(path)
+        _check_is_named(flag, given)
         if given in _STANDARD or (match := _DESCRIPTOR.fullmatch(given)):
             number = _STANDARD.get(given) or int(match[1])
             with _refused(flag, given):
@@ -190,6 +191,7 @@ def check_folder(flag: str, folder: str | os.PathLike) -> pathlib.Path:
     Raises:
       ConfigError: it cannot be made or written to.
     """
+    _check_is_named(flag, os.fspath(folder))
     expanded = paths.expanded(folder)
     if paths.is_url(expanded):
         raise ConfigError(f"{flag} {folder}: give a local folder, and copy it")
@@ -198,6 +200,13 @@ def check_folder(flag: str, folder: str | os.PathLike) -> pathlib.Path:
         existing = next(p for p in (path, *path.parents) if os.path.lexists(p))
         _probe(existing)
     return pathlib.Path(expanded)
+
+
+def _check_is_named(flag: str, path: str) -> None:
+    if not path:
+        raise ConfigError(
+            f"{flag} is given nothing: name a path (is a variable unset?)"
+        )
 
 
 def _is_streamed(flag: str, path: str) -> bool:

@@ -5,7 +5,10 @@ import pathlib
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from dro_jax.cli import gin_setup
+from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.outputs import Output
 from dro_jax.cli.train_command import train_from_gin
 from dro_jax.data.inputs import Input, input_batches
@@ -24,6 +27,7 @@ def run(arguments) -> None:
     """Train the two policies through the ordinary trainer and compare them."""
     if arguments.steps is not None and arguments.steps < 1:
         raise ConfigError(f"--steps must be at least 1, got {arguments.steps}")
+    DecodingConfig(seed=arguments.seed)  # refuses what is no seed, before the work
     quickstart(
         pathlib.Path(arguments.output_dir), seed=arguments.seed, steps=arguments.steps
     )
@@ -52,18 +56,26 @@ def quickstart(
     common = [f"RANDOM_SEED = {seed}", *bindings]
     reference_dir, policy_dir = output / "reference", output / "dro_v"
     print("1/3  train the reference by NLL on the logged replies", flush=True)
-    limit = [] if steps is None else [f"TRAIN_STEPS = {steps}"]
-    _train("reference", reference_dir, [*common, *limit])
+    _train("reference", reference_dir, [*_limit("reference", steps), *common])
     print("2/3  align it with DRO-V on the thumbs", flush=True)
-    start = [f"INITIAL_CHECKPOINT_PATH = '{reference_dir}'"]
-    _train("dro_v", policy_dir, [*common, *start, *limit])
+    start = [f"INITIAL_CHECKPOINT_PATH = {str(reference_dir)!r}"]
+    _train("dro_v", policy_dir, [*_limit("dro_v", steps), *common, *start])
     print("3/3  sample replies to unseen prompts and score them", flush=True)
     _compare(reference_dir, policy_dir, files, seed, began)
 
 
 def _train(name: str, model_dir: pathlib.Path, bindings: list[str]) -> None:
     files = [_RUNS.format(name)]
-    train_from_gin(files, [f"MODEL_DIR = '{model_dir}'", *bindings])
+    train_from_gin(files, [f"MODEL_DIR = {str(model_dir)!r}", *bindings])
+
+
+def _limit(name: str, steps: int | None) -> list[str]:
+    """Bindings for so many steps, in which the warmup of the run's file must end."""
+    if steps is None:
+        return []
+    file = gin_setup.GinFiles([_RUNS.format(name)], [])
+    warmup = Configuration.of(file.statements).macros["WARMUP_STEPS"]
+    return [f"TRAIN_STEPS = {steps}", f"WARMUP_STEPS = {min(warmup, steps - 1)}"]
 
 
 def _compare(reference_dir, policy_dir, files, seed, began) -> None:
@@ -71,8 +83,10 @@ def _compare(reference_dir, policy_dir, files, seed, began) -> None:
     model = gin_setup.macro("MODEL")
     lengths = gin_setup.macro("TASK_FEATURE_LENGTHS")
     task = gin_setup.macro("EVAL_DATASET").tasks()[0]
-    logged = task.source.load("validation")
-    inputs = [Input({}, prompt) for prompt in logged.prompts]
+    logged = task.records("validation")
+    every = np.arange(len(logged))
+    prompts = logged.texts(every, "inputs")
+    inputs = [Input({}, prompt) for prompt in prompts]
     batches = list(input_batches(task, inputs, lengths, _BATCH_SIZE))
     config = DecodingConfig(max_decode_length=lengths["targets"], seed=seed)
     reference_params = checkpoints.load_params(reference_dir)
@@ -86,17 +100,17 @@ def _compare(reference_dir, policy_dir, files, seed, began) -> None:
     reference = evaluate("reference", reference_params)
     dro_v = evaluate("DRO-V", checkpoints.load_params(policy_dir))
     logs = evaluate_responses(
-        "logged data", logged.prompts, logged.responses, task.reward_fn
+        "logged data", prompts, logged.texts(every, "targets"), task.reward_fn
     )
     best = evaluate_responses(
         "best possible",
-        logged.prompts,
-        [task.best_response_fn(prompt) for prompt in logged.prompts],
+        prompts,
+        [task.best_response_fn(prompt) for prompt in prompts],
         task.reward_fn,
     )
     everything = [reference, dro_v, logs, best]
     print("\n" + report.table(everything) + "\n")
-    print(report.samples(logged.prompts, reference, dro_v))
+    print(report.samples(prompts, reference, dro_v))
     seconds = time.monotonic() - began
     files["json"].write_json(_content(reference, dro_v, logs, best, seconds))
     title = "Quickstart: support desk, aligned by DRO-V from noisy thumbs"

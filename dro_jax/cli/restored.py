@@ -4,12 +4,15 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping
 
+from flax.traverse_util import flatten_dict
+
 from dro_jax.cli import gin_setup
 from dro_jax.data.modules import import_modules
 from dro_jax.data.tasks import FeedbackTask, feedback_task
 from dro_jax.errors import CheckpointError
+from dro_jax.interop.network_shape import differences, parameter_shapes
 from dro_jax.models.model import FeedbackModel
-from dro_jax.models.networks import Params
+from dro_jax.models.networks import VALUE, Params
 from dro_jax.training import checkpoints
 from dro_jax.training.run_files import CONFIG
 
@@ -39,7 +42,7 @@ def restore(arguments) -> Restored:
     """The model of `--model_dir`, its gin configuration overridden by the flags.
 
     Raises:
-      CheckpointError: the folder is missing or holds no checkpoint.
+      CheckpointError: the folder is missing or holds no checkpoint that fits.
       ConfigError: its configuration cannot be used.
     """
     folder = pathlib.Path(arguments.model_dir)
@@ -56,11 +59,27 @@ def restore(arguments) -> Restored:
         only=READ_OF_A_FOLDER,
     )
     name = f"checkpoint_{arguments.step}" if arguments.step is not None else ""
-    params = checkpoints.load_params(folder / name)
+    model = gin_setup.macro("MODEL")
+    params = _params(folder / name, model)
     import_modules(gin_setup.macro("MIXTURE_OR_TASK_MODULE"))
     return Restored(
-        model=gin_setup.macro("MODEL"),
+        model=model,
         params=params,
         task=feedback_task(gin_setup.macro("MIXTURE_OR_TASK_NAME")),
         lengths=gin_setup.macro("TASK_FEATURE_LENGTHS"),
     )
+
+
+def _params(path: pathlib.Path, model: FeedbackModel) -> Params:
+    """A checkpoint's parameters, which are those of the model."""
+    config = model.network_config
+    params = checkpoints.load_params(path, scan_layers=config.scan_layers)
+    policy = {name: part for name, part in params.items() if name != VALUE}
+    found = {name: x.shape for name, x in flatten_dict(policy, sep="/").items()}
+    if problems := differences(parameter_shapes(config), found, "the model"):
+        raise CheckpointError(
+            f"the checkpoint at {path} does not fit the model that its config.gin and "
+            f"the flags describe: {problems}. Leave out the gin files and settings of "
+            "another model"
+        )
+    return params

@@ -74,6 +74,11 @@ def read_lines(unit: Unit, *, advice: str = "check the path") -> Iterator[RawRec
             yield record
 
 
+def no_such_file(path: str, advice: str) -> DataError:
+    """The error for a file that is missing."""
+    return DataError(f"the file {path} does not exist: {advice}")
+
+
 def holds_json_lines(path: str, encoding: str | None) -> bool:
     """Whether a local file is one JSON object a line as it stands: UTF-8, not packed.
 
@@ -98,7 +103,7 @@ def _readable(path: str, advice: str) -> Iterator[collections.deque[str]]:
     try:
         yield told
     except FileNotFoundError as error:
-        raise DataError(f"the file {path} does not exist: {advice}") from error
+        raise no_such_file(path, advice) from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         last = told[0].removeprefix(path) if told else ""
         where = f"beyond{last}" if last else "from its beginning"

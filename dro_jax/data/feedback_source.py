@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from dro_jax.data.records import check_policy
 from dro_jax.data.reward_statistics import RewardStatistics, Summary
 from dro_jax.data.reward_transforms import Function, TransformChain, transformed
 from dro_jax.data.sources import RecordSource
-from dro_jax.data.split_loading import LoadedSplit, load_split
 from dro_jax.data.store.preparation import open_records
 from dro_jax.data.store.recipe import Recipe
 from dro_jax.data.store.stored_records import StoredRecords
@@ -23,13 +22,16 @@ from dro_jax.errors import DataError
 from dro_jax.messages import note
 
 TRAIN = "train"
+SIDES = ("inputs", "targets")
+_SHAPES = {"inputs": [], "targets": [], "reward": [1], "record_id": [2]}
+_READ_AT_ONCE = 64
 
 
 class FeedbackSource(seqio.DataSource):
     """Validated trajectories of a `RecordSource`.
 
-    A split is read once per process and stays in memory; errors in records surface
-    as `DataError` before any TensorFlow pipeline starts. Each example has `inputs` and
+    A split is prepared at its first use, in files, and read by position; errors in
+    records surface as `DataError` before any TensorFlow pipeline starts. Each example has `inputs` and
     `targets` (texts), `reward` float32 ``[1]`` and `record_id` int32 ``[2]``: (the
     fingerprint of the task's name, the record's index in its split). That index does
     not depend on shuffling, sharding or dropped records.
@@ -61,8 +63,6 @@ class FeedbackSource(seqio.DataSource):
         self._task = task
         self._transforms = transforms
         self._records: dict[str, StoredRecords] = {}
-        self._loaded: dict[str, LoadedSplit] = {}
-        self._tensors: dict[str, dict[str, tf.Tensor]] = {}
         self._rewards: dict[str, np.ndarray] = {}
         self._transform: Function | None = None
         self._lock = threading.RLock()
@@ -84,7 +84,7 @@ class FeedbackSource(seqio.DataSource):
         return [split]
 
     def num_input_examples(self, split: str) -> int:
-        return len(self.load(split))
+        return len(self.records(split))
 
     def __str__(self) -> str:
         return self.recipe.source.description()
@@ -104,23 +104,6 @@ class FeedbackSource(seqio.DataSource):
                 self._records[split] = records
             return self._records[split]
 
-    def load(self, split: str) -> LoadedSplit:
-        """The split's valid records, read at the first call.
-
-        Raises:
-          DataError: it cannot be used; the message names the record.
-        """
-        with self._lock:
-            if split not in self._loaded:
-                self._loaded[split] = load_split(
-                    self.recipe.source,
-                    split,
-                    self.record_format,
-                    on_bad_record=self.recipe.on_bad_record,
-                    task=self._task,
-                )
-            return self._loaded[split]
-
     def rewards(self, split: str) -> np.ndarray:
         """``[N]`` float32: the rewards that training sees.
 
@@ -135,37 +118,15 @@ class FeedbackSource(seqio.DataSource):
 
     def statistics(self, split: str = TRAIN) -> RewardStatistics:
         """Figures of the rewards before and after the transform."""
-        loaded = self.load(split)
+        records = self.records(split)
         return RewardStatistics(
             task=self._task,
             split=split,
             transform=str(self._transforms),
-            recorded=Summary.of(loaded.rewards),
+            recorded=Summary.of(records.rewards),
             transformed=Summary.of(self.rewards(split)),
-            num_dropped=len(loaded.report.dropped),
+            num_dropped=records.report.num_dropped,
         )
-
-    def tensors(self, split: str) -> dict[str, tf.Tensor]:
-        """All examples of a split at once, `feature: [N, ...]`."""
-        with self._lock:
-            if split not in self._tensors:
-                loaded = self.load(split)
-                ids = np.stack(
-                    [np.full(len(loaded), fingerprint(self._task)), loaded.indices], 1
-                )
-                features = {
-                    "inputs": np.array([text.encode() for text in loaded.prompts], "O"),
-                    "targets": np.array(
-                        [text.encode() for text in loaded.responses], "O"
-                    ),
-                    "reward": self.rewards(split)[:, None],
-                    "record_id": ids.astype(np.int32),
-                }
-                with tf.init_scope():
-                    self._tensors[split] = {
-                        name: tf.constant(values) for name, values in features.items()
-                    }
-            return self._tensors[split]
 
     def get_dataset(
         self,
@@ -176,25 +137,49 @@ class FeedbackSource(seqio.DataSource):
         **unused: Any,
     ) -> tf.data.Dataset:
         """The split's examples; shuffling is a full permutation, new in each epoch."""
-        positions = np.arange(len(self.load(split)))
-        if shard_info is not None:
-            positions = positions[shard_info.index :: shard_info.num_shards]
-        tensors = self.tensors(split)
-        dataset = tf.data.Dataset.from_tensor_slices(positions)
-        if shuffle and positions.size:
-            dataset = dataset.shuffle(positions.size, seed=seed)
-        return dataset.map(lambda position: take(tensors, position))
+        shard = shard_info or seqio.ShardInfo(0, 1)
+        first, step = shard.index, shard.num_shards
+        count = len(range(first, len(self.records(split)), step))
+        order = tf.data.Dataset.range(count)
+        if shuffle and count:
+            order = shuffled_range(count, seed)
+        batches = order.map(lambda place: first + step * place).batch(_READ_AT_ONCE)
+        return batches.map(self._reader(split)).unbatch()
+
+    def _reader(self, split: str) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        """Examples from their positions, `feature: [B, ...]`."""
+        records, rewards = self.records(split), self.rewards(split)
+        task = fingerprint(self._task)
+
+        def read(positions: np.ndarray) -> list[np.ndarray]:
+            indices = records.indices[positions]
+            return [
+                *(_objects(records.encoded_texts(positions, side)) for side in SIDES),
+                rewards[positions][:, None],
+                np.stack([np.full_like(indices, task), indices], 1).astype(np.int32),
+            ]
+
+        def examples(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+            types = [tf.string, tf.string, tf.float32, tf.int32]
+            # Not stateful, so that iterators over it can be checkpointed.
+            found = tf.numpy_function(read, [positions], types, stateful=False)
+            return {
+                name: tf.ensure_shape(values, [None, *shape])
+                for (name, shape), values in zip(_SHAPES.items(), found, strict=True)
+            }
+
+        return examples
 
     def _transformed(self, split: str) -> np.ndarray:
-        loaded = self.load(split)
+        records = self.records(split)
         with np.errstate(over="ignore", invalid="ignore"):
-            rewards = transformed(self._fitted(), loaded.rewards)
+            rewards = transformed(self._fitted(), records.rewards)
         for part in scratch.chunks(len(rewards)):
             bad = part.start + np.flatnonzero(~np.isfinite(rewards[part]))
             if bad.size:
                 raise DataError(
-                    f"{loaded.identities[bad[0]]}: reward_transform {self._transforms} "
-                    f"turns the reward {loaded.rewards[bad[0]]:g} into "
+                    f"{records.identity(bad[0])}: reward_transform {self._transforms} "
+                    f"turns the reward {records.rewards[bad[0]]:g} into "
                     f"{rewards[bad[0]]}: clip or normalise the rewards first"
                 )
         return rewards
@@ -209,23 +194,30 @@ class FeedbackSource(seqio.DataSource):
                             f"is fitted on the split '{TRAIN}', which the source does "
                             "not have: add that split or use another transform"
                         )
-                    train = self.load(TRAIN).rewards
+                    train = self.records(TRAIN).rewards
                 else:
                     train = np.zeros(0)
                 self._transform = self._transforms.fit(train)
             return self._transform
 
 
-def take(tensors: dict[str, tf.Tensor], positions: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Examples out of `FeedbackSource.tensors`, one or many."""
-    return {name: tf.gather(values, positions) for name, values in tensors.items()}
+def shuffled_range(count: int, seed: int | None) -> tf.data.Dataset:
+    """The numbers below `count` in an order that is new in each epoch, not kept."""
+    keys = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+
+    def epoch(key: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.range(count).map(
+            lambda place: tf.random.experimental.index_shuffle(place, key, count - 1)
+        )
+
+    return keys.batch(2, drop_remainder=True).take(1).flat_map(epoch)
 
 
-def joined(parts: Sequence[dict[str, tf.Tensor]]) -> dict[str, tf.Tensor]:
-    """The examples of several tasks, end to end."""
-    if len(parts) == 1:
-        return parts[0]
-    return {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}
+def _objects(texts: list[bytes]) -> np.ndarray:
+    # NumPy's own texts would lose zero bytes at their ends.
+    found = np.empty(len(texts), object)
+    found[:] = texts
+    return found
 
 
 def fingerprint(name: str) -> int:

@@ -32,7 +32,7 @@ def inspect_task(
       DataError: the split, a record or the vocabulary cannot be used.
     """
     task = feedback_task(name)
-    loaded, rewards = task.source.load(split), task.source.rewards(split)
+    records, rewards = task.records(split), task.source.rewards(split)
     prompt_tokens, prompt_fidelity = read_side(task, split, "inputs")
     response_tokens, response_fidelity = read_side(task, split, "targets")
     packed, given = None, lengths
@@ -46,11 +46,12 @@ def inspect_task(
         }
     prompt = Lengths.of(prompt_tokens, lengths["inputs"])
     response = Lengths.of(response_tokens, lengths["targets"])
-    shown = np.linspace(0, len(loaded) - 1, min(num_examples, len(loaded))).astype(int)
+    count = len(records)
+    shown = np.linspace(0, count - 1, min(num_examples, count)).astype(int)
     texts = texts_as_read(
         task,
-        [loaded.prompts[i] for i in shown],
-        [loaded.responses[i] for i in shown],
+        records.texts(shown, "inputs"),
+        records.texts(shown, "targets"),
         given,
     )
     return TaskReport(
@@ -59,10 +60,10 @@ def inspect_task(
         vocabulary=describe_vocabulary(task.vocabulary),
         examples=tuple(
             Example(
-                identity=loaded.identities[i],
+                identity=records.identity(i),
                 prompt=text_of_prompt,
                 response=text_of_response,
-                recorded_reward=float(loaded.rewards[i]),
+                recorded_reward=float(records.rewards[i]),
                 reward=float(rewards[i]),
                 prompt_tokens=int(prompt_tokens[i]),
                 response_tokens=int(response_tokens[i]),
@@ -82,7 +83,7 @@ def inspect_task(
         packed_padding_share=packed,
         rewards=task.statistics(split),
         histogram=Histogram.of(rewards),
-        records=loaded.report,
+        records=records.report,
     )
 
 

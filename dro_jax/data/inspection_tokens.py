@@ -7,10 +7,11 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from dro_jax.data import scratch
+from dro_jax.data.interface import Side, SplitRecords
 from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.task_report import OTHER, Change, Fidelity
 from dro_jax.data.tasks import FeedbackTask
-from dro_jax.data.vocabularies import check_vocabulary, encode_texts
 
 _TEXTS_AT_ONCE = 512
 _SHOWN_AROUND = 24
@@ -18,7 +19,7 @@ _WHITE = {"line breaks": "\n", "tabs": "\t", "runs of spaces": "  "}
 
 
 def read_side(
-    task: FeedbackTask, split: str, feature: str
+    task: FeedbackTask, split: str, feature: Side
 ) -> tuple[np.ndarray, Fidelity]:
     """Token counts ``[N]``, end-of-text included, and how truly they hold the texts.
 
@@ -30,29 +31,30 @@ def read_side(
     Raises:
       DataError: the vocabulary cannot be used.
     """
-    check_vocabulary(task.vocabulary)
-    loaded = task.source.load(split)
-    texts = loaded.prompts if feature == "inputs" else loaded.responses
-    is_byte = type(task.vocabulary) is seqio.ByteVocabulary
-    counts, unknown, lost, changed = [], [], collections.Counter(), []
-    for i, ids in enumerate(_ids(task, split, feature)):
-        counts.append(1 + len(ids))
-        if is_byte:
-            continue  # Bytes hold every text.
-        unknown.append(np.count_nonzero(ids == task.vocabulary.unk_id))
-        read = task.vocabulary.decode(ids.tolist())
-        if read != texts[i]:
-            changed.append(i)
-            lost.update(_kinds(texts[i], read))
-            if len(changed) == 1:
-                example = _change(loaded.identities[i], texts[i], read)
-    return np.array(counts), Fidelity(
-        num_texts=len(texts),
-        num_changed=len(changed),
+    records = task.records(split)
+    column = ("inputs", "targets").index(feature)
+    counts = records.lengths[:, column] + 1
+    lost: collections.Counter[str] = collections.Counter()
+    num_changed = num_unknown = num_with_unknown = 0
+    example = None
+    if type(task.vocabulary) is not seqio.ByteVocabulary:  # bytes hold every text
+        for position, text, ids in _texts_and_tokens(records, feature, column):
+            unknown = np.count_nonzero(ids == task.vocabulary.unk_id)
+            num_unknown += int(unknown)
+            num_with_unknown += bool(unknown)
+            read = task.vocabulary.decode(ids.tolist())
+            if read != text:
+                num_changed += 1
+                lost.update(_kinds(text, read))
+                if example is None:
+                    example = _change(records.identity(position), text, read)
+    return counts, Fidelity(
+        num_texts=len(records),
+        num_changed=num_changed,
         lost=dict(lost.most_common()),
-        num_unknown=int(np.sum(unknown)),
-        num_with_unknown=int(np.count_nonzero(unknown)),
-        example=example if changed else None,
+        num_unknown=num_unknown,
+        num_with_unknown=num_with_unknown,
+        example=example,
     )
 
 
@@ -88,14 +90,17 @@ def texts_as_read(
     return [(text("inputs", row), text("targets", row)) for row in range(count)]
 
 
-def _ids(task: FeedbackTask, split: str, feature: str) -> Iterator[np.ndarray]:
-    texts = tf.data.Dataset.from_tensor_slices(task.source.tensors(split)[feature])
-    batches = texts.batch(_TEXTS_AT_ONCE).map(
-        lambda batch: tuple(encode_texts(task.vocabulary, batch)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    for values, lengths in batches.as_numpy_iterator():
-        yield from np.split(values, np.cumsum(lengths)[:-1])
+def _texts_and_tokens(
+    records: SplitRecords, feature: Side, column: int
+) -> Iterator[tuple[int, str, np.ndarray]]:
+    """(Position, text, its tokens) of every record."""
+    for part in scratch.chunks(len(records), _TEXTS_AT_ONCE):
+        positions = np.arange(part.start, part.stop)
+        ends = np.cumsum(records.lengths[part, column])
+        tokens = np.split(records.tokens(positions, feature), ends[:-1])
+        yield from zip(
+            positions.tolist(), records.texts(positions, feature), tokens, strict=True
+        )
 
 
 def _kinds(text: str, read: str) -> list[str]:

@@ -34,6 +34,8 @@ class JoinedRecords:
     def __init__(
         self, tasks: Sequence[FeedbackTask], split: str, lengths: Mapping[str, int]
     ):
+        # First, so that a file of records that is missing is told before others.
+        self._records: list[SplitRecords] = [task.records(split) for task in tasks]
         vocabulary = tasks[0].vocabulary
         check_vocabulary(vocabulary)
         self._eos_id = vocabulary.eos_id
@@ -42,7 +44,6 @@ class JoinedRecords:
             Truncation(lengths["inputs"], prompt_side, always_eos=True),
             Truncation(lengths["targets"], response_side, always_eos=False),
         )
-        self._records: list[SplitRecords] = [task.records(split) for task in tasks]
         self._rewards = [task.source.rewards(split) for task in tasks]
         self._names = [fingerprint(task.name) for task in tasks]
         self.sizes = [len(records) for records in self._records]

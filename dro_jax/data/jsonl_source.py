@@ -5,7 +5,12 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from dro_jax.data.containers import holds_json_lines, read_lines, read_records
+from dro_jax.data.containers import (
+    holds_json_lines,
+    no_such_file,
+    read_lines,
+    read_records,
+)
 from dro_jax.data.record_source import Parts, RecordSource
 from dro_jax.data.records import RawRecord
 from dro_jax.data.source_files import source_files
@@ -13,7 +18,7 @@ from dro_jax.data.store.file_facts import FileFacts, file_facts, file_status
 from dro_jax.data.store.units import Unit
 from dro_jax.data.text_encodings import check_encoding
 from dro_jax.errors import ConfigError, DataError
-from dro_jax.paths import expanded
+from dro_jax.paths import expanded, is_url
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
@@ -69,6 +74,9 @@ class JsonlSource(RecordSource):
         if type(self).records is not JsonlSource.records:
             return super().parts(split)  # what it is made of, only the subclass knows
         files = source_files(self._files[self.check_split(split)], self._advice)
+        for path in files:
+            if not is_url(path) and not os.path.exists(path):
+                raise no_such_file(path, self._advice)
         facts = {path: file_facts(path) for path in files}
         units = [unit for path in files for unit in self._units(path, facts[path])]
         numbered = [dataclasses.replace(u, number=i) for i, u in enumerate(units)]

@@ -3,13 +3,18 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import seqio
 import tensorflow as tf
 
 from dro_jax.data import scratch
+from dro_jax.data.store.remembered import remembered
+from dro_jax.data.store.stored_records import StoredRecords
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import describe_vocabulary
 from dro_jax.data.whitespace import WhitespaceVocabulary
+
+_TEXTS_AT_ONCE = 1 << 12
 
 
 def split_fingerprint(
@@ -60,15 +65,21 @@ def _vocabulary_digest(vocabulary: seqio.Vocabulary) -> str:
 
 
 def _texts_digest(tasks: Sequence[FeedbackTask], split: str) -> str:
+    parts = [task.records(split) for task in tasks]
+    return remembered("texts", parts, lambda: _digest_of(parts))
+
+
+def _digest_of(parts: Sequence[StoredRecords]) -> str:
     digest, count = hashlib.sha256(), 0
-    for task in tasks:
-        loaded = task.source.load(split)
-        count += len(loaded)
+    for records in parts:
+        count += len(records)
         # Ids are indices among all records, dropped ones included.
-        digest.update(loaded.indices.astype("<i8").tobytes())
-        for texts in (loaded.prompts, loaded.responses):
-            for text in texts:
-                encoded = text.encode()
-                digest.update(len(encoded).to_bytes(8, "big"))
-                digest.update(encoded)
+        for part in scratch.chunks(len(records)):
+            digest.update(records.indices[part].astype("<i8").tobytes())
+        for side in ("inputs", "targets"):
+            for part in scratch.chunks(len(records), _TEXTS_AT_ONCE):
+                positions = np.arange(part.start, part.stop)
+                for text in records.encoded_texts(positions, side):
+                    digest.update(len(text).to_bytes(8, "big"))
+                    digest.update(text)
     return f"{count} {digest.hexdigest()[:16]}"

@@ -1,0 +1,1 @@
+"""Checkpoints of T5X and Hugging Face, in and out, one array at a time."""

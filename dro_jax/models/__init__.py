@@ -1,0 +1,1 @@
+"""Networks and the model: from a batch of tokens to the trajectories of an objective."""

@@ -8,7 +8,12 @@ import jax
 
 from dro_jax.errors import ConfigError
 from dro_jax.models.beam_search import beam_search, brevity_penalty
-from dro_jax.models.incremental import PAD_ID, Decoded
+from dro_jax.models.incremental import (
+    PAD_ID,
+    Decoded,
+    require_at_least,
+    require_temperature,
+)
 from dro_jax.models.sampling import sample_token, temperature_sample
 from dro_jax.models.t5 import T5
 
@@ -22,6 +27,8 @@ __all__ = [
     "sample_token",
     "temperature_sample",
 ]
+
+_MOST_TOKENS = 2**20  # the cache of so many would fit nowhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +47,8 @@ class DecodingConfig:
       seed: of the sampling.
 
     Raises:
-      ConfigError: sampling settings together with beams, or fewer beams than samples.
+      ConfigError: an option is out of its range, sampling settings come together with
+        beams, or there are fewer beams than samples.
     """
 
     max_decode_length: int | None = None
@@ -53,6 +61,12 @@ class DecodingConfig:
     seed: int = 0
 
     def __post_init__(self):
+        length = 1 if self.max_decode_length is None else self.max_decode_length
+        require_at_least(1, max_decode_length=length, num_samples=self.num_samples)
+        require_at_least(0, top_k=self.top_k, top_p=self.top_p)
+        require_at_least(0, beams=self.beams, alpha=self.alpha)
+        require_temperature(self.temperature)
+        self._check_most(length)
         if self.beams and (self.top_k or self.top_p or self.temperature != 1.0):
             raise ConfigError(
                 "beam search does not sample: temperature, top_k and top_p have no "
@@ -62,6 +76,23 @@ class DecodingConfig:
             raise ConfigError(
                 f"num_samples = {self.num_samples} responses cannot come from "
                 f"{self.beams} beams: raise beams"
+            )
+
+    def _check_most(self, length: int) -> None:
+        if length > _MOST_TOKENS:
+            raise ConfigError(
+                f"Decoding: max_decode_length is {length:,}; give at most "
+                f"{_MOST_TOKENS:,}."
+            )
+        if self.top_p > 1:
+            raise ConfigError(
+                f"Decoding: top_p is {self.top_p}; it is a probability, give at most 1."
+            )
+        # JAX would take the lowest 32 bits: two seeds would be one, in silence.
+        if not -(2**31) <= self.seed < 2**32:
+            raise ConfigError(
+                f"Decoding: seed is {self.seed}; give a number of 32 bits, from 0 to "
+                f"{2**32 - 1:,}."
             )
 
 

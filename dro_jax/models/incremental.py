@@ -1,6 +1,7 @@
 """What sampling and beam search share: one decoding step at a time, with a cache."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from dro_jax.models.t5 import T5
 PAD_ID = 0
 # T5 starts its responses from the padding id.
 START_ID = 0
+# Logits divided by less may be infinite in float32.
+_LEAST_TEMPERATURE = 1e-30
 
 Cache = Any
 Step = Callable[[Cache, jax.Array], tuple[Cache, jax.Array]]
@@ -45,10 +48,22 @@ def policy_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_at_least(least: float, **values: float) -> None:
-    """Raises ConfigError, naming it, for a decoding option below ``least``."""
+    """Raises ConfigError, naming it, for a decoding option below ``least``, or infinite."""
     for name, value in values.items():
-        if not value >= least:
-            raise ConfigError(f"Decoding: {name} is {value}; give at least {least}.")
+        if not least <= value < math.inf:
+            finite = "" if value < math.inf else "a finite number, "
+            raise ConfigError(
+                f"Decoding: {name} is {value}; give {finite}at least {least}."
+            )
+
+
+def require_temperature(temperature: float) -> None:
+    """Raises ConfigError for one by which float32 logits cannot be divided."""
+    require_at_least(0, temperature=temperature)
+    if 0 < temperature < _LEAST_TEMPERATURE:
+        raise ConfigError(
+            f"Decoding: temperature is {temperature}; 0 takes the likeliest token."
+        )
 
 
 def has_prompt(encoder_input_tokens: jax.Array) -> jax.Array:

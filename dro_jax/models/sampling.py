@@ -17,6 +17,7 @@ from dro_jax.models.incremental import (
     has_prompt,
     policy_params,
     require_at_least,
+    require_temperature,
     start_decoding,
 )
 from dro_jax.models.t5 import T5
@@ -205,7 +206,8 @@ def temperature_sample(
         each prompt; unused when greedy.
       max_decode_length: T, at most so many tokens, EOS included.
       num_samples: K, independent responses for each prompt.
-      temperature: divides the logits; 0 takes the likeliest token (greedy).
+      temperature: divides the logits, at least 1e-30; 0 takes the likeliest token
+        (greedy).
       top_k: samples among the k likeliest tokens; 0 for all.
       top_p: samples among the likeliest tokens that reach this probability;
         0 or 1 for all.
@@ -218,7 +220,8 @@ def temperature_sample(
       ConfigError: an option is out of its range.
     """
     require_at_least(1, max_decode_length=max_decode_length, num_samples=num_samples)
-    require_at_least(0, temperature=temperature, top_k=top_k, top_p=top_p)
+    require_temperature(temperature)
+    require_at_least(0, top_k=top_k, top_p=top_p)
     if top_p > 1:
         raise ConfigError(
             f"Decoding: top_p is {top_p}; it is a probability, give at most 1."

@@ -1,0 +1,1 @@
+"""Training: what a run is made of, from its settings to its last checkpoint."""

@@ -261,16 +261,17 @@ class Checkpointer:
         self._manager.close()
 
 
-def load_params(path: str | pathlib.Path) -> Params:
+def load_params(path: str | pathlib.Path, scan_layers: bool | None = None) -> Params:
     """The policy's and value's parameters in a checkpoint, as NumPy arrays.
 
     Args:
       path: what :func:`dro_jax.interop.formats.open_model` takes.
+      scan_layers: the layout wanted, layers stacked or apart; None, as stored.
 
     Raises:
       CheckpointError: there is no checkpoint, or it cannot be read.
     """
-    stored = formats.open_model(path)
+    stored = formats.open_model(path, scan_layers=scan_layers)
     value = {f"{VALUE}/{name}": leaf for name, leaf in stored.value.items()}
     leaves = {**stored.policy, **value}
     return traverse_util.unflatten_dict(

@@ -175,6 +175,12 @@ def test_a_dro_v_model_scores_with_values(nll_dir, data, tmp_path):
         (("--beams=2", "--temperature=0.5"), "beam search does not sample"),
         (("--beams=2", "--num_samples=3"), "cannot come from 2 beams"),
         (("--step=99",), "no checkpoint at"),
+        (("--max_decode_length=0",), "max_decode_length is 0; give at least 1"),
+        (
+            ("--gin_file=gin_configs/models/mini.gin",),
+            "does not fit the model that its config.gin and the flags describe",
+        ),
+        (("--gin.MIXTURE_OR_TASK_NAME=no_such",), "'no_such'"),
     ],
 )
 def test_generate_refuses_what_cannot_work(nll_dir, data, tmp_path, flags, message,

@@ -35,6 +35,8 @@ def train_flags(**settings):
         ({"MODEL_DIR": "'README.md/x'"}, "README.md is a file: name a folder"),
         ({"REFERENCE_CACHE_DIR": "'/proc/c'"}, "REFERENCE_CACHE_DIR = '/proc/c' cannot be"),
         ({"INITIAL_CHECKPOINT_PATH": "'/no/such'"}, "no checkpoint at /no/such"),
+        ({"INITIAL_CHECKPOINT_PATH": "''"}, "INITIAL_CHECKPOINT_PATH is empty"),
+        ({"RANDOM_SEED": 2**32}, "RANDOM_SEED = 4294967296: give a number of 32 bits"),
         ({"TRAIN_STEPS": "'2'"}, "TRAIN_STEPS is a whole number, and this is text"),
         ({"TRAIN_STEPS": "1e3"}, "TRAIN_STEPS is a whole number, and this is 1000.0"),
         ({"EVAL_PERIOD": "True"}, "EVAL_PERIOD is a whole number, and this is True"),
@@ -117,3 +119,32 @@ import optax
 optimizers.OptimizerConfig.optimizer = @optax.no_such_thing()
 """
     check_selectors(parse_statements(text, "a file"), [])
+
+
+@pytest.mark.parametrize("command", ["generate", "score"])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model_dir=gs://b/run"], "gs://b/run: give a local folder"),
+        (["--model_dir=no_such"], "--model_dir no_such: there is no such folder"),
+        (
+            ["--model_dir=RUN/checkpoint_20/"],
+            "lie beside it: give --model_dir=RUN --step=20",
+        ),
+        # These answered no prompt, and replaced the output by nothing.
+        (["--model_dir=RUN", "--batch_size=-1"], "--batch_size must be at least 1, got -1"),
+        (["--model_dir=RUN", "--batch_size=0"], "--batch_size must be at least 1, got 0"),
+    ],
+)  # fmt: skip
+def test_the_use_of_a_model_is_refused_at_once(command, flags, message, tmp_path):
+    (tmp_path / "checkpoint_20").mkdir()
+    run = str(tmp_path)
+    flags = [flag.replace("RUN", run) for flag in flags]
+    with pytest.raises(UserError) as raised:
+        check(command, *flags, "--input=-", "--output=-")
+    assert message.replace("RUN", run) in str(raised.value)
+
+
+def test_folders_to_search_must_be_there(tmp_path):
+    with pytest.raises(UserError, match="--gin_search_paths: .*/none is no folder"):
+        check("train", *train_flags(), f"--gin_search_paths={tmp_path},{tmp_path}/none")

@@ -64,6 +64,13 @@ def test_names_are_known_before_anything_is_imported(binding, message):
     assert message in str(raised.value)
 
 
+def test_names_that_the_command_reads_itself_are_used():
+    typed = parse_statements("MIXTURE_OR_TASK_NAME = 'mine'", COMMAND_LINE)
+    check_names([], typed, asked_for=["MIXTURE_OR_TASK_NAME"])
+    with pytest.raises(ConfigError, match="sets a name that no gin file uses"):
+        check_names([], typed)
+
+
 def test_a_setting_that_is_overridden_is_no_use():
     wanted = parse_statements("A = 1\nx.Y.z = %B\nx.Y.z = 3\nB = 2", COMMAND_LINE)
     with pytest.raises(ConfigError, match="--gin.B sets a name"):

@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 from published_files import PUBLISHED
+from split_texts import prompts_of, responses_of
 
 from dro_jax.cli import gin_setup
 from dro_jax.cli.main import gin_bindings, main
@@ -52,8 +53,10 @@ def test_a_file_is_guessed_and_the_printed_command_reads_it_so(write, capsys, tm
     bindings = [*gin_bindings(rest), f"jsonl.jsonl_task.name = {name}"]
     gin_setup.parse(arguments.gin_file, bindings, "", [])
     task = feedback_task(gin_setup.macro("MIXTURE_OR_TASK_NAME"))
-    loaded = task.source.load("train")
-    trajectories = zip(loaded.prompts, loaded.responses, loaded.rewards, strict=True)
+    loaded = task.records("train")
+    trajectories = zip(
+        prompts_of(loaded), responses_of(loaded), loaded.rewards, strict=True
+    )
     assert list(trajectories) == PUBLISHED["ultrafeedback"][1]
 
 

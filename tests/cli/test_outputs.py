@@ -226,3 +226,10 @@ def test_fields_that_would_be_overwritten():
 def test_renames_that_say_nothing(rename, message):
     with pytest.raises(ConfigError, match=message):
         ResultFields(("logprob", "value"), rename)
+
+
+def test_an_empty_path_is_named_at_once():
+    """It would stand for the current folder, and be refused after the work."""
+    for make in (Output.at, check_folder):
+        with pytest.raises(ConfigError, match="--output is given nothing: name a path"):
+            make("--output", "")

@@ -1,6 +1,5 @@
 """What `dro-jax train --overwrite` deletes, and what it leaves alone."""
 
-
 import gin
 import pytest
 from run_folders import configuration

@@ -8,7 +8,7 @@ import pytest
 from small_gin import SIZES
 
 from dro_jax.cli.main import main
-from dro_jax.cli.quickstart_command import quickstart
+from dro_jax.cli.quickstart_command import _limit, quickstart
 from dro_jax.errors import ConfigError
 from dro_jax.training.metric_writers import read_metrics
 
@@ -46,6 +46,18 @@ def test_writes_the_report_that_the_readme_promises(tmp_path, monkeypatch, capsy
     with pytest.raises(ConfigError, match="RANDOM_SEED: 1 → 2"):
         quickstart(tmp_path, seed=2, steps=10, bindings=bindings)
     gin.clear_config()
+
+
+def test_few_steps_are_warmed_up_in_fewer():
+    assert _limit("reference", None) == []
+    assert _limit("reference", 3) == ["TRAIN_STEPS = 3", "WARMUP_STEPS = 2"]
+    assert _limit("dro_v", 450) == ["TRAIN_STEPS = 450", "WARMUP_STEPS = 20"]
+
+
+def test_refuses_no_seed(tmp_path, capsys):
+    assert main(["quickstart", f"--output_dir={tmp_path}", f"--seed={2**64}"]) == 2
+    assert "seed is 18446744073709551616; give a number of 32" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_refuses_no_steps(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from split_texts import prompts_of, responses_of
 
 from dro_jax.data.containers import read_records
 from dro_jax.data.sources import JsonlSource
@@ -27,15 +28,15 @@ def load(table, register_source):
     def load(text, **settings):
         source = JsonlSource({"train": table(text)})
         task = register_source(source, **settings)
-        return task.source.load("train")
+        return task.records("train")
 
     return load
 
 
 def test_a_prompt_may_look_like_a_number_and_a_reward_is_one(load):
     loaded = load('prompt,response,reward\n007,1e3,0.5\n42,"a, b", -2 \n')
-    assert loaded.prompts == ["007", "42"]
-    assert loaded.responses == ["1e3", "a, b"]
+    assert prompts_of(loaded) == ["007", "42"]
+    assert responses_of(loaded) == ["1e3", "a, b"]
     np.testing.assert_array_equal(loaded.rewards, [0.5, -2.0])
 
 

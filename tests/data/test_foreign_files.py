@@ -110,7 +110,7 @@ def test_a_sentencepiece_model_is_named(sentencepiece_model):
 def test_dropping_bad_records_does_not_drop_a_whole_file(register, tmp_path):
     task = register([b"[1]", b"[2]"], on_bad_record="drop")
     with pytest.raises(DataError, match="a JSON list on each line"):
-        task.source.load("train")
+        task.records("train")
 
 
 ONE_RECORD = (

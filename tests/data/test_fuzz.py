@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 from malformed import BAD, SEED, bad_lines, good, good_lines, line, malformed
+from split_texts import identities_of, prompts_of, responses_of
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.preprocessing import PROMPT_TRUNCATED
@@ -31,7 +32,7 @@ def test_there_are_more_than_a_thousand():
 
 def expected(rows, task):
     """(identity to reasons of the bad, identity to record of the good), in order."""
-    name = task.source.load("train").identities[0].rpartition(" line ")[0]
+    name = task.records("train").identity(0).rpartition(" line ")[0]
     bad, fine = {}, {}
     for number, (_, what) in enumerate(rows, start=1):
         identity = f"{name} line {number}"
@@ -49,7 +50,7 @@ def test_every_bad_record_is_dropped_and_listed_and_every_good_one_kept(
     task = register(
         [raw for raw, _ in mixed], on_bad_record="drop", reward_transform=transform
     )
-    loaded = task.source.load("train")
+    loaded = task.records("train")
     bad, fine = expected(mixed, task)
     report = task.record_report()
     assert [record.identity for record in report.dropped] == list(bad)
@@ -57,9 +58,9 @@ def test_every_bad_record_is_dropped_and_listed_and_every_good_one_kept(
         assert record.reason in bad[record.identity]
         assert record.message
     assert report.num_read == len(bad) + len(fine)
-    assert loaded.identities == list(fine)
-    assert loaded.prompts == [record["prompt"] for record in fine.values()]
-    assert loaded.responses == [record["response"] for record in fine.values()]
+    assert identities_of(loaded) == list(fine)
+    assert prompts_of(loaded) == [record["prompt"] for record in fine.values()]
+    assert responses_of(loaded) == [record["response"] for record in fine.values()]
     np.testing.assert_array_equal(
         loaded.rewards, [float(record["reward"]) for record in fine.values()]
     )
@@ -111,7 +112,7 @@ def test_a_bad_record_stops_by_file_and_line(kind, register):
         before = [line(good(rng)) for _ in range(rng.randint(1, 4))]
         task = register([*before, raw, line(good(rng))])
         with pytest.raises(DataError) as caught:
-            task.source.load("train")
+            task.records("train")
         where = f"{task.name}-train.jsonl line {len(before) + 1}: "
         assert where in str(caught.value)
         assert "on_bad_record='drop'" in str(caught.value)

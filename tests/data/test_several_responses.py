@@ -1,6 +1,5 @@
 """Lines that hold several responses, as single trajectories."""
 
-import dataclasses
 import json
 
 import pytest
@@ -34,7 +33,7 @@ def test_a_pair_is_a_good_and_a_bad_trajectory():
 def _read(expand, fields):
     record_format = RecordFormat()
     return [
-        (name, *dataclasses.astuple(record_format.parse(one)))
+        (name, *record_format.parse(one))
         for name, one in expand(fields)
     ]
 

@@ -13,7 +13,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from responses import TINY, TINY_PROMPTS, check_layout, score
 
 from dro_jax.errors import ConfigError
-from dro_jax.models.decoding import sample_token, temperature_sample
+from dro_jax.models.decoding import (
+    DecodingConfig,
+    sample_token,
+    temperature_sample,
+)
 from dro_jax.models.incremental import start_decoding
 from dro_jax.models.t5 import T5
 
@@ -273,3 +277,35 @@ def test_samples_share_the_keys_of_their_prompt(tiny):
 def test_bad_options(tiny, option):
     with pytest.raises(ConfigError, match=next(iter(option))):
         sample_tiny(tiny, **option)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_decode_length": 0}, "max_decode_length is 0; give at least 1"),
+        ({"max_decode_length": 10**11}, "give at most 1,048,576"),
+        ({"num_samples": 0}, "num_samples is 0; give at least 1"),
+        # Of infinity, every token would be padding; of next to 0, the first one.
+        ({"temperature": float("inf")}, "temperature is inf; give a finite number"),
+        ({"temperature": 1e-40}, "temperature is 1e-40; 0 takes the likeliest token"),
+        ({"temperature": float("nan")}, "temperature is nan; give"),
+        ({"top_k": -1}, "top_k is -1; give at least 0"),
+        ({"top_p": 1.5}, "top_p is 1.5; it is a probability"),
+        ({"beams": -1}, "beams is -1; give at least 0"),
+        ({"beams": 2, "alpha": float("inf")}, "alpha is inf; give a finite number"),
+        # JAX would take its lowest 32 bits.
+        ({"seed": 5_000_000_000}, "seed is 5000000000; give a number of 32 bits"),
+        ({"beams": 2, "top_k": 3}, "beam search does not sample"),
+        ({"beams": 2, "num_samples": 3}, "raise beams"),
+    ],
+)
+def test_a_configuration_is_refused_before_it_is_used(settings, message):
+    with pytest.raises(ConfigError) as raised:
+        DecodingConfig(**settings)
+    assert message in str(raised.value)
+
+
+def test_the_least_temperature_takes_the_likeliest_token():
+    logits = jnp.asarray([[-1e4, 1e4, 9e3]], jnp.float32)
+    keys = jax.random.split(jax.random.key(0), 1)
+    assert sample_token(keys, logits, 1e-30).tolist() == [1]

@@ -20,8 +20,8 @@ pytest.importorskip(
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 20
-MODEL = "gin_configs/models/tiny.gin"
-TASK = "gin_configs/tasks/support_desk.gin"
+MODEL = "dro_jax/gin_configs/models/tiny.gin"
+TASK = "dro_jax/gin_configs/tasks/support_desk.gin"
 pytestmark = pytest.mark.slow
 
 
@@ -58,9 +58,9 @@ def t5x_train(folder, objective, *files, steps=STEPS, **settings):
     return run_module(
         "t5x.train",
         *flags(
-            "gin_configs/t5x/train.gin",
+            "dro_jax/gin_configs/t5x/train.gin",
             MODEL,
-            f"gin_configs/objectives/{objective}.gin",
+            f"dro_jax/gin_configs/objectives/{objective}.gin",
             TASK,
             *files,
             MODEL_DIR=str(folder),
@@ -93,9 +93,9 @@ def reference(tmp_path_factory):
         "train",
         *flags(
             MODEL,
-            "gin_configs/objectives/nll.gin",
+            "dro_jax/gin_configs/objectives/nll.gin",
             TASK,
-            "gin_configs/runs/train.gin",
+            "dro_jax/gin_configs/runs/train.gin",
             MODEL_DIR=str(folder),
             TRAIN_STEPS=30,
             BATCH_SIZE=8,
@@ -113,7 +113,7 @@ def test_the_losses_are_those_of_the_built_in_trainer(tmp_path, reference, objec
         "WARMUP_STEPS": 5,
         "INITIAL_CHECKPOINT_PATH": str(reference),
     }
-    t5x_train(tmp_path / "t5x", objective, "gin_configs/t5x/adamw.gin", **settings)
+    t5x_train(tmp_path / "t5x", objective, "dro_jax/gin_configs/t5x/adamw.gin", **settings)
     (tmp_path / "adamw.gin").write_text(
         "from __gin__ import dynamic_registration\n"
         "from dro_jax.training import optimizers\n"
@@ -124,9 +124,9 @@ def test_the_losses_are_those_of_the_built_in_trainer(tmp_path, reference, objec
         "train",
         *flags(
             MODEL,
-            f"gin_configs/objectives/{objective}.gin",
+            f"dro_jax/gin_configs/objectives/{objective}.gin",
             TASK,
-            "gin_configs/runs/train.gin",
+            "dro_jax/gin_configs/runs/train.gin",
             tmp_path / "adamw.gin",
             MODEL_DIR=str(tmp_path / "ours"),
             TRAIN_STEPS=STEPS,
@@ -181,11 +181,11 @@ def test_a_restart_goes_on_with_parameters_and_data(tmp_path, reference):
 
 def test_eval_and_infer_read_the_built_in_trainers_checkpoint(tmp_path, reference):
     checkpoint = str(reference / "checkpoint_30")
-    files = (MODEL, "gin_configs/objectives/nll.gin", TASK)
+    files = (MODEL, "dro_jax/gin_configs/objectives/nll.gin", TASK)
     run_module(
         "t5x.eval",
         *flags(
-            "gin_configs/t5x/eval.gin",
+            "dro_jax/gin_configs/t5x/eval.gin",
             *files,
             CHECKPOINT_PATH=checkpoint,
             EVAL_OUTPUT_DIR=str(tmp_path / "eval"),
@@ -199,7 +199,7 @@ def test_eval_and_infer_read_the_built_in_trainers_checkpoint(tmp_path, referenc
         run_module(
             "t5x.infer",
             *flags(
-                "gin_configs/t5x/infer.gin",
+                "dro_jax/gin_configs/t5x/infer.gin",
                 *files,
                 CHECKPOINT_PATH=checkpoint,
                 INFER_OUTPUT_DIR=str(tmp_path / mode),

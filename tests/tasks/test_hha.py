@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sentencepiece
 import seqio
+from split_texts import prompts_of, responses_of
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.records import RecordProblem
@@ -94,8 +95,10 @@ def made_folder(tmp_path_factory):
 
 
 def _records(name, split):
-    loaded = feedback_task(name).source.load(split)
-    return list(zip(loaded.prompts, loaded.responses, loaded.rewards, strict=True))
+    loaded = feedback_task(name).records(split)
+    return list(
+        zip(prompts_of(loaded), responses_of(loaded), loaded.rewards, strict=True)
+    )
 
 
 def test_single_trajectories(load_tasks, made_folder):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import seqio
+from split_texts import prompts_of, responses_of
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import ConfigError
@@ -68,6 +69,6 @@ def test_a_layout_brings_its_settings_unless_others_are_given(tmp_path):
         chat_template={"user": "Q: {content}", "assistant": "A: {content}"},
         **given,
     )
-    loaded = task.source.load("train")
-    assert (loaded.prompts, loaded.responses) == (["Q: q\n\nA:"], ["r"])
+    loaded = task.records("train")
+    assert (prompts_of(loaded), responses_of(loaded)) == (["Q: q\n\nA:"], ["r"])
     assert loaded.rewards.tolist() == [4.0]

@@ -67,14 +67,24 @@ def code_of(code: Callable[..., Any] | type) -> Any:
     if not isinstance(code, types.FunctionType | type):
         raise Unknown(f"{code!r} is neither a function nor a class")
     module = code.__module__
+    if not isinstance(module, str):
+        raise Unknown(f"{code!r} is of no module")
     found = [module, code.__qualname__, _sources(module)]
     if isinstance(code, types.FunctionType):
+        _check_is_of_file(code)
         cells = [cell.cell_contents for cell in code.__closure__ or ()]
         defaults = [*(code.__defaults__ or ()), *(code.__kwdefaults__ or {}).items()]
         found += [_value(value) for value in (*cells, *defaults)]
         # Two lambdas of a module share a name.
         found.append(code.__code__.co_firstlineno)
     return found
+
+
+def _check_is_of_file(code: types.FunctionType) -> None:
+    """Refuses functions that were not read with their modules, as of `exec`."""
+    file = getattr(sys.modules.get(code.__module__), "__file__", None)
+    if file is None or os.path.abspath(code.__code__.co_filename) != file:
+        raise Unknown(f"the text of {code!r} is not found")
 
 
 def _value(value: Any) -> Any:

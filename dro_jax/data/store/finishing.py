@@ -71,10 +71,14 @@ def finish_store(
         dropped = first_dropped(folder, units, counts)
         check(RecordReport(about["split"], num_read, dropped, reasons))
         _finish(folder, units, shards, key, about, reasons)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         # Another process has finished it meanwhile, and removed what is needed no more.
         if not is_whole(folder):
-            raise
+            missing = pathlib.Path(error.filename).stem
+            raise DataError(
+                f"{missing} of the prepared records in {folder} has not been written: "
+                "write it before the store is finished"
+            ) from error
 
 
 def _finish(folder, units, shards, key, about, reasons) -> None:

@@ -56,8 +56,9 @@ def store_folder(task: _Task, split: str) -> pathlib.Path | None:
     Raises:
       DataError: there is no such split, or the vocabulary cannot be used.
     """
+    parts = task.recipe.source.parts(split)
     check_vocabulary(task.recipe.vocabulary)
-    key = key_of(task.recipe, task.recipe.source.parts(split))
+    key = key_of(task.recipe, parts)
     return None if key is None else store_root() / store_name(split, key)
 
 
@@ -95,9 +96,8 @@ def prepare(task: _Task, split: str) -> StoredRecords:
 
 def open_records(recipe: Recipe, split: str) -> StoredRecords:
     """As :func:`prepare`, by recipe."""
-    recipe.source.check_split(split)
-    check_vocabulary(recipe.vocabulary)
     parts = recipe.source.parts(split)
+    check_vocabulary(recipe.vocabulary)
     key = key_of(recipe, parts)
     if key is None:
         return _prepared(recipe, split, parts, private_folder())

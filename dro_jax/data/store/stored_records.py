@@ -42,6 +42,10 @@ class StoredRecords:
       split: its name.
       token_type: the numbers in which tokens are kept.
 
+    Attributes:
+      folder: the store.
+      is_shared: whether other runs may use it; else it is this process's own.
+
     Raises:
       Damaged: the folder holds no whole store of that key.
     """
@@ -55,6 +59,7 @@ class StoredRecords:
         token_type: np.dtype,
     ):
         self.folder = folder
+        self.is_shared = key is not None
         self._units = tuple(units)
         self._type = token_type
         self._files: collections.OrderedDict[str, _Descriptor] = (

@@ -8,7 +8,7 @@ from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import check_vocabulary
-from dro_jax.paths import expanded, is_url
+from dro_jax.paths import expanded, is_url, reason
 from dro_jax.training.before.prompt_statistics import check_several_responses
 from dro_jax.training.before.reference import mode_for, why_not
 from dro_jax.training.run_settings import ReferenceSettings, RunData
@@ -18,13 +18,24 @@ def local_folder(folder: str | os.PathLike, setting: str = "MODEL_DIR") -> str:
     """A folder that a run writes to, with `~` and environment variables put in.
 
     Raises:
-      ConfigError: it is a URL, or names a variable that is not set.
+      ConfigError: it is a URL, names a variable that is not set, or can be no folder's
+        name.
     """
+    if not folder:
+        raise ConfigError(f"{setting} = {folder!r} names no folder: give one's path")
     if is_url(path := expanded(folder)):
         raise ConfigError(
             f"{setting} = {path!r} is a URL, but runs write to folders: give one that "
             "all hosts see (a mounted bucket will do), and copy it when the run is done"
         )
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it is made, or refused where that is tried
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{setting} = {path!r} can be no folder ({reason(error)}): give another path"
+        ) from error
     return path
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from published_files import PUBLISHED, PUBLISHED_TREES, TREE, A, U, message
+from split_texts import prompts_of, responses_of
 
 from dro_jax.data.layouts import LAYOUTS, find_layout, settings_of
 from dro_jax.data.several_responses import jsonl_source
@@ -13,8 +14,10 @@ def load(write_jsonl, register_source):
     def load(rows, layout, **settings):
         source = jsonl_source({"train": write_jsonl(rows)}, layout)
         task = register_source(source, **settings_of(layout, settings))
-        loaded = task.source.load("train")
-        texts = zip(loaded.prompts, loaded.responses, loaded.rewards, strict=True)
+        loaded = task.records("train")
+        texts = zip(
+            prompts_of(loaded), responses_of(loaded), loaded.rewards, strict=True
+        )
         return list(texts), loaded.report
 
     return load

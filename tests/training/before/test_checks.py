@@ -4,12 +4,13 @@ import small
 from array_data import ArrayDataset
 
 from dro_jax import objectives
-from dro_jax.errors import DataError
+from dro_jax.errors import ConfigError, DataError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import registry
 from dro_jax.training.before.checks import (
     check_value_settings,
     fitted_to_rewards,
+    local_folder,
     unused_settings,
 )
 from dro_jax.training.before.reference import mode_for
@@ -126,3 +127,25 @@ def test_rewards_that_are_all_one_negative_number_are_refused():
 def test_losses_with_a_bound_take_rewards_as_they_are(kind):
     model = model_of(getattr(objectives, kind)())
     assert fitted_to_rewards(model, Rewards(-1.0, 1.0)) is model
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        (None, "MODEL_DIR = None names no folder"),
+        ("", "MODEL_DIR = '' names no folder"),
+        ("gs://bucket/run", "is a URL"),
+        ("a\0b", "can be no folder (embedded null byte)"),
+        ("x" * 300, "can be no folder (File name too long)"),
+    ],
+)
+def test_what_can_be_no_folder_is_refused_by_name(folder, message):
+    with pytest.raises(ConfigError) as raised:
+        local_folder(folder)
+    assert message in str(raised.value)
+
+
+def test_a_folder_need_not_be_there_yet(tmp_path):
+    (tmp_path / "file").touch()
+    for name in ("new/run", "file/run"):  # the latter is refused where it is made
+        assert local_folder(tmp_path / name) == str(tmp_path / name)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from split_texts import prompts_of, responses_of
 
 from dro_jax.errors import ConfigError, DataError
 
@@ -72,13 +73,13 @@ def test_bad_record_is_refused_by_its_identity(register, line, reason):
     with pytest.raises(
         DataError, match=r"-train\.jsonl line 2: .*on_bad_record='drop'"
     ):
-        task.source.load("train")
+        task.records("train")
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD_RECORDS.values(), ids=BAD_RECORDS)
 def test_bad_record_is_dropped_and_listed(register, line, reason):
     task = register([GOOD, line, GOOD], on_bad_record="drop")
-    loaded = task.source.load("train")
+    loaded = task.records("train")
     assert len(loaded) == 2
     assert np.isfinite(loaded.rewards).all()
     assert loaded.indices.tolist() == [0, 2]
@@ -109,8 +110,8 @@ def test_bad_feedback_of_other_kinds(register, kind, reward, reason):
 
 def test_dropped_records_are_told_once_with_their_identities(register, capsys):
     task = register([GOOD, b"?", {**GOOD, "response": ""}], on_bad_record="drop")
-    task.source.load("train")
-    task.source.load("train")
+    task.records("train")
+    task.records("train")
     (message,) = capsys.readouterr().err.splitlines()
     assert message.startswith("note: task ")
     assert "3 records read, 2 dropped" in message
@@ -120,7 +121,7 @@ def test_dropped_records_are_told_once_with_their_identities(register, capsys):
 
 def test_empty_split(register):
     with pytest.raises(DataError, match=r"split 'train' \(.*\) holds no records"):
-        register([]).source.load("train")
+        register([]).records("train")
 
 
 def test_split_that_is_empty_after_dropping(register):
@@ -128,7 +129,7 @@ def test_split_that_is_empty_after_dropping(register):
     with pytest.raises(
         DataError, match=r"all 3 records are bad.*line 1: the response is"
     ):
-        task.source.load("train")
+        task.records("train")
 
 
 def test_fields_are_mapped_and_named_in_errors(register):
@@ -138,13 +139,13 @@ def test_fields_are_mapped_and_named_in_errors(register):
     ]
     settings = {"prompt_field": "q", "response_field": "a", "reward_field": "score"}
     task = register(rows, id_field="n", on_bad_record="drop", **settings)
-    loaded = task.source.load("train")
-    assert (loaded.prompts, loaded.responses, loaded.rewards.tolist()) == (
+    loaded = task.records("train")
+    assert (prompts_of(loaded), responses_of(loaded), loaded.rewards.tolist()) == (
         ["a"],
         ["b"],
         [2.0],
     )
-    assert loaded.identities[0].endswith("line 1 (n x7)")
+    assert loaded.identity(0).endswith("line 1 (n x7)")
     assert "the prompt (field 'q') is empty" in task.record_report().dropped[0].message
 
 
@@ -154,25 +155,25 @@ def test_a_field_that_is_missing_may_be_so_of_the_whole_file(register):
         DataError,
         match=r"line 1: .*'answer', 'question', 'stars'\. If all records.*name",
     ):
-        task.source.load("train")
+        task.records("train")
 
 
 def test_template_field_that_no_record_has_is_a_configuration_error(register):
     task = register([GOOD], prompt_template="{topic}: {prompt}", on_bad_record="drop")
     with pytest.raises(ConfigError, match="prompt_template.*'topic'.*line 1 does not"):
-        task.source.load("train")
+        task.records("train")
 
 
 def test_template_field_that_one_record_lacks_makes_that_record_bad(register):
     rows = [{**GOOD, "topic": "t", "n": 3}, GOOD]
     task = register(rows, prompt_template="{topic}{n}: {prompt}", on_bad_record="drop")
-    assert task.source.load("train").prompts == ["t3: p"]
+    assert prompts_of(task.records("train")) == ["t3: p"]
     assert task.record_report().dropped[0].reason == "missing_field"
 
 
 def test_a_split_is_read_once(register, trajectories):
     task = register(trajectories(3))
-    assert task.source.load("train") is task.source.load("train")
+    assert task.records("train") is task.records("train")
 
 
 def test_record_index_that_was_dropped_has_no_identity(register):
