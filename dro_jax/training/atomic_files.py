@@ -44,6 +44,8 @@ def claim_folder(
     make_folder(folder)
     path = folder / _KEY
     if not path.exists():
+        # `new`: of two runs that come at once one writes its key, and the other is judged
+        # by it, where a rename would put the second over the first.
         write_json(path, key, new=True)
     # Also what was just written: another run may have been first.
     if changed := differences(_read_key(path), key):

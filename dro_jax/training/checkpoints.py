@@ -126,6 +126,7 @@ class Checkpointer:
                 preservation_policy=self._policy,
                 best_fn=config.rank if ranked else None,
                 best_mode=config.best_mode,
+                # A save that was killed has another name until it is whole.
                 cleanup_tmp_directories=True,
             ),
         )
@@ -142,6 +143,8 @@ class Checkpointer:
           ConfigError: the step was evaluated, and the metric that ranks it is not there.
         """
         step = int(state.step)
+        # Before anything is written: a checkpoint without the metric would rank behind
+        # all others, without a word.
         if self._ranked and progress.evaluation:
             ranking.check_reported(self._config.best_metric, progress.evaluation)
         if step == self._manager.latest_step():

@@ -136,6 +136,8 @@ def load_policy_params(
 
 def _placed(origins: Leaves, expected: Flat, shardings: Flat) -> dict[str, jax.Array]:
     """Arrays on their devices; each is read once, placed, and its host copy dropped."""
+    # By leaf: policy and value name the same arrays of a file, each of which is read
+    # once, and the host holds one at a time.
     names_of = collections.defaultdict(list)
     leaf_of = {}
     for name, leaf in origins.items():

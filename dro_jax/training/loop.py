@@ -94,10 +94,15 @@ class Loop:
         apart, compiling = throughput.apart(), True
         with ProgressBar("train", total_steps, start=at.step) as bar:
             while True:
+                # The line comes before the save, which then knows the evaluation that
+                # ranks it, and before the stop, so that what was measured is not lost.
+                # A line that is written and not yet saved is dropped by the run that
+                # resumes from the save before, and written again.
                 if at.line_due:
                     self._write_line(state, at, total_steps, bar)
                 stopping = self._stop.stop_now(at.step)
                 if at.step and (stopping or self._is(at, total_steps, "save")):
+                    # The guard is one step behind: nothing that is not finite is saved.
                     self._guard.check()
                     self._checkpointer.save(state, at.progress())
                     self._watchdog.reset()
@@ -114,11 +119,14 @@ class Loop:
                 with apart:
                     state, metrics = self._train_step(state, batch)
                 apart = contextlib.nullcontext()
+                # Waits for the step before, so that the host is one step ahead and no
+                # more: enough to hide its work, and few enough collectives in flight.
                 self._guard.watch(at.step, metrics, batch)
                 self._watchdog.reset()
                 at.advance(metrics, position_after(batch))
                 bar.advance()
                 if compiling:
+                    # Only here the step itself is waited for, to tell its time.
                     jax.block_until_ready(metrics)
                     say(f"first step done in {time.monotonic() - began:.1f} s")
                     # Which says nothing about the time that is left.
@@ -165,6 +173,7 @@ class Loop:
         return self._stop.received
 
     def _leave(self, step: int) -> None:
+        # Saves run in the background, and the process is about to end.
         self._checkpointer.wait()
         saved = "its state is saved, and" if step else "nothing was to be saved;"
         raise self._stop.stopped(

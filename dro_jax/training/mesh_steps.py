@@ -46,6 +46,8 @@ class MeshSteps:
         self._key = key
         self._example = device_fields(example)
         self.partitioner = partitioner
+        # By tracing: parameters are born in their shards, and no device or host ever
+        # holds a model whole that does not fit there.
         with partitioner.context():
             self.layout = ParamLayout.of(model, self._example, partitioner)
             self.state_layout = state_lib.layout(
@@ -59,6 +61,8 @@ class MeshSteps:
             out_shardings=jax.tree.map(lambda leaf: leaf.sharding, self.state_layout),
         )
         self._evaluate = step.make_eval_step(model)
+        # Replicated, so that each host can read them whole and puts together the same
+        # split from them.
         self._gather = step.make_gather_step(model, partitioner.replicated)
         self._log_ratios = jax.jit(
             model.log_ratios, out_shardings=partitioner.replicated

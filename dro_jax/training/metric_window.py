@@ -37,6 +37,7 @@ class MetricWindow:
 
     def sums(self) -> metrics_lib.Metrics | None:
         """The sums over all steps, on the host; waits for the last step."""
+        # One transfer for all steps; added one by one, for float sums depend on order.
         for metrics in metrics_lib.to_host(self._pending):
             first = self._sums is None
             self._sums = metrics if first else metrics_lib.merge(self._sums, metrics)

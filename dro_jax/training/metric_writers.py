@@ -27,6 +27,7 @@ class MetricWriter:
             return
         make_folder(folder, "MODEL_DIR")
         path = folder / METRICS
+        # Lines after the checkpoint are of steps that are done again.
         _drop_after(path, start_step)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
@@ -45,7 +46,7 @@ class MetricWriter:
             for name, value in metrics.items()
         }
         self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        self._file.flush()  # a kill must not cost lines of steps that were saved
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)

@@ -38,6 +38,7 @@ def loss_and_gradient(
       dropout_rng: turns dropout on; each microbatch draws its own masks.
     """
     options = {"reference_params": reference_params}
+    # One program for all that need no parts: what parts cost is not paid without them.
     if num_microbatches == 1:
         gradient = jax.value_and_grad(model.loss, has_aux=True)
         return gradient(params, batch, dropout_rng=dropout_rng, **options)
@@ -45,6 +46,8 @@ def loss_and_gradient(
     rngs = None
     if dropout_rng is not None:
         rngs = jax.random.split(dropout_rng, num_microbatches)
+    # Of the whole batch, so that the parts' losses add up whatever each of them holds:
+    # packed, some have more trajectories than others.
     normalizer = jnp.sum(batch["trajectory_weights"])
     if model.couples_trajectories:
         return _coupled(model, params, batch, parts, rngs, normalizer, options)
@@ -58,6 +61,9 @@ def loss_and_gradient(
 
 
 def _coupled(model, params, batch, parts, rngs, normalizer, options):
+    # By the chain rule d loss/d params = Σ (d loss/d outputs) · (d outputs/d params). The
+    # outputs, a few numbers a token, fit in memory where the networks' activations do
+    # not: so they are made twice, here without being kept and below to be differentiated.
     outputs = jax.lax.map(
         lambda part: model.row_outputs(params, part[0], dropout_rng=part[1], **options),
         (parts, rngs),
@@ -72,6 +78,7 @@ def _coupled(model, params, batch, parts, rngs, normalizer, options):
         whole.token_logprobs, whole.values
     )
     cotangents = _split(RowOutputs(*cotangents), parts["rewards"].shape[0])
+    # The same dropout keys as above: the masks, and so the outputs, are the same.
     gradient = _sum_over(
         lambda part, rng, cotangent: jax.grad(model.pullback)(
             params, part, cotangent, dropout_rng=rng
@@ -83,6 +90,8 @@ def _coupled(model, params, batch, parts, rngs, normalizer, options):
 
 def _sum_over(function, parts):
     """The sum of ``function(*part)`` over the leading axis of `parts`, metrics merged."""
+    # A scan and not a Python loop: one part's program is compiled, and XLA cannot run
+    # two parts at once, which would take the memory that the parts are to save.
     shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
@@ -93,6 +102,8 @@ def _sum_over(function, parts):
 
 
 def _split(tree, count):
+    # Microbatch i takes every M-th row: rows lie on devices in runs, and so each device
+    # keeps its own rows in every microbatch and none are sent around.
     def split(x):
         parts = jnp.swapaxes(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 0, 1)
         return constrain(parts, (None, "batch") + (None,) * (parts.ndim - 2))

@@ -62,6 +62,7 @@ class NonFiniteGuard:
             return
         (step, metrics, batch), self._last = self._last, None
         watched = jax.device_get({name: metrics[name] for name in _WATCHED})
+        # Such a step was left out on the device. It is waited for all the same.
         if SKIPPED in metrics:
             return
         for name in _WATCHED:

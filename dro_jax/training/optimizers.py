@@ -73,6 +73,8 @@ class OptimizerConfig:
     def build(self) -> optax.GradientTransformation:
         """The optax transformation for a whole parameter tree."""
         value_schedule = self.value_learning_rate or self.learning_rate
+        # Two optimisers, also of one kind and rate: each clips by the norm of its own
+        # gradient, so that a value's large errors do not hold the policy back.
         return with_standard_promotion(
             optax.partition(
                 {

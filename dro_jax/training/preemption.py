@@ -66,6 +66,8 @@ class StopSignal:
         self.has_work = step > self._first_step
         if jax.process_count() == 1:
             return self._received.is_set()
+        # Hosts that stopped at different steps would wait for one another for ever, in
+        # the next step's collectives or in the save.
         return multihost_utils.reached_preemption_sync_point(step)
 
 
@@ -95,6 +97,7 @@ def _interrupts(stop: StopSignal) -> Iterator[None]:
     keys = _Keys(stop)
     before = signal.signal(signal.SIGINT, keys.on_signal)
     reader, writer = os.pipe()
+    # A full pipe must not hold up the C handler, which writes to it.
     os.set_blocking(writer, False)
     before_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=keys.watch, args=(reader,), daemon=True).start()

@@ -106,6 +106,9 @@ def owned(
     if folder in _OWNED.get() or jax.process_index() != 0:
         yield
         return
+    # A file and not a lock of the system's, which network file systems do not keep or do
+    # not show to other hosts. A file stays behind a kill, so its owner must show that
+    # it lives: near by its process, from afar by touching the file.
     path, me = folder / OWNER, Owner.this()
     _take(path, me, silent_seconds)
     done = threading.Event()
@@ -123,12 +126,15 @@ def owned(
         _OWNED.reset(before)
         done.set()
         toucher.join()
+        # Another's, where this process was silent for so long that it was taken for dead.
         if _read(path) == me:
             path.unlink(missing_ok=True)
 
 
 def _take(path: pathlib.Path, me: Owner, silent_seconds: float) -> None:
     """Makes `me` the owner, once no other is."""
+    # Written whole first and then linked, which fails where the name is taken: of two
+    # processes that come at once one owns the folder, and nobody reads half a file.
     partial = path.with_name(f"{path.name}.{me.token}.partial")
     try:
         write_json(partial, dataclasses.asdict(me))
@@ -275,6 +281,7 @@ def _touched(path: pathlib.Path) -> int | None:
 
 def _age(path: pathlib.Path) -> float | None:
     """Seconds since a file was touched, by the file system's own clock."""
+    # Hosts' own clocks may differ by more than an owner may be silent for.
     touched = _touched(path)
     probe = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     probe.touch()

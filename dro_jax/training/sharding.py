@@ -68,6 +68,7 @@ class MeshConfig:
             (data, model),
             (DATA, MODEL),
             devices=devices[: data * model],
+            # The compiler places what no constraint names, as under T5X.
             axis_types=(AxisType.Auto, AxisType.Auto),
         )
         rules = axis_rules(fsdp=self.fsdp, shard_activations=self.shard_activations)
@@ -76,6 +77,9 @@ class MeshConfig:
 
 def axis_rules(*, fsdp: bool = False, shard_activations: bool = False) -> Rules:
     """T5X's standard logical axis rules; the first free mesh axis of a name is taken."""
+    # Rules are tried in their order, and a mesh axis is used once in an array: of a
+    # kernel ("embed", "mlp") "mlp" takes `model`, and only then "embed" may take `data`.
+    # With fsdp activations ("batch", …, "embed") have given `data` to their rows by then.
     embed = [("embed", MODEL)] * shard_activations + [("embed", DATA)] * fsdp
     return (
         ("batch", DATA),
@@ -111,6 +115,8 @@ class Partitioner:
     @contextlib.contextmanager
     def context(self) -> Iterator[None]:
         """Where steps are traced and run: constraints on activations take effect."""
+        # Outside of it the networks' constraints do nothing, and say nothing: where
+        # activations lie would be the compiler's guess.
         with jax.set_mesh(self.mesh), partitioning.axis_rules(self._rules):
             yield
 
@@ -156,6 +162,8 @@ class Partitioner:
             of_param[path] = forms
 
         def place(path, leaf):
+            # An optimiser wraps the tree of parameters in tuples and states of its own,
+            # so that a parameter's path is the end of its copies' paths.
             for start in range(len(path)):
                 if path[start:] in of_param:
                     spec = _spec_like(leaf.shape, of_param[path[start:]])

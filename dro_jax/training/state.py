@@ -40,6 +40,7 @@ def layout(
     running: Sequence[str] = (),
 ) -> TrainState:
     """A state of `jax.ShapeDtypeStruct`s with shardings, to create or restore into."""
+    # A restored state must be placed as a created one, or the step is compiled anew.
     shapes = jax.eval_shape(
         lambda params: _initial(params, optimizer, running), params.shapes
     )

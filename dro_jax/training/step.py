@@ -46,6 +46,7 @@ def make_train_step(
     uses_dropout = model.uses_dropout
 
     def step(state, batch, reference_params, key):
+        # A function of the step alone: a resumed run draws the masks that it would have.
         dropout_rng = jax.random.fold_in(key, state.step) if uses_dropout else None
         (loss, metrics), grads = loss_and_gradient(
             model,
@@ -62,6 +63,8 @@ def make_train_step(
         }
         metrics = {**metrics, **_norms(grads)}
         if on_non_finite == "skip":
+            # Chosen on the device: the host learns of it a step later, when the old state
+            # is gone. Metrics are 0 then, which merges into others as nothing.
             finite = jnp.isfinite(loss) & jnp.isfinite(metrics["grad_norm"].total)
             params = _where(finite, params, state.params)
             opt_state = _where(finite, opt_state, state.opt_state)
@@ -72,6 +75,7 @@ def make_train_step(
         return new_state, metrics
 
     shardings = None if out_shardings is None else (out_shardings, None)
+    # Donated, the old state's memory becomes the new one's: else both are held at once.
     return jax.jit(step, donate_argnums=0, out_shardings=shardings)
 
 

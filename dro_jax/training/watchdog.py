@@ -39,6 +39,8 @@ class Watchdog:
     def reset(self) -> None:
         """Something happened: start counting anew."""
         if self._seconds is not None:
+            # In the interpreter's C code, which ends the process even where a hung library
+            # holds the interpreter's lock; no Python thread could.
             # The real standard error: a test runner's stand-in has no descriptor.
             faulthandler.dump_traceback_later(
                 self._seconds, exit=True, file=sys.__stderr__

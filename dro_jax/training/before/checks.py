@@ -113,7 +113,7 @@ def check_groups(model: FeedbackModel, dataset: Dataset, sampling: str) -> None:
 def unused_settings(
     model: FeedbackModel, data: RunData, reference: ReferenceSettings
 ) -> list[str]:
-    """What is set for other objectives than the model's, a sentence each.
+    """What is set for other objectives than the model's, or is unwise; a sentence each.
 
     Losses are compared by changing the objective's file alone, so that the rest of the
     command line holds what any of them reads.
@@ -143,6 +143,12 @@ def unused_settings(
             found.append(
                 f"train.{setting} is not used by {name}, which reads no advantages"
             )
+    if needs.advantages and same_split(data.fitted, data.train):
+        found.append(
+            f"the value of the reference is fitted to '{data.train.split}', on which the "
+            "policy is trained: what it has seen of a record's own reward is missing from "
+            "that record's advantage"
+        )
     return found
 
 
@@ -214,11 +220,7 @@ def check_value_settings(
     where = f"{fit.name} has no split '{fit.split}'"
     if not fit.has_split():
         raise ConfigError(_no_split_to_fit(model, where))
-    same = held_out is not None and (fit.name, fit.split) == (
-        held_out.name,
-        held_out.split,
-    )
-    if same:
+    if same_split(fit, held_out):
         # Fitted to their own rewards, V would leave the judges' advantages too small.
         raise ConfigError(
             f"train.value_fit_dataset_cfg is '{fit.split}' of {fit.name}, on which the "
@@ -227,6 +229,13 @@ def check_value_settings(
             "the fit and the evaluation (ValueFitConfig.judged_fraction), or name "
             "another split"
         )
+
+
+def same_split(one: Dataset | None, other: Dataset | None) -> bool:
+    """Whether two data sets are of one split, however they are batched."""
+    if one is None or other is None:
+        return False
+    return (one.name, one.split) == (other.name, other.split)
 
 
 def check_dropout(model: FeedbackModel, tolerance: float | None) -> None:

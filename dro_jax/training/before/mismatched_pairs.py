@@ -176,6 +176,8 @@ def _partners(record_ids: np.ndarray, used: np.ndarray) -> np.ndarray:
     """
     rows = np.flatnonzero(used)
     cycle = rows[np.argsort(_scrambled(join_ids(record_ids[rows])), kind="stable")]
+    # A cycle and not independent draws: each row's prompts are met once, and no row
+    # meets itself unless it is alone.
     partners = np.arange(len(used))
     partners[cycle] = np.roll(cycle, 1)
     return partners

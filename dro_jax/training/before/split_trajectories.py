@@ -37,6 +37,8 @@ class SplitTrajectories:
         ids = np.concatenate(self._ids)
         present = np.concatenate([part.weights for part in self._parts]) > 0
         last = np.iinfo(np.int64).max
+        # Groups move as wholes, by the least id of their members: objectives read the
+        # members of a group side by side.
         first_ids = np.where(present, ids, last).reshape(-1, size).min(1)
         groups = np.argsort(first_ids, kind="stable")
         groups = groups[first_ids[groups] < last]

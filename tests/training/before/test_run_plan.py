@@ -54,6 +54,14 @@ def test_a_value_is_not_judged_by_what_it_was_fitted_to(tmp_path, reference_dir)
     ]
 
 
+def test_a_value_that_is_fitted_to_what_is_trained_on_is_told(tmp_path, reference_dir):
+    data = RunData(ArrayDataset(), HELD_OUT, value_fit=ArrayDataset(num_epochs=1))
+    told, reference = [], ReferenceSettings(path=str(reference_dir))
+    plan(AWR(), data, reference, model_dir=str(tmp_path), tell=told.append)
+    assert len(told) == 1
+    assert "fitted to 'train', on which the policy is trained" in told[0]
+
+
 def test_a_split_to_fit_that_the_task_lacks_is_named(tmp_path, reference_dir):
     class Nowhere(ArrayDataset):
         def has_split(self):
