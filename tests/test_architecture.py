@@ -17,7 +17,6 @@ MOST_LINES = 300
 LONGER = {
     "dro_jax.cli.parser",
     "dro_jax.data.dataset",
-    "dro_jax.models.model",
 }
 
 

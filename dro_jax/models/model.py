@@ -5,11 +5,9 @@ import copy
 import jax
 import jax.numpy as jnp
 
-from dro_jax import batch_fields
 from dro_jax import metrics as metrics_lib
-from dro_jax.batch_fields import RUNNING
 from dro_jax.errors import ConfigError
-from dro_jax.models import logprobs, output_layer, t5
+from dro_jax.models import batch_loss, logprobs, output_layer, t5
 from dro_jax.models.assembly import assemble, coupled, of_rows
 from dro_jax.models.networks import (
     Batch,
@@ -19,19 +17,12 @@ from dro_jax.models.networks import (
     policy_params,
     trajectory_mask,
 )
-from dro_jax.models.reference_outputs import (
-    log_ratios,
-    policy_logprobs,
-    policy_token_logprobs,
-    reference_outputs,
-)
+from dro_jax.models.reference_outputs import reference_outputs
 from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.models.t5x_contract import T5XContract, T5XSettings
-from dro_jax.models.training_metrics import training_metrics, trajectory_metrics
+from dro_jax.models.training_metrics import trajectory_metrics
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives.interface import Objective, Trajectories
-
-_LOSS_FIELDS = batch_fields.names(reader="loss")
 
 
 class FeedbackModel(T5XContract):
@@ -197,15 +188,15 @@ class FeedbackModel(T5XContract):
         self, params: Params, batch: Batch, reference_params: Params
     ) -> jax.Array:
         """``[B, S]`` float32 ℓ between two policies, no dropout."""
-        return log_ratios(self._networks, params, reference_params, batch)
+        return self._networks.log_ratios(params, reference_params, batch)
 
     def token_logprobs(self, params: Params, batch: Batch) -> jax.Array:
         """``[B, T]`` float32 log π(y_t|x, y_<t), 0 at padding, no dropout."""
-        return policy_token_logprobs(self._networks, params, batch)
+        return self._networks.policy_token_logprobs(params, batch)
 
     def logprobs(self, params: Params, batch: Batch) -> jax.Array:
         """``[B, S]`` float32 log π(y|x), summed over response tokens, no dropout."""
-        return policy_logprobs(self._networks, params, batch)
+        return self._networks.policy_logprobs(params, batch)
 
     def score(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
         """Log-probabilities and, where there is a value estimate, values: ``[B, S]``.
@@ -265,43 +256,24 @@ class FeedbackModel(T5XContract):
             )
             return self.loss_of_outputs(outputs, batch, normalizer)
         states, values = self._networks.run(params, batch, dropout_rng)
-        reference = self._reference(params, batch, reference_params)
-
-        def row_loss(per_token, rows):
-            part, values, reference, normalizers = rows
-            losses = self.objective(
-                self._assemble(RowOutputs(per_token, values, **reference), part)
-            )
-            shares = part["trajectory_weights"] / normalizers
-            return jnp.sum(losses.total * shares.reshape(-1))
-
-        rows = (
-            {name: x for name, x in batch.items() if name in _LOSS_FIELDS},
-            jax.lax.stop_gradient(values),
-            reference,
-            jnp.broadcast_to(jnp.maximum(normalizer, 1.0), batch["rewards"].shape),
-        )
-        per_token, gradient = self._networks.token_logprobs_with_gradient(
-            states, batch, row_loss, rows
+        others = {"values": values} | self._reference(params, batch, reference_params)
+        per_token, gradient = batch_loss.row_by_row(
+            self._networks, self.objective, states, others, batch, normalizer
         )
         loss, metrics = self.loss_of_outputs(
-            RowOutputs(per_token, values, **reference), batch, normalizer
+            RowOutputs(per_token, **others), batch, normalizer
         )
+        # The gradient for the policy is the second number's, whose value is 0; that for
+        # the values is the first's, in which log-probabilities have none.
         return loss + gradient, metrics
 
     def loss_of_outputs(
         self, outputs: RowOutputs, batch: Batch, normalizer: jax.Array
     ) -> tuple[jax.Array, metrics_lib.Metrics]:
         """:meth:`loss` from what :meth:`row_outputs` gave for the same batch."""
-        trajectories = self._assemble(outputs, batch)
-        losses = self.objective(trajectories)
-        loss = jnp.sum(losses.total * trajectories.weights) / jnp.maximum(
-            normalizer, 1.0
+        return batch_loss.of_outputs(
+            self._networks, self.objective, outputs, batch, normalizer
         )
-        metrics = training_metrics(trajectories, losses, batch)
-        for name, value in losses.running.items():
-            metrics[f"{RUNNING}{name}"] = metrics_lib.Mean(value, jnp.float32(1.0))
-        return loss, metrics
 
     def pullback(
         self,
@@ -317,10 +289,6 @@ class FeedbackModel(T5XContract):
         of its microbatches' pullbacks add up to the whole batch's, also where
         trajectories are coupled.
         """
-        states, values = self._networks.run(params, batch, dropout_rng)
-        _, gradient = self._networks.token_logprobs_with_gradient(
-            states, batch, lambda x, g: jnp.sum(x * g), cotangents.token_logprobs
+        return batch_loss.pullback(
+            self._networks, params, batch, cotangents, dropout_rng
         )
-        if values is None:
-            return gradient
-        return gradient + jnp.sum(values * cotangents.values)

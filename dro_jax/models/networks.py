@@ -107,6 +107,27 @@ class Networks:
             chunk_bytes=self._logits_bytes,
         )[0]
 
+    def policy_token_logprobs(self, params: Params, batch: Batch) -> jax.Array:
+        """``[B, T]`` float32 log π(y_t|x, y_<t), 0 at padding, no dropout."""
+        per_token = self.token_logprobs(self.policy_states(params, batch), batch)
+        return jnp.where(jnp.any(trajectory_mask(batch) > 0, axis=-1), per_token, 0.0)
+
+    def policy_logprobs(self, params: Params, batch: Batch) -> jax.Array:
+        """``[B, S]`` float32 log π(y|x), summed over response tokens, no dropout."""
+        return logprobs.sum_over_tokens(
+            self.policy_token_logprobs(params, batch), trajectory_mask(batch)
+        )
+
+    def log_ratios(
+        self, params: Params, reference_params: Params, batch: Batch
+    ) -> jax.Array:
+        """``[B, S]`` float32 ℓ between two policies, without dropout or gradient."""
+        # As numbers: the backward pass then skips both of these forward passes.
+        policy, reference = jax.lax.stop_gradient((params, reference_params))
+        return self.policy_logprobs(policy, batch) - self.policy_logprobs(
+            reference, batch
+        )
+
     def token_logprobs_with_gradient(
         self,
         states: PolicyStates,

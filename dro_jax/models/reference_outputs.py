@@ -1,27 +1,12 @@
 """What the frozen reference adds to a batch's outputs, as far as an objective reads it."""
 
 import jax
-import jax.numpy as jnp
 
 from dro_jax.batch_fields import MISMATCHED
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs
 from dro_jax.models.networks import Batch, Networks, Params, trajectory_mask
 from dro_jax.objectives.interface import Objective
-
-
-def policy_token_logprobs(networks: Networks, params: Params, batch: Batch) -> jax.Array:
-    """``[B, T]`` float32 log π(y_t|x, y_<t), 0 at padding, no dropout."""
-    states = networks.policy_states(params, batch)
-    per_token = networks.token_logprobs(states, batch)
-    return jnp.where(jnp.any(trajectory_mask(batch) > 0, axis=-1), per_token, 0.0)
-
-
-def policy_logprobs(networks: Networks, params: Params, batch: Batch) -> jax.Array:
-    """``[B, S]`` float32 log π(y|x), summed over response tokens, no dropout."""
-    return logprobs.sum_over_tokens(
-        policy_token_logprobs(networks, params, batch), trajectory_mask(batch)
-    )
 
 
 def reference_outputs(
@@ -46,6 +31,8 @@ def reference_outputs(
     needs = objective.needs
     if not needs.reference:
         return {}
+    # The copy may be the very arrays that are differentiated: at the start of a run both
+    # are one checkpoint's.
     frozen = jax.lax.stop_gradient(reference_params)
     fields = {}
     if "reference_logprobs" in batch:
@@ -58,7 +45,7 @@ def reference_outputs(
             "reference_params, or a batch with 'reference_logprobs'"
         )
     else:
-        per_token = policy_token_logprobs(networks, frozen, batch)
+        per_token = networks.policy_token_logprobs(frozen, batch)
         summed = logprobs.sum_over_tokens(per_token, trajectory_mask(batch))
         fields["reference_logprobs"] = summed
         if needs.token_logprobs:
@@ -75,15 +62,5 @@ def reference_outputs(
             for name, x in batch.items()
             if name.startswith(f"{MISMATCHED}encoder")
         }
-        fields["mismatched_log_ratios"] = log_ratios(networks, params, frozen, others)
+        fields["mismatched_log_ratios"] = networks.log_ratios(params, frozen, others)
     return fields
-
-
-def log_ratios(
-    networks: Networks, params: Params, reference_params: Params, batch: Batch
-) -> jax.Array:
-    """``[B, S]`` ℓ between two policies, without dropout or gradient."""
-    policy, reference = jax.lax.stop_gradient((params, reference_params))
-    return policy_logprobs(networks, policy, batch) - policy_logprobs(
-        networks, reference, batch
-    )

@@ -58,7 +58,9 @@ class _Layer(nn.Module):
         branch = nn.Dropout(self.config.dropout_rate, broadcast_dims=(-2,))(
             branch, deterministic=self.deterministic
         )
-        return layers.constrain(x + branch.astype(x.dtype), ("batch", "length", "embed"))
+        return layers.constrain(
+            x + branch.astype(x.dtype), ("batch", "length", "embed")
+        )
 
 
 class EncoderLayer(_Layer):

@@ -82,9 +82,7 @@ def _count(batch):
 
 def _padding_fraction(batch):
     places = batch["encoder_input_tokens"].size + batch["decoder_target_tokens"].size
-    return metrics_lib.Mean(
-        total=places - _count(batch), weight=jnp.float32(places)
-    )
+    return metrics_lib.Mean(total=places - _count(batch), weight=jnp.float32(places))
 
 
 def _mean(values, weights):

@@ -165,9 +165,7 @@ def pool_prompts(encoded: jax.Array, batch) -> jax.Array:
     """Mean of each trajectory's prompt states, padding excluded: ``[B, S, D]``."""
     real = batch["encoder_input_tokens"] > 0
     if "encoder_segment_ids" in batch:
-        slots = jnp.arange(
-            1, batch["trajectory_weights"].shape[1] + 1, dtype=jnp.int32
-        )
+        slots = jnp.arange(1, batch["trajectory_weights"].shape[1] + 1, dtype=jnp.int32)
         owned = batch["encoder_segment_ids"][..., None] == slots[None, None, :]
         mask = (real[..., None] & owned).astype(jnp.float32)
     else:
