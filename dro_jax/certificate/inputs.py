@@ -116,10 +116,12 @@ class Expectation(Objective):
 
     def __call__(self, base: Trajectories) -> Losses:
         trajectories = self.inputs.trajectories(base)
+        # Where the data come from is no part of the objective: no gradient through it.
         current = jnp.exp(jax.lax.stop_gradient(trajectories.policy_logprobs))
         weights = jnp.where(self.on_policy, current, trajectories.weights)
         losses = self.objective(dataclasses.replace(trajectories, weights=weights))
         size = base.rewards.shape[0]
+        # A model's loss is the mean over the base, hence its size.
         shares = size * weights / jnp.sum(weights)
 
         def onto_base(per_trajectory):

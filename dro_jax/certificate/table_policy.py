@@ -35,6 +35,7 @@ class Outcome:
     @classmethod
     def of(cls, logprobs: jax.Array, values: jax.Array | None) -> "Outcome":
         """From log π ``[runs, records, P, Y]`` and V ``[runs, records, P]``."""
+        # Distances below 1e-6 nats are reported: in float32 sums would round as much.
         policies = np.exp(np.asarray(logprobs, np.float64))
         masses = policies.sum(axis=-1, keepdims=True)
         last = None if values is None else np.asarray(values, np.float64)[:, -1]

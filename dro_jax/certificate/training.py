@@ -80,6 +80,7 @@ def minimise(
         )
         return carried[0], observed
 
+    # All runs in one program, compiled once.
     together, axes = _stacked(runs)
     # Of a single run no leaf differs.
     trained = jax.vmap(one_run, in_axes=(axes,), axis_size=len(runs))

@@ -109,6 +109,8 @@ def _check_fields(objective: Objective, batch: Batch) -> None:
 
 def with_running(batch: Batch, running: dict[str, jax.Array]) -> Batch:
     """The batch with what the run carries, once for each trajectory, as all fields."""
+    # What cuts a batch into microbatches or spreads it over devices cuts every field along
+    # its rows; a number for each row survives that, a lone scalar would need a rule.
     shape = batch["rewards"].shape
     return batch | {
         f"{RUNNING}{name}": jnp.broadcast_to(x, shape) for name, x in running.items()
@@ -117,6 +119,7 @@ def with_running(batch: Batch, running: dict[str, jax.Array]) -> Batch:
 
 def _running(batch: Batch) -> dict[str, jax.Array] | None:
     fields = {
+        # Every place holds the same.
         name.removeprefix(RUNNING): x[0, 0]
         for name, x in batch.items()
         if name.startswith(RUNNING)

@@ -9,6 +9,8 @@ from dro_jax.errors import ConfigError
 from dro_jax.models.attention import MASKED_LOGIT
 from dro_jax.models.networks import Batch
 
+# The pool is small beside the encoder, and its values are subtracted from rewards: TPUs
+# would round its products to bfloat16.
 _HIGHEST = jax.lax.Precision.HIGHEST
 # A sigmoid that began nearer to 0 or 1 would hardly learn.
 _LEAST_SHARE = 1e-3

@@ -70,6 +70,7 @@ def _reorder_cache(cache: Cache, parents: jax.Array) -> Cache:
         taken = jax.vmap(_take_beams, (0, None))(by_prompt, parents)
         return taken.reshape(leaf.shape)
 
+    # One beam is its own parent: the copy of its cache is spared.
     if num_beams == 1:
         return cache
     return jax.tree_util.tree_map_with_path(reorder, cache)
@@ -85,6 +86,7 @@ def _extend(live: _Beams, logits: jax.Array, step: jax.Array):
     logprobs = logprobs.reshape(num_prompts, num_beams, -1)
     vocab_size = logprobs.shape[-1]
     totals = (live.logprobs[:, :, None] + logprobs).reshape(num_prompts, -1)
+    # Each beam can end in one way only, so at most K of 2K candidates do.
     totals, index = jax.lax.top_k(totals, 2 * num_beams)
     parents, tokens = index // vocab_size, (index % vocab_size).astype(jnp.int32)
     sequences = _take_beams(live.tokens, parents).at[:, :, step].set(tokens)
@@ -138,6 +140,8 @@ def _search(
         cache, logits = decode_step(state.cache, state.last_token.reshape(-1))
         candidates, parents, tokens = _extend(state.live, logits, state.step)
         ended = tokens == eos_id
+        # Live beams are ranked by log-probability, as they are of one length; ended ones,
+        # of several, by what the penalty makes of it.
         alive = jnp.where(ended, -jnp.inf, candidates.logprobs)
         live, index = _best(
             candidates._replace(logprobs=alive, scores=alive), num_beams
@@ -169,6 +173,7 @@ def _search(
     )
     final = jax.lax.while_loop(can_improve, advance, initial)
     best = _finished_then_live(final.finished, final.live)
+    # A place that neither kind filled holds what some live beam began with.
     filled = present[:, None] & (best.scores > -jnp.inf)
     tokens = jnp.where(filled[:, :, None], best.tokens, PAD_ID)
     return Decoded(

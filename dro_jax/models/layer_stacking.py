@@ -220,6 +220,7 @@ def stack_layers(params: Params) -> dict[str, Any]:
     stacked = {name: leaf for name, leaf in flat.items() if name not in used}
     for name, entry in plan.items():
         layers = [flat[source].reshape(entry.layer_shape) for source in entry.sources]
+        # Arrays in memory stay there: a model to be converted need not fit a device.
         module = jax.numpy if isinstance(layers[0], jax.Array) else np
         stacked[name] = module.stack(layers, PARAM_SCAN_AXIS)
     return unflatten_dict(stacked, sep="/")

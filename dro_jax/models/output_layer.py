@@ -174,6 +174,8 @@ def _position_vjp_backward(chunks, residuals, cotangents):
     return hidden_gradient, kernel_gradient, None
 
 
+# By hand: of a scan that JAX differentiates every chunk's logits are kept for the
+# backward pass, which is the memory that the chunks are to save.
 _by_position = jax.custom_vjp(_position_forward, nondiff_argnums=(0,))
 _by_position.defvjp(_position_vjp_forward, _position_vjp_backward)
 
@@ -195,6 +197,7 @@ def _scan_rows(chunks, body, init, arrays):
 
 
 def _row_forward(row_loss, chunks, hidden, kernel, batch):
+    # Nobody differentiates this call, so no chunk's loss is needed.
     def body(_, part):
         hidden, (targets, _) = part
         return None, logprobs.token_logprobs(_product(hidden, kernel), targets)
@@ -222,6 +225,9 @@ def _row_vjp_forward(row_loss, chunks, hidden, kernel, batch):
 
 
 def _row_vjp_backward(row_loss, chunks, gradients, cotangents):
+    # The gradient was formed on the way forward. What is differentiated is 0 and enters
+    # sums alone, so that its cotangent is a factor. That of the log-probabilities,
+    # which are given out as numbers, is dropped.
     hidden_gradient, kernel_gradient = gradients
     scale = cotangents[1]
     return hidden_gradient * scale, kernel_gradient * scale, None

@@ -145,6 +145,8 @@ def _sample(
     def advance(state):
         cache, logits = decode_step(state.cache, state.last_token)
         token = choose(logits, state.step)
+        # Of the policy itself, before temperature, filters and the ban on padding: what
+        # scoring the same response computes.
         logprob = jnp.take_along_axis(
             jax.nn.log_softmax(logits, axis=-1), token[:, None], axis=1
         )[:, 0]

@@ -115,9 +115,13 @@ class _Stack(nn.Module):
     def _run_layers(self, layer_cls, num_layers, name, x, *shared, **fields):
         cfg = self.config
         if cfg.remat_policy != "none":
+            # Products with weights, which have no batch axes, are kept, and those between
+            # activations (attention) computed anew: these are large and cheap.
             minimal = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims
             layer_cls = partitioning.remat(
                 layer_cls,
+                # Within a scan XLA cannot merge what is recomputed with the forward pass;
+                # elsewhere it would, and undo the saving.
                 prevent_cse=not cfg.scan_layers,
                 policy=minimal if cfg.remat_policy == "minimal" else None,
             )
@@ -127,6 +131,8 @@ class _Stack(nn.Module):
             return x
         initializing = self.is_mutable_collection("params")
         params_axis = PARAM_SCAN_AXIS
+        # Parameters are made by the scan at the start and only read later: as inputs
+        # alone they are not stacked again behind it.
         scanned = partitioning.scan_with_axes(
             layer_cls,
             variable_axes={
@@ -170,6 +176,7 @@ class Encoder(_Stack):
             deterministic=deterministic,
         )
         x = layers.LayerNorm(cfg.dtype, name="encoder_norm")(x)
+        # As T5X: here alone each position has a mask of its own.
         return self._dropout(x, deterministic, broadcast_dims=())
 
 
@@ -193,6 +200,7 @@ class Decoder(_Stack):
             step = self.variable("cache", "position", jnp.zeros, (), jnp.int32)
             position = step.value
             self_mask = (jnp.arange(cache_length) <= position)[None, None, None]
+            # The first call makes an empty cache, and takes no step.
             if filled:
                 step.value = position + 1
         if not cfg.scan_layers:

@@ -177,6 +177,7 @@ class T5XContract:
         weight = jnp.sum(batch["trajectory_weights"])
         if self.t5x.batch_size is None:
             return weight
+        # The others are not seen here: as if they weighed as much as this one.
         rows = batch["trajectory_weights"].shape[0]
         return weight * (self.t5x.batch_size / rows)
 

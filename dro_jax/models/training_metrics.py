@@ -46,6 +46,7 @@ def trajectory_metrics(
         out["loss/policy"] = mean(losses.policy)
         out["loss/value"] = mean(losses.value)
     for name, term in losses.terms.items():
+        # Residuals of both signs cancel: their mean is 0 long before they are.
         out[name] = mean(jnp.abs(term)) if name == "residual" else mean(term)
     if trajectories.reference_logprobs is not None:
         log_ratios = jax.lax.stop_gradient(trajectories.log_ratios)

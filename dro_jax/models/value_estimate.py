@@ -139,6 +139,7 @@ class ValueEstimate:
         rows, _, slots = mask.shape
         shares = mask / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1.0)
         row_starts = jnp.arange(rows, dtype=jnp.int32)[:, None] * slots
+        # A token of padding has no owner; it gets its row's first, with the weight 0.
         owners = row_starts + jnp.argmax(mask, axis=-1).astype(jnp.int32)
         return {
             "values": values.reshape(-1),

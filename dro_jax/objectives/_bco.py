@@ -86,6 +86,7 @@ def bco_shift(
     check_one_length(log_ratios=log_ratios, desirable=desirable)
     check_positive(beta=beta)
     log_ratios = arithmetic.keep_present(log_ratios, weights)
+    # A missing class has the mean 0 and does not count.
     total, classes = 0.0, 0.0
     for members in (desirable, ~desirable):
         members = jnp.where(members, weights, 0.0)
@@ -134,9 +135,12 @@ class BCO(Labelled):
         if trajectories.running is not None:
             batches = trajectories.running["batches"] + 1
             before = trajectories.running["shift"]
+            # Judged by what the run carries; before its first step it carries nothing.
             if trajectories.held_out:
                 shift = jnp.where(batches > 1, before, shift)
             else:
+                # The mean of all so far without their sum, to which, once it is large,
+                # float32 would add nothing.
                 shift = before + (shift - before) / batches
                 running = {"shift": shift, "batches": batches}
         losses = bco(

@@ -95,6 +95,7 @@ def r_gold(
     check_per_trajectory(rewards=rewards)
     check_one_length(token_logprobs=token_logprobs, rewards=rewards)
     check_fraction(floor=floor)
+    # Before exp: what stands at padding may be infinite, and 0 · ∞ is NaN.
     logprobs = arithmetic.keep_present(token_logprobs, token_weights)
     weights = jax.lax.stop_gradient(jnp.maximum(arithmetic.safe_exp(logprobs), floor))
     return -jax.lax.stop_gradient(rewards) * arithmetic.sum_over_tokens(

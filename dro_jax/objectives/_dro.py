@@ -102,6 +102,8 @@ def dro_v(
     Raises:
       TypeError, ValueError: wrong type, rank or shape, or tau not positive.
     """
+    # Each loss holds the other's part still: added up, they train policy and value by
+    # one residual each, and 1/τ weighs the policy's alone.
     stop = jax.lax.stop_gradient
     policy_losses = dro(
         policy_logprobs, reference_logprobs, rewards, stop(values), tau=tau

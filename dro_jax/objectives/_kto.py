@@ -98,6 +98,7 @@ def mismatched_kl(log_ratios: jax.Array, weights: jax.Array) -> jax.Array:
       TypeError, ValueError: wrong type, rank or shape.
     """
     check_per_trajectory(log_ratios=log_ratios, weights=weights)
+    # A KL is never below 0; the mean of a few pairs may be.
     mean = weighted_mean(arithmetic.keep_present(log_ratios, weights), weights)
     return jax.lax.stop_gradient(jnp.maximum(mean, 0.0))
 

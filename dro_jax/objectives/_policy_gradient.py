@@ -50,6 +50,7 @@ def topr(
     )
     rewards = jax.lax.stop_gradient(rewards)
     log_ratios = arithmetic.log_ratios(policy_logprobs, reference_logprobs)
+    # Held at 0 before exp: the ratio is at most 1, and never infinite on the way.
     ratios = jax.lax.stop_gradient(jnp.exp(jnp.minimum(log_ratios, 0.0)))
     return -jnp.where(rewards < 0, ratios, 1.0) * rewards * policy_logprobs
 

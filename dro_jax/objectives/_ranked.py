@@ -68,6 +68,7 @@ def pro(
     below = below[None] & present[:, :, None] & present[:, None, :]
     gaps = rewards[:, :, None] - rewards[:, None, :]
     widest = jnp.max(jnp.where(below, gaps, -jnp.inf), axis=-1, initial=-jnp.inf)
+    # Where nothing ranks below, −∞ times the score would be infinite or NaN.
     widest = jnp.where(jnp.any(below, axis=-1), widest, 0.0)
     own = scores * widest
     others = jnp.where(below, scores[:, None, :] * gaps, -jnp.inf)

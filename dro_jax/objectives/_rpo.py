@@ -107,6 +107,8 @@ def rpo_prompt_values(
     check_one_length(rewards=rewards, groups=groups)
     check_positive(tau=tau)
     present = weights > 0
+    # Numbers from 0 on, so that segments need no more places than there are rows; `size`
+    # keeps the shape known to a trace.
     owners = jnp.unique(groups, return_inverse=True, size=groups.shape[0])[1]
     logprobs = jnp.where(present, jax.lax.stop_gradient(reference_logprobs), -jnp.inf)
     rewards = arithmetic.keep_present(jax.lax.stop_gradient(rewards), weights)
@@ -119,6 +121,7 @@ def rpo_prompt_values(
 def _logsumexp_of_group(values, owners):
     """``[N] -> [N]``: each entry's logsumexp over its group; 0 for a group of −inf."""
     largest = jax.ops.segment_max(values, owners, num_segments=values.shape[0])[owners]
+    # Of padding alone the largest is −∞, and −∞ less itself is NaN.
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     sums = jax.ops.segment_sum(
         jnp.exp(values - largest), owners, num_segments=values.shape[0]

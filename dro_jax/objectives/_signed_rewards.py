@@ -44,6 +44,7 @@ class RewardWeighted(Objective):
         if self.reward_shift is not None or least >= 0:
             return self
         if least == np.max(rewards):
+            # Shifted, every one of them would count 0: no gradient, and no word about it.
             raise ValueError(
                 f"all {len(rewards)} rewards are {least:g}: there is nothing to learn "
                 "from them. Check the task's reward field"

@@ -90,6 +90,7 @@ def good_by_square_root(logged: Logged, objective) -> np.ndarray:
     reference = logged.reference
     roots = np.sqrt(logged.logging * reference * surplus)
     low, high = np.zeros((len(roots), 1)), np.full((len(roots), 1), 1e6)
+    # The sum rises with λ, so 100 halvings find it to the last digit.
     for _ in range(100):  # bisection
         middle = (low + high) / 2
         short = np.maximum(middle * roots - reference, 0.0).sum(1, keepdims=True) < 1
