@@ -1,6 +1,6 @@
 """The table of a batch's fields: what each holds, who asks for it, where it comes from.
 
-Nothing else lists their names, types or shapes; data, models and both trainers ask here.
+Nothing else lists their names, types or shapes; data, models and trainers ask here.
 Sizes are symbols: B rows; in a row S trajectories, L tokens of prompts, T tokens of
 responses, G groups of S/G places each. A row that is not packed has S = 1.
 """
@@ -91,7 +91,8 @@ _ENCODER = (
 _TABLE = (
     *_ENCODER,
     BatchField("decoder_input_tokens", "int32", "BT", "split",
-               "responses, each moved right by one behind its start token", ("decoder",)),
+               "responses, each moved right by one behind its start token",
+               ("decoder",)),
     BatchField("decoder_target_tokens", "int32", "BT", "split",
                "responses, one behind another; 0 is padding", ("decoder",)),
     BatchField("decoder_loss_weights", "int32", "BT", "split",
@@ -159,7 +160,7 @@ def names(
     reader: Reader | None = None,
     axes: str | None = None,
 ) -> tuple[str, ...]:
-    """The fields of one source, for one reader or of some axes, in the table's order."""
+    """The fields of a source, for a reader or of some axes, in the table's order."""
     return tuple(
         name
         for name, found in FIELDS.items()
@@ -178,7 +179,7 @@ def device_fields(batch: Mapping[str, Any]) -> dict[str, Any]:
 def sizes(batch: Mapping[str, Any]) -> dict[str, int]:
     """B, S, L, T and G of a batch, as far as its fields have them.
 
-    What a person's own data put into a batch beside the table's fields is not looked at.
+    What a person's own data put into a batch beside these is not looked at.
 
     Raises:
       ConfigError: a field has another type than in the table, or does not fit the

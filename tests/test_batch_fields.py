@@ -1,4 +1,4 @@
-"""The table of a batch's fields against batches as runs make them, and that it is one."""
+"""The table of a batch's fields against batches as runs make them; that it is one."""
 
 import ast
 import dataclasses

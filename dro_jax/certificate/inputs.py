@@ -29,7 +29,7 @@ class Inputs:
       lengths: ``[N]`` float32 tokens.
       advantages: ``[N]`` r − V_ref(x), or None in groups.
       quantiles: ``[N]`` in [0, 1], or None in groups.
-      mismatched_weights: ``[N]`` how often another prompt's logged response is this one,
+      mismatched_weights: ``[N]`` how often another prompt's logged response is this,
         or None in groups.
       prompt_values: ``[N]`` RPO's V̂(x), or None.
       fixed_values: ``[N]`` V to use in place of a trained one, or None.

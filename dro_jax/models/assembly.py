@@ -109,8 +109,8 @@ def _check_fields(objective: Objective, batch: Batch) -> None:
 
 def with_running(batch: Batch, running: dict[str, jax.Array]) -> Batch:
     """The batch with what the run carries, once for each trajectory, as all fields."""
-    # What cuts a batch into microbatches or spreads it over devices cuts every field along
-    # its rows; a number for each row survives that, a lone scalar would need a rule.
+    # What cuts a batch into microbatches or spreads it over devices cuts every field
+    # along its rows; a number for each row survives that, a scalar would need a rule.
     shape = batch["rewards"].shape
     return batch | {
         f"{RUNNING}{name}": jnp.broadcast_to(x, shape) for name, x in running.items()

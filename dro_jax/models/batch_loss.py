@@ -28,7 +28,7 @@ def of_outputs(
     # A batch of padding alone has the loss 0, not 0 / 0.
     loss = jnp.sum(losses.total * trajectories.weights) / jnp.maximum(normalizer, 1.0)
     metrics = training_metrics(trajectories, losses, batch)
-    # What the run carries leaves a step beside its metrics; the step takes it out again.
+    # What the run carries leaves beside the metrics; the step takes it out again.
     for name, value in losses.running.items():
         metrics[f"{RUNNING}{name}"] = metrics_lib.Mean(value, jnp.float32(1.0))
     return loss, metrics
@@ -45,8 +45,8 @@ def row_by_row(
     """Token log-probabilities, and a 0 that carries the loss's gradient to them.
 
     For objectives whose trajectories do not depend on one another: a chunk of rows then
-    has all that its loss needs, so the loss's gradient for a chunk's logits is known while
-    they are in memory. The backward pass need not make them anew.
+    has all that its loss needs, so the loss's gradient for its logits is known while they
+    are in memory. The backward pass need not make them anew.
 
     Args:
       networks: of the model.

@@ -140,8 +140,8 @@ def _search(
         cache, logits = decode_step(state.cache, state.last_token.reshape(-1))
         candidates, parents, tokens = _extend(state.live, logits, state.step)
         ended = tokens == eos_id
-        # Live beams are ranked by log-probability, as they are of one length; ended ones,
-        # of several, by what the penalty makes of it.
+        # Live beams, all of one length, are ranked by log-probability; ended ones, of
+        # several lengths, by what the penalty makes of it.
         alive = jnp.where(ended, -jnp.inf, candidates.logprobs)
         live, index = _best(
             candidates._replace(logprobs=alive, scores=alive), num_beams

@@ -44,8 +44,8 @@ class FeedbackModel(T5XContract):
       t5x: what T5X's trainer leaves to the model.
 
     Raises:
-      ConfigError: no objective, a value for one that uses none, or a vocabulary larger than
-        the network's embedding.
+      ConfigError: no objective, a value for one that uses none, or a vocabulary larger
+        than the network's embedding.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class FeedbackModel(T5XContract):
     ):
         if not isinstance(objective, Objective):
             raise ConfigError(
-                f"FeedbackModel.objective is {objective!r}, which is no objective: name "
-                "one of dro_jax.objectives (gin: include a file of "
+                f"FeedbackModel.objective is {objective!r}, which is no objective: "
+                "name one of dro_jax.objectives (gin: include a file of "
                 "gin_configs/objectives), or derive your own from "
                 "dro_jax.objectives.Objective"
             )

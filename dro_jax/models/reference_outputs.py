@@ -31,8 +31,8 @@ def reference_outputs(
     needs = objective.needs
     if not needs.reference:
         return {}
-    # The copy may be the very arrays that are differentiated: at the start of a run both
-    # are one checkpoint's.
+    # The copy may be the very arrays that are differentiated: at a run's start both are
+    # one checkpoint's.
     frozen = jax.lax.stop_gradient(reference_params)
     fields = {}
     if "reference_logprobs" in batch:

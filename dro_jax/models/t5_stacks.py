@@ -115,13 +115,13 @@ class _Stack(nn.Module):
     def _run_layers(self, layer_cls, num_layers, name, x, *shared, **fields):
         cfg = self.config
         if cfg.remat_policy != "none":
-            # Products with weights, which have no batch axes, are kept, and those between
-            # activations (attention) computed anew: these are large and cheap.
+            # Products with weights, which have no batch axes, are kept; those between
+            # activations (attention), large and cheap, are computed anew.
             minimal = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims
             layer_cls = partitioning.remat(
                 layer_cls,
-                # Within a scan XLA cannot merge what is recomputed with the forward pass;
-                # elsewhere it would, and undo the saving.
+                # Within a scan XLA cannot merge what is recomputed with the forward
+                # pass; elsewhere it would, and undo the saving.
                 prevent_cse=not cfg.scan_layers,
                 policy=minimal if cfg.remat_policy == "minimal" else None,
             )

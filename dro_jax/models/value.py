@@ -183,7 +183,7 @@ def first_positions(per_position: jax.Array, batch) -> jax.Array:
         return per_position[:, :1]
     slots = jnp.arange(1, batch["trajectory_weights"].shape[1] + 1, dtype=jnp.int32)
     owned = batch["decoder_segment_ids"][..., None] == slots[None, None, :]
-    # The first true one; a trajectory that is not there gets position 0, and has weight 0.
+    # The first true one; a trajectory that is not there gets position 0 and weight 0.
     starts = jnp.argmax(owned, axis=1)  # [B, S]
     trailing = (1,) * (per_position.ndim - 2)
     return jnp.take_along_axis(

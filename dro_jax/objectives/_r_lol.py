@@ -1,7 +1,8 @@
 """Reward-LoL: A-LoL's policy gradient, of rewards in place of advantages.
 
-Source: arXiv 2305.14718 (Baheti et al. 2024). ``w = π_θ(y|x) / π_ref(y|x)`` corrects for
-the logging policy; it enters under the stop-gradient, clamped to [1 − clip, 1 + clip].
+Source: arXiv 2305.14718 (Baheti et al. 2024). ``w = π_θ(y|x) / π_ref(y|x)`` corrects
+for the logging policy; it enters under the stop-gradient, clamped to
+[1 − clip, 1 + clip].
 """
 
 import dataclasses

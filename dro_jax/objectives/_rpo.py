@@ -1,6 +1,6 @@
 """Value-free reward-aware optimisation: DRO, V estimated from the logged responses.
 
-``log Z(x)`` of ``π* = π_ref exp(r/τ) / Z`` is taken from all that is logged for a prompt.
+``log Z(x)`` of ``π* = π_ref exp(r/τ) / Z`` is taken from all that is logged for x.
 Source: arXiv 2506.13702.
 """
 
@@ -107,8 +107,8 @@ def rpo_prompt_values(
     check_one_length(rewards=rewards, groups=groups)
     check_positive(tau=tau)
     present = weights > 0
-    # Numbers from 0 on, so that segments need no more places than there are rows; `size`
-    # keeps the shape known to a trace.
+    # Numbers from 0 on, so that segments need no more places than there are rows;
+    # `size` keeps the shape known to a trace.
     owners = jnp.unique(groups, return_inverse=True, size=groups.shape[0])[1]
     logprobs = jnp.where(present, jax.lax.stop_gradient(reference_logprobs), -jnp.inf)
     rewards = arithmetic.keep_present(jax.lax.stop_gradient(rewards), weights)

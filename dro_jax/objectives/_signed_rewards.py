@@ -44,7 +44,7 @@ class RewardWeighted(Objective):
         if self.reward_shift is not None or least >= 0:
             return self
         if least == np.max(rewards):
-            # Shifted, every one of them would count 0: no gradient, and no word about it.
+            # Shifted, each of them would count 0: no gradient, and no word of it.
             raise ValueError(
                 f"all {len(rewards)} rewards are {least:g}: there is nothing to learn "
                 "from them. Check the task's reward field"
@@ -54,8 +54,8 @@ class RewardWeighted(Objective):
     def told_of_fit(self, rewards: np.ndarray) -> str | None:
         """Why the rewards are shifted, and by how much."""
         return (
-            f"{type(self).__name__} weighs log π by the reward, which has no bound below "
-            f"0, and these rewards reach down to {np.min(rewards):.4g}: "
+            f"{type(self).__name__} weighs log π by the reward, which has no bound "
+            f"below 0, and these rewards reach down to {np.min(rewards):.4g}: "
             f"{self.reward_shift:.4g} is added to each, so that the worst counts 0. "
             "REWARD_SHIFT sets another number, 0.0 none"
         )

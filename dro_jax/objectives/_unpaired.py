@@ -192,7 +192,7 @@ class Labelled(Objective):
 
     @property
     def needs(self) -> Needs:
-        """The reference and the split's rewards; the whole batch, for a mean threshold."""
+        """The reference, the split's rewards; the whole batch, for its mean."""
         return Needs(
             reference=True,
             split_rewards=True,
