@@ -19,7 +19,7 @@ MISMATCHED = "mismatched_"
 RUNNING = "running/"
 
 Source = Literal["split", "packing", "grouping", "reference", "records", "pairs", "run"]
-Reader = Literal["encoder", "decoder", "loss", "host"]
+Reader = Literal["encoder", "decoder", "loss", "host", "report"]
 
 # Where a field comes from, for the person who lacks it.
 SOURCES: Mapping[Source, str] = {
@@ -44,7 +44,7 @@ class BatchField:
       source: who puts it there, a key of `SOURCES`.
       meaning: in a phrase.
       readers: the networks that take it; the loss, which takes it beside the networks'
-        outputs; the host, where it stays.
+        outputs; the host, where it stays; the report of a step that was not finite.
       need: the attribute of `Needs` that asks for it; None, every objective.
       required: whether a batch without it is refused, if it is needed.
       trajectories: the attribute of `Trajectories` that it becomes, `[B, S]` laid flat;
@@ -100,16 +100,16 @@ _TABLE = (
     BatchField("decoder_segment_ids", "int32", "BT", "packing",
                "s + 1 for trajectory s, 0 at padding", ("decoder", "loss")),
     BatchField("decoder_positions", "int32", "BT", "packing", "place in the response"),
-    BatchField("rewards", "float32", "BS", "split", "as transformed", ("loss",),
+    BatchField("rewards", "float32", "BS", "split", "as transformed", ("loss", "report"),
                trajectories="rewards"),
     BatchField("trajectory_weights", "float32", "BS", "split",
-               "1 where a trajectory is, 0 where a place is empty", ("loss",),
+               "1 where a trajectory is, 0 where a place is empty", ("loss", "report"),
                trajectories="weights"),
     BatchField("group_weights", "float32", "BG", "grouping",
                "1 where a group is, 0 where a place is empty", ("loss",),
                need="groups", required=True),
     BatchField("record_ids", "int32", "BS2", "split",
-               "the task's fingerprint and the record's index", ("host",)),
+               "the task's fingerprint and the record's index", ("host", "report")),
     BatchField("truncated", "int32", "BS", "split",
                "1 where prompt or response was cut"),
     BatchField("next_position", "int64", "2", "split",

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from dro_jax import batch_fields
 from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import WHOLE, HostBatch, Shard
 from dro_jax.errors import TrainingError
@@ -16,7 +17,7 @@ from dro_jax.training.run_files import non_finite_report
 
 Identities = Callable[[HostBatch], list[str]]
 _WATCHED = ("loss", "grad_norm")
-_REPORTED = ("record_ids", "trajectory_weights", "rewards")
+_REPORTED = batch_fields.names(reader="report")
 SKIPPED = "skipped_steps"
 
 
