@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 
-from dro_jax.data.interface import START, Dataset, HostBatch, Position
+from dro_jax.data.interface import START, Dataset, HostBatch, Position, Shard
 from dro_jax.errors import ConfigError
 from dro_jax.interop import formats
 from dro_jax.messages import say
@@ -220,6 +220,7 @@ class Reference:
             if found["stretches"]:
                 work = ReferencePass(
                     self._counted_forward(),
+                    self._steps.partitioner.shard(dataset.batch_size),
                     keep_tokens=self._model.objective.needs.token_logprobs,
                     part_seconds=self._part_seconds,
                     stop=self._stop,
@@ -251,9 +252,9 @@ class Reference:
     def _counted_forward(self) -> Forward:
         forward, params = self._forward(), self.load()
 
-        def run(batch: HostBatch) -> np.ndarray:
+        def run(batch: HostBatch, shard: Shard) -> np.ndarray:
             with self._steps.partitioner.context():
-                values = np.asarray(forward(params, self._steps.put(batch)))
+                values = np.asarray(forward(params, self._steps.put(batch, shard)))
             self.num_forwards += 1
             return values
 

@@ -6,25 +6,38 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from dro_jax.data.interface import HostBatch, Position
+from dro_jax.data.interface import HostBatch, Position, Shard
 from dro_jax.errors import DataError
 from dro_jax.training.before.reference_cache import ReferenceCache, Stretch
 from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
+from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.preemption import StopSignal
 from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.run_progress import position_after
 from dro_jax.training.watchdog import Watchdog
 
 _PART_BYTES = 1 << 26
-# A batch to its ``[B, T]`` log-probabilities of tokens, on the host.
-Forward = Callable[[HostBatch], np.ndarray]
+# A part of a batch to the whole's ``[B, T]`` log-probabilities of tokens, on the host.
+Forward = Callable[[HostBatch, Shard], np.ndarray]
+# What says whose numbers these are.
+_OWNERS = (
+    "record_ids",
+    "trajectory_weights",
+    "decoder_loss_weights",
+    "decoder_segment_ids",
+)
 
 
 class ReferencePass:
     """Computes what a cache lacks.
 
+    Over several processes each reads its own rows of a batch, the devices of all run the
+    reference on them, and the first process, which is told whose numbers they are, keeps
+    them.
+
     Args:
       forward: the reference.
+      shard: which part of each batch's rows this process reads, of how many.
       keep_tokens: whether log-probabilities of tokens are kept beside their sums.
       part_seconds: how much work a kill may cost.
       stop: asks to stop.
@@ -34,13 +47,14 @@ class ReferencePass:
     def __init__(
         self,
         forward: Forward,
+        shard: Shard,
         *,
         keep_tokens: bool,
         part_seconds: float,
         stop: StopSignal,
         watchdog: Watchdog,
     ):
-        self._forward, self._keep_tokens = forward, keep_tokens
+        self._forward, self._shard, self._keep_tokens = forward, shard, keep_tokens
         self._part_seconds, self._stop, self._watchdog = part_seconds, stop, watchdog
         self._num_kept = 0
 
@@ -58,10 +72,12 @@ class ReferencePass:
         """
         start, end = stretch
         writer = _PartWriter(cache, start, self._part_seconds)
-        batches = dataset.one_pass(pack=True).batches(start=start)
+        batches = dataset.one_pass(pack=True).batches(start, self._shard)
         for batch, following in _pairs(batches):
+            values = self._forward(batch, self._shard)
+            owners = {name: batch[name] for name in _OWNERS if name in batch}
             found = ReferenceLogprobs.of_batch(
-                batch, self._forward(batch), keep_tokens=self._keep_tokens
+                whole_batch(owners, self._shard), values, keep_tokens=self._keep_tokens
             )
             writer.add(found)
             self._num_kept += len(found.ids)
