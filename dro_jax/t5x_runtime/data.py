@@ -21,7 +21,7 @@ from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.t5x_runtime.reference_data import ReferenceData
 from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.mesh_steps import device_fields
-from dro_jax.training.run_progress import check_identity, position_after
+from dro_jax.training.run_progress import check_identity, check_order, position_after
 
 AT_START = "at_start"  # a file in a checkpoint's `dataset` folder: nothing was read yet
 
@@ -163,9 +163,11 @@ class FeedbackIterator(dataset_iterator.DatasetIterator):
         self.reset()
         if path.exists():
             saved = json.loads(path.read_text())
-            # Earlier versions wrote the position alone.
+            # Earlier versions wrote the position alone, of orders of their own.
             if began := saved.get("identity"):
                 check_identity(began, self._identity)
+            else:
+                check_order({}, self._identity)
             record, row = saved["position"]
             self._position = record, row
         # Over several hosts T5X gives each a folder of its own.

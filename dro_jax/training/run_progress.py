@@ -95,7 +95,21 @@ def check_identity(before: dict[str, str], now: dict[str, str]) -> None:
     Raises:
       CheckpointError: they differ; the message says in what.
     """
-    if before and before.get(_ORDER) != now.get(_ORDER):
+    check_order(before, now)
+    if changed := differences(before, now):
+        raise CheckpointError(
+            "the run began with other data or another reference than there is now: "
+            f"{changed}. Put them back, or start anew in another MODEL_DIR"
+        )
+
+
+def check_order(before: dict[str, str], now: dict[str, str]) -> None:
+    """Refuse to go on in another order of the records than a run began in.
+
+    Raises:
+      CheckpointError: it is another.
+    """
+    if before.get(_ORDER) != now.get(_ORDER):
         own = "that of the source, or of an earlier version"
         raise CheckpointError(
             f"the run began with its records in another order ({before.get(_ORDER, own)})"
@@ -103,11 +117,6 @@ def check_identity(before: dict[str, str], now: dict[str, str]) -> None:
             "would repeat some and leave others out: finish it with the version of "
             "dro_jax and the settings that it began with, or start anew in another "
             "MODEL_DIR, from its parameters if you like (INITIAL_CHECKPOINT_PATH)"
-        )
-    if changed := differences(before, now):
-        raise CheckpointError(
-            "the run began with other data or another reference than there is now: "
-            f"{changed}. Put them back, or start anew in another MODEL_DIR"
         )
 
 
