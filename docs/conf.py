@@ -3,6 +3,8 @@
 Built by `sphinx-build -W docs build/docs` from the repository's top (CONTRIBUTING.md).
 """
 
+import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ PACKAGE = "dro_jax"
 TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
 # In the order in which a user meets them; the rest follow by name.
 FIRST = ("objectives", "models", "data", "training", "evaluation", "interop")
+# Programs: their --help and the guides describe them.
+LEFT_OUT = ("cli", "benchmarks")
 
 project = "dro_jax"
 author = "The dro_jax authors"
@@ -70,7 +74,7 @@ def _pages() -> dict[str, list[str]]:
         titles.append(title)
         inner = [module for module in modules if module != title]
         pages[title] = [*_heading(title), f".. automodule:: {title}", ""]
-        pages[title] += _contents(inner)
+        pages[title] += [*_exported(title), *_contents(inner)]
         for module in inner:
             pages[module] = [*_heading(module), f".. automodule:: {module}"]
     pages["index"] = [*_heading("API reference"), *_contents(titles)]
@@ -84,10 +88,30 @@ def _modules() -> dict[str, list[str]]:
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         module = ".".join(parts).removesuffix(".__init__")
-        if not any(part.startswith("_") for part in module.split(".")):
+        private = any(part.startswith("_") for part in module.split("."))
+        if not private and parts[1] not in LEFT_OUT:
             of = folders.setdefault(parts[1], []) if len(parts) > 2 else top
             of.append(module)
     return {**folders, "": top}
+
+
+def _exported(package: str) -> list[str]:
+    """What a package offers under its own name out of private files, file by file."""
+    lines = []
+    for name, module in vars(importlib.import_module(package)).items():
+        if inspect.ismodule(module) and name.startswith("_"):
+            title = inspect.getdoc(module).splitlines()[0].rstrip(".")
+            exported = getattr(module, "__all__", ())
+            if exported:
+                lines += [title, "-" * len(title), ""]
+                # What the file says of all that is in it; its own name is private.
+                lines += [f".. automodule:: {module.__name__}"]
+                lines += ["   :no-members:", "   :no-index:", ""]
+            kinds = {name: inspect.isclass(getattr(module, name)) for name in exported}
+            for member, is_class in sorted(kinds.items(), key=lambda item: item[1]):
+                kind = "autoclass" if is_class else "autofunction"
+                lines += [f".. {kind}:: {package}.{member}", ""]
+    return lines
 
 
 def _heading(text: str) -> list[str]:

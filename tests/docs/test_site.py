@@ -6,6 +6,8 @@ import runpy
 import pytest
 from import_graph import ROOT
 
+from dro_jax.objectives import registry
+
 DOCS = ROOT / "docs"
 
 
@@ -32,6 +34,11 @@ def test_the_site_is_read_without_a_warning(tmp_path):
     guides = {path.stem for path in DOCS.glob("*.md")}
     found = site.env.found_docs
     assert found > guides | {"api/dro_jax.objectives", "api/dro_jax.data.packing"}
+    told = site.env.get_domain("py").objects
+    kinds = registry.kinds()
+    names = {*kinds, *(kind.__name__ for kind in kinds.values())}
+    assert told.keys() >= {f"dro_jax.objectives.{name}" for name in names}
+    assert "dro_jax.training.train.train" in told
 
 
 def test_docstrings_are_read_as_they_are_meant():
