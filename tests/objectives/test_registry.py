@@ -103,3 +103,20 @@ def test_it_has_tests_of_its_own_beside_the_suites(name):
         if isinstance(node, ast.Name | ast.Attribute)
     }
     assert name in called
+
+
+def test_the_objective_of_the_docs_runs():
+    text = (ROOT / "docs/objectives.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(import dataclasses.*?)```", text, re.DOTALL)
+    made = {"__name__": "my_losses"}
+    exec(code, made)
+    three = jnp.array([1.0, 1.0, -1.0])
+    trajectories = objectives.Trajectories(
+        policy_logprobs=jnp.array([-1.0, -3.0, -1.0]),
+        rewards=three,
+        weights=jnp.ones(3),
+        reference_logprobs=jnp.full(3, -3.0),
+    )
+    # By hand: ℓ = 2, 0, 2, of which the reward's sign makes 2, 0, −2; the margin is 1.
+    losses = made["Hinge"]()(trajectories)
+    assert losses.policy.tolist() == [0.0, 1.0, 3.0]
