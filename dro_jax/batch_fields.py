@@ -19,7 +19,7 @@ MISMATCHED = "mismatched_"
 RUNNING = "running/"
 
 Source = Literal["split", "packing", "grouping", "reference", "records", "pairs", "run"]
-Reader = Literal["encoder", "decoder", "loss", "host", "report"]
+Reader = Literal["encoder", "decoder", "loss", "host", "owners", "report"]
 
 # Where a field comes from, for the person who lacks it.
 SOURCES: Mapping[Source, str] = {
@@ -44,7 +44,8 @@ class BatchField:
       source: who puts it there, a key of `SOURCES`.
       meaning: in a phrase.
       readers: the networks that take it; the loss, which takes it beside the networks'
-        outputs; the host, where it stays; the report of a step that was not finite.
+        outputs; the host, where it stays; who asks which record owns each token; the
+        report of a step that was not finite.
       need: the attribute of `Needs` that asks for it; None, every objective.
       required: whether a batch without it is refused, if it is needed.
       trajectories: the attribute of `Trajectories` that it becomes, `[B, S]` laid flat;
@@ -96,20 +97,22 @@ _TABLE = (
     BatchField("decoder_target_tokens", "int32", "BT", "split",
                "responses, one behind another; 0 is padding", ("decoder",)),
     BatchField("decoder_loss_weights", "int32", "BT", "split",
-               "1 for a response's tokens, 0 at padding", ("loss",)),
+               "1 for a response's tokens, 0 at padding", ("loss", "owners")),
     BatchField("decoder_segment_ids", "int32", "BT", "packing",
-               "s + 1 for trajectory s, 0 at padding", ("decoder", "loss")),
+               "s + 1 for trajectory s, 0 at padding", ("decoder", "loss", "owners")),
     BatchField("decoder_positions", "int32", "BT", "packing", "place in the response"),
     BatchField("rewards", "float32", "BS", "split", "as transformed", ("loss", "report"),
                trajectories="rewards"),
     BatchField("trajectory_weights", "float32", "BS", "split",
-               "1 where a trajectory is, 0 where a place is empty", ("loss", "report"),
+               "1 where a trajectory is, 0 where a place is empty",
+               ("loss", "owners", "report"),
                trajectories="weights"),
     BatchField("group_weights", "float32", "BG", "grouping",
                "1 where a group is, 0 where a place is empty", ("loss",),
                need="groups", required=True),
     BatchField("record_ids", "int32", "BS2", "split",
-               "the task's fingerprint and the record's index", ("host", "report")),
+               "the task's fingerprint and the record's index",
+               ("host", "owners", "report")),
     BatchField("truncated", "int32", "BS", "split",
                "1 where prompt or response was cut"),
     BatchField("next_position", "int64", "2", "split",

@@ -14,7 +14,12 @@ TAU = 0.5
 
 def arrays(n=5, seed=0):
     rng = np.random.default_rng(seed)
-    draws = (-5 * rng.random(n), -5 * rng.random(n), rng.normal(size=n), rng.normal(size=n))
+    draws = (
+        -5 * rng.random(n),
+        -5 * rng.random(n),
+        rng.normal(size=n),
+        rng.normal(size=n),
+    )
     return tuple(jnp.asarray(x, jnp.float32) for x in draws)
 
 
@@ -35,9 +40,7 @@ def test_golden_dro_v():
 
 def test_golden_dro_p():
     # d = r − τℓ = 1 − ½·(1, 3, 5) = (½, −½, −3/2); mean −½; variance 2/3.
-    losses = dro_p(
-        jnp.array([1.0, 3.0, 5.0]), jnp.zeros(3), jnp.ones(3), tau=TAU
-    )
+    losses = dro_p(jnp.array([1.0, 3.0, 5.0]), jnp.zeros(3), jnp.ones(3), tau=TAU)
     np.testing.assert_allclose(losses, [0.5, 0.0, 0.5], atol=1e-6)
     np.testing.assert_allclose(jnp.mean(losses), 0.5 * (2 / 3), rtol=1e-6)
 
@@ -56,7 +59,9 @@ def test_dro_and_dro_v_equal_a_loop():
 
 def test_dro_p_equals_the_numpy_variance():
     policy, reference, rewards, _ = arrays()
-    differences = np.asarray(rewards) - TAU * (np.asarray(policy) - np.asarray(reference))
+    differences = np.asarray(rewards) - TAU * (
+        np.asarray(policy) - np.asarray(reference)
+    )
     losses = dro_p(policy, reference, rewards, tau=TAU)
     np.testing.assert_allclose(jnp.mean(losses), 0.5 * np.var(differences), rtol=1e-5)
 

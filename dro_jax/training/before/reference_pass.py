@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
+from dro_jax import batch_fields
 from dro_jax.data.interface import HostBatch, Position, Shard
 from dro_jax.errors import DataError
 from dro_jax.training.before.reference_cache import ReferenceCache, Stretch
@@ -20,12 +21,7 @@ _PART_BYTES = 1 << 26
 # A part of a batch to the whole's ``[B, T]`` log-probabilities of tokens, on the host.
 Forward = Callable[[HostBatch, Shard], np.ndarray]
 # What says whose numbers these are.
-_OWNERS = (
-    "record_ids",
-    "trajectory_weights",
-    "decoder_loss_weights",
-    "decoder_segment_ids",
-)
+_OWNERS = batch_fields.names(reader="owners")
 
 
 class ReferencePass:
