@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dro_jax.cli import gin_setup
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.restored import TASK_OF_A_FOLDER
+from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.modules import import_modules
-from dro_jax.data.tasks import feedback_task
 from dro_jax.data.vocabularies import BYTE, describe_vocabulary
 from dro_jax.errors import ConfigError, UserError
 from dro_jax.interop import formats
@@ -141,7 +141,8 @@ def _task_vocabulary(file: pathlib.Path) -> tuple[str | None, str]:
     try:
         gin_setup.parse([str(file)], [], only=TASK_OF_A_FOLDER)
         import_modules(gin_setup.macro("MIXTURE_OR_TASK_MODULE"))
-        task = feedback_task(gin_setup.macro("MIXTURE_OR_TASK_NAME"))
+        # Of a mixture, any: its tasks have one vocabulary.
+        (task, _), *_ = tasks_and_rates(gin_setup.macro("MIXTURE_OR_TASK_NAME"))
     except UserError as error:
         return None, f"the task's vocabulary is not known: {error}"
     described = describe_vocabulary(task.vocabulary)

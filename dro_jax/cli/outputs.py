@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import glob
 import io
 import json
 import os
@@ -21,7 +22,9 @@ STDOUT = "-"
 _FILE_FLAGS = ("output", "json", "png")
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _STANDARD = {STDOUT: 1, "/dev/stdout": 1, "/dev/stderr": 2}
-_TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx")
+_TABLES = re.compile(
+    r".*\.(csv|tsv|parquet|arrow|feather|xlsx)(\.(gz|bz2|xz|zst))?", re.DOTALL
+)
 _NO_FILES = {stat.S_IFBLK: "a disk", stat.S_IFSOCK: "a socket"}
 
 Write = Callable[[bytes], Any]
@@ -81,19 +84,26 @@ class Output:
         Raises:
           ConfigError: its name promises a table, or it is what is read.
         """
-        if self.path.lower().endswith(_TABLES):
+        if _TABLES.fullmatch(self.path.lower()):
             raise ConfigError(
                 f"{self.flag} {self.path}: records are written as JSON lines, not as "
                 "tables: name it .jsonl, or .jsonl.gz"
             )
-        if self.streamed or not os.path.exists(source):
-            return
-        target, read = map(os.path.realpath, (self.path, source))
-        if target == read or (os.path.isdir(read) and os.path.dirname(target) == read):
+        if not self.streamed and self._is_among(source):
             raise ConfigError(
                 f"{self.flag} {self.path} is read by --input {source}, and would be "
                 "replaced or read again next time: give another file"
             )
+
+    def _is_among(self, source: str) -> bool:
+        """Whether the file is, or once it is there will be, read from a source."""
+        target, read = map(os.path.realpath, (self.path, source))
+        if os.path.isdir(read):
+            return os.path.dirname(target) == read
+        if os.path.exists(read) or not glob.has_magic(source):
+            return target == read
+        found = map(os.path.realpath, glob.glob(source, recursive=True))
+        return target in found or pathlib.PurePath(target).match(read)
 
     def write(self, produce: Callable[[Write], Any]) -> None:
         """Calls a function with what writes bytes, and keeps the whole.
@@ -253,7 +263,7 @@ def _refused(flag: str, path: str) -> Iterator[None]:
         yield
     except BrokenPipeError as error:
         raise ConfigError(f"{flag} {path}: nobody reads it any more") from error
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         if isinstance(error, ValueError) and "null byte" not in str(error):
             raise
         raise ConfigError(

@@ -3,13 +3,16 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 from flax.traverse_util import flatten_dict
 
 from dro_jax.cli import gin_setup
+from dro_jax.data.mixtures import task_for_inputs
 from dro_jax.data.modules import import_modules
-from dro_jax.data.tasks import FeedbackTask, feedback_task
-from dro_jax.errors import CheckpointError
+from dro_jax.data.settings import check_lengths
+from dro_jax.data.tasks import FeedbackTask
+from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.interop.network_shape import differences, parameter_shapes
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
@@ -19,6 +22,12 @@ from dro_jax.training.run_files import CONFIG
 TASK_OF_A_FOLDER = ("MIXTURE_OR_TASK_MODULE", "MIXTURE_OR_TASK_NAME")
 # All that is read of a folder's config.gin, which may be anybody's.
 READ_OF_A_FOLDER = ("MODEL", "TASK_FEATURE_LENGTHS", *TASK_OF_A_FOLDER)
+_KINDS = {
+    "MODEL": (FeedbackModel, "a model, as @model.FeedbackModel() is"),
+    "TASK_FEATURE_LENGTHS": (Mapping, "lengths, as {'inputs': 512, 'targets': 256}"),
+    "MIXTURE_OR_TASK_MODULE": ((str, list, tuple, type(None)), "text: modules' names"),
+    "MIXTURE_OR_TASK_NAME": (str, "text: the name of a task or mixture"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +37,8 @@ class Restored:
     Attributes:
       model: network, value estimate and objective.
       params: the parameters of one checkpoint.
-      task: the feedback task it was trained on: vocabulary, templates, truncation.
+      task: the feedback task it was trained on, of a mixture one of those that read
+        alike: vocabulary, templates, truncation.
       lengths: the task feature lengths it was trained with.
     """
 
@@ -59,15 +69,24 @@ def restore(arguments) -> Restored:
         only=READ_OF_A_FOLDER,
     )
     name = f"checkpoint_{arguments.step}" if arguments.step is not None else ""
-    model = gin_setup.macro("MODEL")
+    model, lengths, module, task = map(_value, READ_OF_A_FOLDER)
+    check_lengths("DatasetConfig", lengths)
     params = _params(folder / name, model)
-    import_modules(gin_setup.macro("MIXTURE_OR_TASK_MODULE"))
-    return Restored(
-        model=model,
-        params=params,
-        task=feedback_task(gin_setup.macro("MIXTURE_OR_TASK_NAME")),
-        lengths=gin_setup.macro("TASK_FEATURE_LENGTHS"),
-    )
+    import_modules(module)
+    return Restored(model, params, task_for_inputs(task, module), lengths)
+
+
+def _value(name: str) -> Any:
+    """A macro's value, which must be of the kind that a run has there.
+
+    Raises:
+      ConfigError: it is not set, or is something else.
+    """
+    kinds, words = _KINDS[name]
+    value = gin_setup.macro(name)
+    if not isinstance(value, kinds):
+        raise ConfigError(f"{name} = {value!r} must be {words}")
+    return value
 
 
 def _params(path: pathlib.Path, model: FeedbackModel) -> Params:

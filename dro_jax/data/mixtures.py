@@ -1,10 +1,13 @@
 """The tasks behind a name, which may be a task's or a mixture's."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import seqio
 
+from dro_jax.data.record_format import RecordFormat
+from dro_jax.data.rewards import Float
 from dro_jax.data.tasks import FeedbackTask, as_feedback_task, unknown_name
 from dro_jax.data.vocabularies import describe_vocabulary
 from dro_jax.errors import ConfigError
@@ -32,6 +35,35 @@ def tasks_and_rates(name: str, module: Any = None) -> list[tuple[FeedbackTask, f
     if name in seqio.TaskRegistry.names():
         return [(as_feedback_task(seqio.TaskRegistry.get(name)), 1.0)]
     raise unknown_name(name, module)
+
+
+def task_for_inputs(name: str, module: Any = None) -> FeedbackTask:
+    """The task that says how records without feedback are read.
+
+    Args:
+      name: a task's, or that of a mixture whose tasks read prompts and responses alike.
+      module: what was imported before, for the message.
+
+    Raises:
+      ConfigError: as :func:`tasks_and_rates`, or the tasks do not read alike.
+    """
+    tasks = [task for task, _ in tasks_and_rates(name, module)]
+    texts = {_how_texts_are_read(task.source.record_format) for task in tasks}
+    if len(texts) > 1:
+        raise ConfigError(
+            f"the tasks of the mixture '{name}' have prompts and responses in different "
+            "fields or templates: say whose these records are, "
+            + " or ".join(f"--gin.MIXTURE_OR_TASK_NAME={task.name}" for task in tasks)
+        )
+    return tasks[0]
+
+
+def _how_texts_are_read(record_format: RecordFormat) -> str:
+    return repr(
+        dataclasses.replace(
+            record_format, reward_field="reward", reward_kind=Float(), id_field=None
+        )
+    )
 
 
 def _check_alike(mixture: str, tasks: Sequence[FeedbackTask]) -> None:

@@ -229,10 +229,13 @@ def feedback_task(name: str) -> FeedbackTask:
     """The registered feedback task of that name.
 
     Raises:
-      ConfigError: there is none.
+      ConfigError: there is none, or it is a mixture's name.
     """
     if name in seqio.TaskRegistry.names():
         return as_feedback_task(seqio.TaskRegistry.get(name))
+    if name in seqio.MixtureRegistry.names():
+        tasks = ", ".join(t.name for t in seqio.MixtureRegistry.get(name).tasks)
+        raise ConfigError(f"'{name}' is a mixture of {tasks}: name one of these")
     raise unknown_name(name)
 
 

@@ -181,6 +181,11 @@ def test_a_dro_v_model_scores_with_values(nll_dir, data, tmp_path):
             "does not fit the model that its config.gin and the flags describe",
         ),
         (("--gin.MIXTURE_OR_TASK_NAME=no_such",), "'no_such'"),
+        (("--gin.MIXTURE_OR_TASK_NAME=None",), "None must be text: the name of a task"),
+        (("--gin.MIXTURE_OR_TASK_MODULE=3",), "3 must be text: modules' names"),
+        (("--gin.TASK_FEATURE_LENGTHS={'inputs': 4}",), "lacks 'targets'"),
+        (("--gin.TASK_FEATURE_LENGTHS=3",), "3 must be lengths, as {'inputs': 512"),
+        (("--gin.MODEL=None",), "MODEL = None must be a model"),
     ],
 )
 def test_generate_refuses_what_cannot_work(nll_dir, data, tmp_path, flags, message,

@@ -233,3 +233,31 @@ def test_an_empty_path_is_named_at_once():
     for make in (Output.at, check_folder):
         with pytest.raises(ConfigError, match="--output is given nothing: name a path"):
             make("--output", "")
+
+
+@pytest.mark.parametrize("name", ["out.csv", "OUT.CSV.gz", "out.parquet.zst"])
+def test_records_go_into_no_table(name, tmp_path):
+    with pytest.raises(ConfigError, match="records are written as JSON lines"):
+        Output.at("--output", tmp_path / name).check_holds_records("-")
+
+
+def test_what_is_read_is_not_written(tmp_path, monkeypatch):
+    """Nor what would be read the next time, as a folder's or pattern's new file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").touch()
+    for source in ("in", "in/a.jsonl", "in/*.jsonl", str(tmp_path / "in" / "?.jsonl")):
+        for target in ("in/a.jsonl", "in/b.jsonl"):
+            output = Output.at("--output", target)
+            if source == "in/a.jsonl" and target != source:
+                output.check_holds_records(source)
+                continue
+            with pytest.raises(ConfigError, match="would be replaced or read again"):
+                output.check_holds_records(source)
+    for source in ("in", "in/*.jsonl", "-"):
+        Output.at("--output", "b.jsonl").check_holds_records(source)
+
+
+def test_a_descriptor_that_is_no_number_of_the_systems_is_refused():
+    with pytest.raises(ConfigError, match="cannot be written"):
+        Output.at("--output", f"/dev/fd/{10**20}")

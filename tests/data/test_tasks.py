@@ -8,6 +8,7 @@ from split_texts import responses_of
 
 from dro_jax.data.converter import FeedbackFeatureConverter
 from dro_jax.data.feedback_source import fingerprint
+from dro_jax.data.mixtures import task_for_inputs
 from dro_jax.data.tasks import feedback_task, register_feedback_task
 from dro_jax.errors import ConfigError, DataError
 
@@ -193,3 +194,28 @@ def test_seqios_evaluator_reads_it(register, trajectories, lengths):
     metrics, _ = evaluator.evaluate(compute_metrics=True, predict_fn=predict)
     assert metrics.result()[task.name]["right"] == pytest.approx(3 / 5)
     evaluator.close()
+
+
+def test_a_mixture_reads_inputs_as_its_tasks_do(register, trajectories, mixture):
+    """Models trained on a mixture answer prompts: no task had to be named for it."""
+    records = trajectories(2)
+    one, two = register(records), register(records, reward_transform="sigmoid")
+    thumbs = [{**record, "thumb": "up"} for record in records]
+    three = register(thumbs, reward_field="thumb", reward_kind="thumbs")
+    mixture("made_alike", [(task.name, 1.0) for task in (two, three, one)])
+    assert task_for_inputs("made_alike") in (one, two, three)
+    assert task_for_inputs(two.name) is two
+    with pytest.raises(ConfigError, match=f"is a mixture of {one.name}, {two.name}, "):
+        feedback_task("made_alike")
+
+
+def test_tasks_that_read_inputs_otherwise_must_be_named(
+    register, trajectories, mixture
+):
+    one = register(trajectories(2))
+    other = register(trajectories(2), prompt_template="Q: {prompt}")
+    mixture("made_unlike", [(one.name, 1.0), (other.name, 1.0)])
+    with pytest.raises(ConfigError) as raised:
+        task_for_inputs("made_unlike")
+    for task in (one, other):
+        assert f"--gin.MIXTURE_OR_TASK_NAME={task.name}" in str(raised.value)
