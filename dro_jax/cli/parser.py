@@ -73,6 +73,12 @@ def _add_train(commands) -> None:
         action="store_true",
         help="print configuration, sizes and what would be done; train and write nothing",
     )
+    parser.add_argument(
+        "--reference_share",
+        metavar="K/N",
+        help="compute the K-th of N shares of the reference's log-probs into "
+        "REFERENCE_CACHE_DIR, and train nothing",
+    )
 
 
 def _add_model_arguments(parser, reads: str, writes: str) -> None:

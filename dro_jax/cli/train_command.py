@@ -26,8 +26,9 @@ def run(arguments) -> None:
         overwrite=arguments.overwrite,
         allow_change=module_names(arguments.allow_change),
         dry_run=arguments.dry_run,
+        reference_share=arguments.reference_share,
     )
-    if arguments.dry_run:
+    if arguments.dry_run or arguments.reference_share:
         return
     for line in what_next(
         local_folder(gin_setup.macro("MODEL_DIR")),
@@ -72,6 +73,7 @@ def train_from_gin(
     overwrite: bool = False,
     allow_change: Sequence[str] = (),
     dry_run: bool = False,
+    reference_share: str | None = None,
 ) -> None:
     """Parse, keep the configuration as `MODEL_DIR/config.gin`, and train.
 
@@ -83,6 +85,7 @@ def train_from_gin(
       overwrite: delete the run that `MODEL_DIR` holds, if any.
       allow_change: settings that a run which goes on may change (`model_folder.prepare`).
       dry_run: print what would be done; nothing is trained or written.
+      reference_share: as for `train`; nothing is trained or written to `MODEL_DIR`.
 
     Raises:
       ConfigError: as `gin_setup.parse`, or `MODEL_DIR` holds a run that another
@@ -95,6 +98,10 @@ def train_from_gin(
         model_folder.check(folder, gin.config_str(), overwrite, allow_change)
         print(gin.config_str())
         gin_setup.call(train, dry_run=print)
+        return
+    if reference_share is not None:
+        vocabulary_size.settle(folder)
+        gin_setup.call(train, reference_share=reference_share)
         return
     with owned(folder):
         vocabulary_size.settle(None if overwrite else folder)

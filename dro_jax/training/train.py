@@ -11,11 +11,12 @@ from dro_jax.messages import say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE
-from dro_jax.training import initialization, run_files
+from dro_jax.training import run_files
 from dro_jax.training.before.checks import local_folder
 from dro_jax.training.before.prepared_data import Sampling, like_prepared
 from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
 from dro_jax.training.before.reference import Mode
+from dro_jax.training.before.reference_share import Share
 from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
@@ -27,6 +28,7 @@ from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
+from dro_jax.training.reference_share_run import compute_share
 from dro_jax.training.run_owner import owned
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.run_settings import (
@@ -37,6 +39,7 @@ from dro_jax.training.run_settings import (
     RunSettings,
     Updates,
 )
+from dro_jax.training.run_steps import steps_of
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
@@ -70,6 +73,7 @@ def train(
     step_zero_tolerance: float | None = None,
     tensorboard: bool = True,
     dry_run: Callable[[str], None] | None = None,
+    reference_share: str | None = None,
 ) -> TrainState | None:
     """Train a model, or go on where an interrupted run of `model_dir` stopped.
 
@@ -113,9 +117,11 @@ def train(
         (`step_zero.allowed_per_root_token`).
       tensorboard: also write TensorBoard files.
       dry_run: is told what would be done, which is not done then.
+      reference_share: `3/8`, to compute the third of eight shares of the reference's
+        log-probabilities (:func:`compute_share`) and not to train.
 
     Returns:
-      The final state; None of a dry run.
+      The final state; None where nothing is trained.
 
     Raises:
       ConfigError: a setting is missing, unknown or without effect, or another process
@@ -148,6 +154,8 @@ def train(
         checkpoints=checkpoints,
         process=ProcessSettings(watchdog_seconds, tensorboard),
     )
+    if reference_share is not None:
+        return compute_share(settings, Share.parse(reference_share))
     return train_run(settings, dry_run)
 
 
@@ -173,7 +181,7 @@ def train_run(
 
         # Build: shapes and shardings, by tracing alone.
         first = next(plan.data.train.batches())
-        steps = _steps(plan, run.updates, first, dropout_key)
+        steps = steps_of(plan, run.updates, first, dropout_key)
         _check_metric(run.checkpoints, plan, steps, first)
         if dry_run is not None:
             dry_run(description(run, plan, steps, first))
@@ -231,23 +239,6 @@ def train_run(
         )
         batches = prepared.train.batches(start=progress.position, shard=steps.shard)
         return loop.run(state, batches, run.total_steps, progress)
-
-
-def _steps(
-    plan: RunPlan, updates: Updates, first: HostBatch, key: jax.Array
-) -> MeshSteps:
-    steps = MeshSteps(
-        plan.model,
-        updates.optimizer.build(),
-        plan.partitioner,
-        first,
-        key=key,
-        num_microbatches=updates.num_microbatches,
-        on_non_finite=updates.on_non_finite,
-    )
-    if plan.starts and plan.reference.path is not None:
-        initialization.check_fits(plan.model, plan.reference.path, steps.layout.shapes)
-    return steps
 
 
 def _check_metric(

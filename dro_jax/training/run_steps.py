@@ -1,0 +1,37 @@
+"""A run's steps on its devices, from its plan."""
+
+import jax
+
+from dro_jax.data.interface import HostBatch
+from dro_jax.training import initialization
+from dro_jax.training.before.run_plan import RunPlan
+from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.run_settings import Updates
+
+
+def steps_of(
+    plan: RunPlan, updates: Updates, first: HostBatch, key: jax.Array
+) -> MeshSteps:
+    """The steps of a run.
+
+    Args:
+      plan: the run.
+      updates: how a batch becomes an update.
+      first: a batch like those to come.
+      key: seeds dropout.
+
+    Raises:
+      CheckpointError: the checkpoint to start from does not fit the model.
+    """
+    steps = MeshSteps(
+        plan.model,
+        updates.optimizer.build(),
+        plan.partitioner,
+        first,
+        key=key,
+        num_microbatches=updates.num_microbatches,
+        on_non_finite=updates.on_non_finite,
+    )
+    if plan.starts and plan.reference.path is not None:
+        initialization.check_fits(plan.model, plan.reference.path, steps.layout.shapes)
+    return steps
