@@ -7,6 +7,8 @@ from architecture_page import TEXT, block
 from import_graph import ROOT, module_files
 
 PATH = re.compile(r"`((?:dro_jax|gin_configs|tasks|tests|docs)/[\w./-]*)`")
+# A pattern, and a name under which a folder is installed.
+NOT_FILES = {"dro_jax/cli/NAME_command.py", "dro_jax/gin_configs"}
 NAME = re.compile(r"`(dro_jax(?:\.\w+)+)`")
 
 
@@ -45,13 +47,13 @@ def is_there(name):
 
 
 def test_files_and_folders_are_there():
-    paths = set(PATH.findall(TEXT)) - {"dro_jax/cli/NAME_command.py"}
+    paths = set(PATH.findall(TEXT)) - NOT_FILES
     assert len(paths) > 30
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
 
 
 def test_names_are_there():
-    names = set(NAME.findall(TEXT))
+    names = set(NAME.findall(TEXT)) - {"dro_jax.tasks"}
     assert len(names) > 15
     assert sorted(name for name in names if not is_there(name)) == []
     assert not is_there("dro_jax.data.tasks.nothing")
