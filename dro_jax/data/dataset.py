@@ -67,7 +67,8 @@ class DatasetConfig:
       single_responses: `keep` or `drop` groups of one response.
       draws: which records are drawn and how often, made by :meth:`drawn`; None, all
         alike.
-      use_cached: seqio's offline cache; not supported, since records are in memory.
+      use_cached: refuse splits that `dro-jax tasks prepare` has not prepared, as seqio
+        refuses tasks that are not cached; False, the first use prepares them.
       module: modules to import first, which register the tasks: a name, several
         separated by commas, or a sequence.
 
@@ -103,11 +104,6 @@ class DatasetConfig:
             self.packing_window,
         )
         check_grouping("DatasetConfig", self.group_size, self.single_responses)
-        if self.use_cached:
-            raise ConfigError(
-                "DatasetConfig.use_cached has no effect on feedback tasks, whose "
-                "records are held in memory: remove it"
-            )
 
     def __hash__(self) -> int:
         lengths = tuple(sorted(self.task_feature_lengths.items()))
@@ -330,6 +326,9 @@ class DatasetConfig:
                 f"'{self.mixture_or_task_name}' has no split '{self.split}': its splits "
                 f"are {', '.join(known)}"
             )
+        if self.use_cached:
+            for task, _ in having:
+                task.source.check_prepared(self.split, self.module)
         return having
 
     def _tasks_and_rates(self) -> list[tuple[FeedbackTask, float]]:

@@ -10,15 +10,16 @@ import seqio
 import tensorflow as tf
 
 from dro_jax.data import scratch
+from dro_jax.data.modules import module_names
 from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.records import check_policy
 from dro_jax.data.reward_statistics import RewardStatistics, Summary
 from dro_jax.data.reward_transforms import Function, TransformChain, transformed
 from dro_jax.data.sources import RecordSource
-from dro_jax.data.store.preparation import open_records
+from dro_jax.data.store.preparation import is_prepared, open_records
 from dro_jax.data.store.recipe import Recipe
 from dro_jax.data.store.stored_records import StoredRecords
-from dro_jax.errors import DataError
+from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
 
 TRAIN = "train"
@@ -103,6 +104,25 @@ class FeedbackSource(seqio.DataSource):
                     note(f"task '{self._task}', {records.report.summary()}")
                 self._records[split] = records
             return self._records[split]
+
+    def check_prepared(self, split: str, module: Any = None) -> None:
+        """Refuses a split that is to be read, but not prepared: `use_cached`.
+
+        Args:
+          split: one of the source's.
+          module: registers the task, for the message.
+
+        Raises:
+          ConfigError: it is not prepared; says what to type.
+        """
+        if split in self._records or is_prepared(self.recipe, split):
+            return
+        flags = "".join(f" --module={name}" for name in module_names(module))
+        raise ConfigError(
+            f"use_cached is set, but split '{split}' of task '{self._task}' is not "
+            f"prepared: run `dro-jax tasks prepare {self._task} --split={split}{flags}`, "
+            "or set use_cached = False, and the first run prepares it"
+        )
 
     def rewards(self, split: str) -> np.ndarray:
         """``[N]`` float32: the rewards that training sees.

@@ -67,6 +67,29 @@ class FeedbackTask(seqio.Task):
         """
         return self.source.records(split)
 
+    def get_dataset(
+        self,
+        sequence_length: Mapping[str, int] | None = None,
+        split: str = TRAIN,
+        use_cached: bool = False,
+        *arguments: Any,
+        **settings: Any,
+    ) -> tf.data.Dataset:
+        """As `seqio.Task.get_dataset`.
+
+        With `use_cached` the split must have been prepared, which is this package's
+        offline cache; without it the first use prepares it.
+
+        Raises:
+          ConfigError: it must be prepared and is not; says what to type.
+          DataError: a record, the split or the vocabulary cannot be used.
+        """
+        if use_cached:
+            self.source.check_prepared(split)
+        return super().get_dataset(
+            sequence_length, split, False, *arguments, **settings
+        )
+
     @property
     def recipe(self) -> Recipe:
         """What its splits are prepared from."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ from array_data import assert_same_batches
 
 from dro_jax.data.converter import FeedbackFeatureConverter
 from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.store import preparation
 from dro_jax.data.tasks import fingerprint
 from dro_jax.errors import ConfigError, DataError
 
@@ -251,7 +253,6 @@ def test_tasks_of_a_mixture_must_be_alike(register, trajectories, mixture):
         ({"max_trajectories_per_row": 4}, r"row = 4 has no effect.*pack = True"),
         ({"pack": True, "packing_window": 0}, r"Config\.packing_window = 0 must be"),
         ({"pack": True, "max_trajectories_per_row": True}, "row = True must be"),
-        ({"use_cached": True}, "use_cached has no effect"),
     ],
 )
 def test_settings_that_are_refused(settings, message):
@@ -281,3 +282,25 @@ def test_fingerprints_name_what_log_probabilities_depend_on(register, trajectori
     differing = {k for k, v in config.fingerprint().items() if other[k] != v}
     assert differing == {"task feature lengths"}
     assert config.name == config.fingerprint()["task"]
+
+
+def test_use_cached_asks_for_splits_that_are_prepared(register):
+    task = register([{"prompt": "p", "response": "r", "reward": 1.0}])
+    data = dataclasses.replace(
+        _config(task, batch_size=1), use_cached=True, module="json"
+    )
+    command = f"`dro-jax tasks prepare {task.name} --split=train --module=json`"
+    for read in (
+        data.batches,
+        data.facts,
+        lambda: task.get_dataset(None, "train", use_cached=True),
+        lambda: seqio.get_mixture_or_task(task.name).get_dataset(use_cached=True),
+    ):
+        with pytest.raises(ConfigError, match="is not prepared: run `dro-jax tasks"):
+            read()
+    with pytest.raises(ConfigError, match=re.escape(command)):
+        next(data.batches())
+    preparation.prepare(task, "train")
+    assert next(data.batches())["rewards"].tolist() == [[1.0]]
+    (example,) = task.get_dataset(None, "train", use_cached=True).as_numpy_iterator()
+    assert example["reward"] == [1.0]

@@ -188,12 +188,16 @@ def test_advantages_are_in_the_batch_and_the_leftover_alone_is_drawn(
     [
         ({"num_shards": 3}, "BATCH_SIZE"),
         ({"seed": None}, "RANDOM_SEED"),
-        ({"use_cached": True}, "use_cached"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(arguments, message):
     with pytest.raises(ConfigError, match=message):
         open_data(**arguments)
+
+
+def test_use_cached_asks_for_splits_that_are_prepared():
+    data = get_dataset(t5x_config(), 0, 1, None, reference=NO_REFERENCE)
+    assert_same_batches([next(data)], [next(open_data(use_cached=True))])
 
 
 def test_a_reference_that_is_nowhere_is_refused():

@@ -56,10 +56,17 @@ def store_folder(task: _Task, split: str) -> pathlib.Path | None:
     Raises:
       DataError: there is no such split, or the vocabulary cannot be used.
     """
-    parts = task.recipe.source.parts(split)
-    check_vocabulary(task.recipe.vocabulary)
-    key = key_of(task.recipe, parts)
-    return None if key is None else store_root() / store_name(split, key)
+    return _folder(task.recipe, split)
+
+
+def is_prepared(recipe: Recipe, split: str) -> bool:
+    """Whether the split's store is there, whole.
+
+    Raises:
+      DataError: there is no such split, or the vocabulary cannot be used.
+    """
+    folder = _folder(recipe, split)
+    return folder is not None and is_whole(folder)
 
 
 def write_unit(task: _Task, split: str, unit: Unit, folder: pathlib.Path) -> None:
@@ -112,6 +119,13 @@ def open_records(recipe: Recipe, split: str) -> StoredRecords:
             )
             shutil.rmtree(folder, ignore_errors=True)
     return _prepared(recipe, split, parts, folder)
+
+
+def _folder(recipe: Recipe, split: str) -> pathlib.Path | None:
+    parts = recipe.source.parts(split)
+    check_vocabulary(recipe.vocabulary)
+    key = key_of(recipe, parts)
+    return None if key is None else store_root() / store_name(split, key)
 
 
 def _prepared(
