@@ -5,7 +5,8 @@ nothing left of a spread of 1 about a mean of 1,000. Two parts' moments merge as
 Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing
 sample variances". A metric of zeros is the empty one: merging it changes nothing.
 
-On the device metrics hold float32, on the host (:func:`to_host`) float64.
+On the device metrics hold float32, on the host (:func:`to_host`) float64: sums over a
+window of steps or a split go on there, and float32 counts to 2²⁴ alone.
 """
 
 import dataclasses

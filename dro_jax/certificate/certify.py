@@ -223,6 +223,8 @@ def _figures(
     distance = None
     if method.limit is not None:
         limit = method.limit(method.reads(condition), method.objective())
+        # KL(limit‖π), not the other way: a limit may leave responses out, and π has a
+        # little of each.
         distance = None if limit is None else mean_kl(limit, policy)
     return Figures.of(
         problem,

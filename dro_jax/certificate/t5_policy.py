@@ -53,6 +53,8 @@ class T5Policy:
         shape = problem.reference.shape
         self.reference_logprobs = logprobs["reference_logprobs"].reshape(-1)
         self._batch |= logprobs
+        # The problem is posed anew around what was learnt, so that training starts at
+        # the reference exactly, as DRO has it.
         masses = np.exp(np.asarray(self.reference_logprobs, np.float64)).reshape(shape)
         totals = masses.sum(axis=1, keepdims=True)
         self.problem = FiniteProblem(
@@ -111,6 +113,7 @@ class T5Policy:
         space = self._space
         shape = space.num_prompts, space.num_responses
 
+        # A run is traced, and its objective holds it: so the model is made in the trace.
         def loss(params, run):
             return self.loss(params, expectation(*run))
 
