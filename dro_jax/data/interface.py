@@ -11,7 +11,7 @@ import numpy as np
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.data.records import RecordReport
 
-# A batch in the host's memory: field name to array, as in the design's batch contract.
+# A batch in the host's memory: field name to array, as `dro_jax.batch_fields` lists them.
 HostBatch = dict[str, np.ndarray]
 # (records, rows): how many records of all epochs come before, and how many rows made
 # from the following ones are left out.
