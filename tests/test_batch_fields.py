@@ -25,7 +25,7 @@ PLAIN = DatasetConfig(
     "support_desk",
     {"inputs": 64, "targets": 32},
     batch_size=4,
-    module="tasks.support_desk.task",
+    module="dro_jax.tasks.support_desk.task",
 )
 PACKED = dataclasses.replace(PLAIN, pack=True)
 GROUPED = dataclasses.replace(PACKED, group_size=2)
