@@ -27,7 +27,8 @@ def measure(folder: pathlib.Path, seconds: float) -> dict[str, float]:
       seconds: of reading.
 
     Returns:
-      `seconds` to the first batch and `records_per_second` of the split in that time;
+      `seconds` to the first batch, `cpu_seconds` of this process's threads in that
+      time, and `records_per_second` of the split;
       `trajectories_per_second` of reading batches packed and shuffled; `peak_mb`, the
       most resident memory until the first batch, and `reading_peak_mb`, until the end,
       beyond that of the imports, where the system is Linux.
@@ -40,11 +41,15 @@ def measure(folder: pathlib.Path, seconds: float) -> dict[str, float]:
     )
     data = DatasetConfig(_TASK, _LENGTHS, batch_size=_ROWS, pack=True)
     memory = _Memory()
-    begin = time.perf_counter()
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     batches = data.batches()
     next(batches)
     start = time.perf_counter() - begin
-    figures = {"seconds": start, **memory.peak("peak_mb")}
+    figures = {
+        "seconds": start,
+        "cpu_seconds": time.process_time() - cpu_begin,
+        **memory.peak("peak_mb"),
+    }
     count, begin = 0, time.perf_counter()
     while (passed := time.perf_counter() - begin) < seconds:
         count += int((next(batches)["trajectory_weights"] > 0).sum())
