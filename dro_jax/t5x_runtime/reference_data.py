@@ -92,8 +92,8 @@ class ReferenceData:
         for sentence in notes:
             note(sentence)
         steps = forward_steps(self.model, self.mesh) if plan.runs_networks else None
-        # A frozen copy lies in T5X's train state, and it reads each split by itself.
-        prepared = prepare_run(plan, steps, frozen_copy=False, evaluates=not training)
+        # A frozen copy lies in T5X's train state.
+        prepared = prepare_run(plan, steps, frozen_copy=False)
         if training and plan.starts and plan.mode == "cached":
             _check_first_batch(plan, prepared, steps)
         return prepared
@@ -105,17 +105,18 @@ class ReferenceData:
         config = dataclasses.replace(
             config, group_size=self.group_size, single_responses=self.single_responses
         )
-        advantages = self.model.objective.needs.advantages
-        if config.num_epochs is None:
-            # V leaves out the prompts that an evaluation is judged by, as it does there.
-            return RunData(
-                train=config,
-                held_out=fit if advantages else None,
-                sampling=self.sampling,
-            )
-        if not advantages or config.split == fit.split:
-            fit = None
-        return RunData(held_out=config, value_fit=fit)
+        training = config.num_epochs is None
+        shared = not training and config.split == fit.split
+        fits = self.model.objective.needs.advantages and not shared
+        # T5X asks for each split by itself. One fit serves them all, so it leaves out the
+        # prompts that judge wherever their own evaluation is.
+        return RunData(
+            train=config if training else None,
+            held_out=None if training else config,
+            value_fit=fit if fits else None,
+            value_fit_judges=fits,
+            sampling=self.sampling,
+        )
 
     def _settings(self) -> ReferenceSettings:
         value_dir = self.cache_dir and f"{self.cache_dir}/{VALUE_OF_REFERENCE}"

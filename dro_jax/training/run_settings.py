@@ -26,6 +26,8 @@ class RunData:
       held_out: what is evaluated, read whole; None, nothing.
       value_fit: the split that the value of the reference is fitted on; None, that of
         `held_out`, whose prompts are then shared out between fit and evaluation.
+      value_fit_judges: whether prompts of `value_fit` judge too, in an evaluation that
+        is not this one's, so that their share is left out of the fit.
       sampling: `none`, records alike (of the leftover, for A-LoL), or `priority`, drawn
         in proportion to what they earn: see `Preparation`.
 
@@ -36,6 +38,7 @@ class RunData:
     train: Dataset | None = None
     held_out: Dataset | None = None
     value_fit: Dataset | None = None
+    value_fit_judges: bool = False
     sampling: Sampling = "none"
 
     def __post_init__(self):

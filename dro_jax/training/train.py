@@ -10,8 +10,7 @@ from dro_jax.data.interface import Dataset, HostBatch
 from dro_jax.messages import say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
-from dro_jax.models.networks import VALUE
-from dro_jax.training import run_files
+from dro_jax.models.networks import VALUE, Params
 from dro_jax.training.before.checks import local_folder
 from dro_jax.training.before.prepared_data import Sampling, like_prepared
 from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
@@ -140,7 +139,10 @@ def train(
         model_dir=local_folder(model_dir),
         total_steps=total_steps,
         data=RunData(
-            train_dataset_cfg, train_eval_dataset_cfg, value_fit_dataset_cfg, sampling
+            train_dataset_cfg,
+            train_eval_dataset_cfg,
+            value_fit_dataset_cfg,
+            sampling=sampling,
         ),
         reference=ReferenceSettings(
             initial_checkpoint_path,
@@ -209,24 +211,17 @@ def train_run(
             state = steps.start(run.reference.path, init_key)
         step = int(state.step)
         writer = stack.enter_context(_writer(run, step, progress))
-        _write_facts(writer, plan, prepared)
+        for name, facts in prepared.reports().items():
+            writer.write_facts(name, facts)
         watchdog.reset()
 
         # Loop.
-        train_step = functools.partial(_train_step, steps, prepared)
-        if step == 0 and plan.mode is not None:
-            start_params = functools.partial(
-                steps.start_params, run.reference.path, init_key
-            )
-            check = StepZeroCheck.of(plan, prepared, steps, start_params)
-            train_step = checked(train_step, check)
-        rates = functools.partial(
-            run.updates.optimizer.rates, value=VALUE in state.params
-        )
+        start = functools.partial(steps.start_params, run.reference.path, init_key)
+        rates, has_value = run.updates.optimizer.rates, VALUE in state.params
         loop = Loop(
-            train_step=train_step,
+            train_step=_train_step(plan, prepared, steps, start if step == 0 else None),
             evaluate=_held_out(plan, prepared, steps),
-            rates=rates,
+            rates=functools.partial(rates, value=has_value),
             checkpointer=checkpointer,
             writer=writer,
             periods=run.periods,
@@ -264,16 +259,21 @@ def _writer(
     return contextlib.closing(writer)
 
 
-def _write_facts(writer: MetricWriter, plan: RunPlan, prepared: PreparedRun) -> None:
-    writer.write_facts(run_files.REWARD_STATISTICS, plan.data.train.facts())
-    if prepared.fit is not None:
-        writer.write_facts(run_files.VALUE_OF_REFERENCE_REPORT, prepared.fit.to_json())
-    if prepared.reference is not None and (facts := prepared.reference.facts()):
-        writer.write_facts(run_files.REFERENCE_CACHE_REPORT, facts)
+def _train_step(
+    plan: RunPlan,
+    prepared: PreparedRun,
+    steps: MeshSteps,
+    start_params: Callable[[], Params] | None,
+) -> Callable:
+    """The loop's step; the first of a run that starts is looked at."""
 
+    def train_step(state, batch):
+        return steps.train(state, batch, prepared.step_params)
 
-def _train_step(steps: MeshSteps, prepared: PreparedRun, state, batch):
-    return steps.train(state, batch, prepared.step_params)
+    if start_params is None or plan.mode is None:
+        return train_step
+    check = StepZeroCheck.of(plan, prepared, steps, start_params)
+    return checked(train_step, check)
 
 
 def _held_out(plan: RunPlan, prepared: PreparedRun, steps: MeshSteps) -> HeldOut | None:

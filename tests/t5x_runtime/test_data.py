@@ -177,6 +177,9 @@ def test_advantages_are_in_the_batch_and_the_leftover_alone_is_drawn(
     ).values()
     advantages = np.concatenate([batch["advantages"] for batch in held_out])
     assert np.any(advantages < 0)
+    # The same fit serves an evaluation of another split.
+    other = t5x_config(split="train", shuffle=False)
+    next(iter(get_eval_datasets(other, 0, 1, 1, None, reference=reference)[TASK]))
     with pytest.raises(ConfigError, match="ALoLRefFree .* INITIAL_CHECKPOINT_PATH"):
         get_dataset(
             config, 0, 1, None, reference=dataclasses.replace(reference, path=None)

@@ -43,6 +43,17 @@ class PreparedRun:
         """What a step must be given of the reference: the frozen copy, or None."""
         return self.reference and self.reference.step_params
 
+    def reports(self) -> dict[str, dict]:
+        """What a run keeps of this for people: files of its folder, by name."""
+        found = {}
+        if self.train is not None:
+            found[run_files.REWARD_STATISTICS] = self.train.dataset.facts()
+        if self.fit is not None:
+            found[run_files.VALUE_OF_REFERENCE_REPORT] = self.fit.to_json()
+        if self.reference is not None and (facts := self.reference.facts()):
+            found[run_files.REFERENCE_CACHE_REPORT] = facts
+        return found
+
 
 def prepare_run(
     plan: RunPlan,
@@ -50,7 +61,6 @@ def prepare_run(
     *,
     began: Mapping[str, str] | None = None,
     frozen_copy: bool = True,
-    evaluates: bool = True,
     stop: StopSignal | None = None,
     watchdog: Watchdog | None = None,
 ) -> PreparedRun:
@@ -61,7 +71,6 @@ def prepare_run(
       steps: where its networks run; None where the plan needs none to run.
       began: the identity with which a run that goes on began.
       frozen_copy: whether a frozen copy is held here; else by the trainer's own state.
-      evaluates: whether to prepare the held-out data too; V is fitted to them anyway.
       stop: asks a long computation to stop.
       watchdog: is told that a long computation moves.
 
@@ -95,7 +104,7 @@ def prepare_run(
     if began:
         check_identity(began, identity)
     value = fit = None
-    held_out = data.held_out if evaluates else None
+    held_out = data.held_out
     if needs.advantages:
         value = ValueOfReference(
             plan.model,
@@ -108,7 +117,7 @@ def prepare_run(
         )
         judged = plan.judged_fraction or 0.0
         # Before the fit, which takes longer: there may be too few prompts to share out.
-        if judged and held_out is not None:
+        if judged and data.value_fit is None:
             held_out = judged_part(held_out, judged)
         say("fitting the value of the reference …")
         fit = value.fit(data.fitted, judged_fraction=judged)

@@ -79,8 +79,9 @@ class RunPlan:
 
     @property
     def judged_fraction(self) -> float | None:
-        """The share of held-out prompts that judge, where V is fitted to the others."""
-        if not self.model.objective.needs.advantages or self.data.value_fit is not None:
+        """The share of prompts that judge, where V is fitted to the others."""
+        own_split = self.data.value_fit is not None and not self.data.value_fit_judges
+        if own_split or not self.model.objective.needs.advantages:
             return None
         return self.value_fit.judged_fraction
 
