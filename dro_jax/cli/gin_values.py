@@ -27,6 +27,8 @@ from dro_jax.errors import ConfigError
 from dro_jax.shipped_names import PACKAGES
 
 _REQUIRED = Macro("gin.REQUIRED")
+# Of these None stands for what a command finds out.
+_FOUND_OUT = ("VOCAB_SIZE", "vocab_size")
 # What may stand without quotes: nothing that gin or a person could mean otherwise.
 _PLAIN_TEXT = re.compile(r"[^\s'\"\[\](){}@%][^'\"\[\](){}\n]*")
 _NAME = re.compile(r"[A-Za-z_][\w./]*")
@@ -168,8 +170,9 @@ class _Settings:
 
 
 def _check_kind(where: str, name: str, value: Any, kinds: frozenset[type] | None):
-    # None may stand for what a command finds out, as VOCAB_SIZE.
-    if value is None or kinds is None or type(value) in kinds:
+    if kinds is None or type(value) in kinds:
+        return
+    if value is None and name.rpartition(".")[2] in _FOUND_OUT:
         return
     if type(value) is int and float in kinds or isinstance(value, Macro | Reference):
         return

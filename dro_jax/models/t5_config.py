@@ -75,6 +75,11 @@ class T5Config:
                     f"T5Config.mlp_activations names {name!r}, which is no function "
                     "of flax.linen; T5 1.0 has ('relu',), T5 1.1 ('gelu', 'linear')."
                 )
+        if not 0 <= self.dropout_rate < 1:
+            raise ConfigError(
+                f"T5Config.dropout_rate is {self.dropout_rate} (DROPOUT_RATE); give the "
+                "share of activations to drop, from 0 to below 1."
+            )
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type is int and value < 1:

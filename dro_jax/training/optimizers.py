@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import optax
 
+from dro_jax.errors import ConfigError
 from dro_jax.models.networks import VALUE
 from dro_jax.training.per_layer import per_layer
 from dro_jax.training.schedules import Schedule
@@ -63,12 +64,22 @@ class OptimizerConfig:
       value_learning_rate: the value's schedule; default the policy's.
       max_grad_norm: clips the policy's and the value's gradient, each by its own global
         norm; default no clipping.
+
+    Raises:
+      ConfigError: the norm is not positive: gradients would be 0, or turned round.
     """
 
     optimizer: OptimizerFactory
     learning_rate: Schedule
     value_learning_rate: Schedule | None = None
     max_grad_norm: float | None = None
+
+    def __post_init__(self):
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ConfigError(
+                f"OptimizerConfig.max_grad_norm = {self.max_grad_norm} (MAX_GRAD_NORM) "
+                "must be above 0, or None for no clipping"
+            )
 
     def build(self) -> optax.GradientTransformation:
         """The optax transformation for a whole parameter tree."""

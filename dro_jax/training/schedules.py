@@ -33,11 +33,16 @@ def learning_rate_schedule(
       A function from the step (0 for the first update) to the rate.
 
     Raises:
-      ConfigError: a negative rate, an unknown decay, or `total_steps` missing, unused
+      ConfigError: a negative rate or warm-up, an unknown decay, or `total_steps` missing, unused
         or not beyond the warm-up.
     """
     if not learning_rate >= 0:
         raise ConfigError(f"learning_rate must not be negative, got {learning_rate}")
+    if warmup_steps < 0 or final_fraction < 0:
+        raise ConfigError(
+            "warmup_steps (WARMUP_STEPS) and final_fraction must not be negative, got "
+            f"{warmup_steps} and {final_fraction}"
+        )
     if decay not in ("constant", "linear", "cosine", "rsqrt"):
         raise ConfigError(
             f"decay = {decay!r} is unknown: use constant, linear, cosine or rsqrt"

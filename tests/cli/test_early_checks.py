@@ -38,6 +38,8 @@ def train_flags(**settings):
         ({"INITIAL_CHECKPOINT_PATH": "''"}, "INITIAL_CHECKPOINT_PATH is empty"),
         ({"RANDOM_SEED": 2**32}, "RANDOM_SEED = 4294967296: give a number of 32 bits"),
         ({"TRAIN_STEPS": "'2'"}, "TRAIN_STEPS is a whole number, and this is text"),
+        ({"TRAIN_STEPS": "None"}, "TRAIN_STEPS is a whole number, and this is None"),
+        ({"PACK": "None"}, "PACK is True or False, and this is None"),
         ({"TRAIN_STEPS": "1e3"}, "TRAIN_STEPS is a whole number, and this is 1000.0"),
         ({"EVAL_PERIOD": "True"}, "EVAL_PERIOD is a whole number, and this is True"),
         ({"PACK": "'yes'"}, "PACK is True or False, and this is text"),

@@ -265,6 +265,9 @@ def test_segment_ids_come_in_pairs(golden):
 def test_config_rejects_what_it_cannot_build():
     with pytest.raises(ConfigError, match="remat_policy is 'some'"):
         T5Config(vocab_size=8, remat_policy="some")
+    for rate in (-0.1, 1.0):  # activations would shrink, or all be dropped
+        with pytest.raises(ConfigError, match=f"dropout_rate is {rate} .DROPOUT_RATE"):
+            T5Config(vocab_size=8, dropout_rate=rate)
     with pytest.raises(ConfigError, match="'glu_of_nothing'"):
         T5Config(vocab_size=8, mlp_activations=("glu_of_nothing",))
     with pytest.raises(ConfigError, match="num_heads is 0"):

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+from dro_jax.errors import ConfigError
 from dro_jax.training.optimizers import (
     OptimizerConfig,
     adafactor,
@@ -61,3 +62,9 @@ def test_rates_to_log(value):
     rates = OptimizerConfig(adamw(), constant(0.1), constant(0.3)).rates(0, value=value)
     assert rates["learning_rate"] == pytest.approx(0.1)
     assert rates.get("learning_rate/value") == (pytest.approx(0.3) if value else None)
+
+
+@pytest.mark.parametrize("norm", [-1.0, 0.0, float("nan")])
+def test_a_norm_that_turns_gradients_round_is_refused(norm):
+    with pytest.raises(ConfigError, match="MAX_GRAD_NORM. must be above 0"):
+        OptimizerConfig(adamw(), optax.constant_schedule(1.0), max_grad_norm=norm)

@@ -41,6 +41,12 @@ def test_rsqrt_halves_after_four_warmups():
     ("settings", "message"),
     [
         ({"learning_rate": -1.0}, "must not be negative"),
+        ({"learning_rate": 1.0, "warmup_steps": -1}, "WARMUP_STEPS.* got -1 and 0"),
+        (
+            {"learning_rate": 1.0, "decay": "linear", "total_steps": 9}
+            | {"final_fraction": -0.5},
+            "final_fraction must not be negative",
+        ),
         ({"learning_rate": 1.0, "decay": "step"}, "decay = 'step' is unknown"),
         ({"learning_rate": 1.0, "decay": "linear"}, "larger than warmup_steps"),
         ({"learning_rate": 1.0, "final_fraction": 0.1}, "final_fraction has no effect"),
