@@ -49,4 +49,11 @@ def command(commands, name: str, module: str, summary: str, *, gin: bool):
             help="a module or package that gin files may use beside those that every "
             "file may (docs/safety.md); may be repeated",
         )
+        parser.add_argument(
+            "--prepared_dir",
+            metavar="DIR",
+            help="where prepared records are kept, for all runs that read the same "
+            "(docs/tasks.md); default $DRO_JAX_PREPARED_DIR, or else a folder among the "
+            "user's caches",
+        )
     return parser

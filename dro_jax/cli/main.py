@@ -8,6 +8,7 @@ import tempfile
 
 from dro_jax.cli import early_checks, flag_paths, outputs, tasks_parser
 from dro_jax.cli.parser import build_parser
+from dro_jax.data.store.folders import set_prepared_dir
 from dro_jax.errors import ConfigError, UserError
 from dro_jax.messages import say
 
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         rest = tasks_parser.take_rest(arguments, rest)
         arguments.gin_bindings = gin_bindings(rest)
         flag_paths.expand(arguments)
+        set_prepared_dir(getattr(arguments, "prepared_dir", None))
         with outputs.prepared(arguments):
             early_checks.check(arguments)
             _import_command(arguments.command_module).run(arguments)

@@ -15,7 +15,6 @@ from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.records import RecordReport
 from dro_jax.data.store import preparation
 from dro_jax.data.store.finishing import is_whole
-from dro_jax.data.store.folders import set_prepared_dir
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.errors import ConfigError
 from dro_jax.messages import say
@@ -54,7 +53,6 @@ def run(arguments: Any, name: str) -> None:
       ConfigError: a setting cannot be used, or runs cannot share what would be prepared.
       DataError: a split cannot be used; the message names the record.
     """
-    set_prepared_dir(arguments.prepared_dir)
     chosen = list(_splits_of(name, arguments.split))
     for task, split in chosen:
         if preparation.store_folder(task, split) is None:

@@ -9,7 +9,7 @@ from dro_jax.data.inspection_plot import write_histogram
 from dro_jax.data.inspection_text import report_text
 from dro_jax.errors import ConfigError
 
-_OF_PREPARE = {"workers": 1, "runner": None, "prepared_dir": None}
+_OF_PREPARE = {"workers": 1, "runner": None}
 
 
 def run(arguments) -> None:

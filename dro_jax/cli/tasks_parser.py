@@ -51,11 +51,6 @@ def _add_prepare_arguments(parser) -> None:
         "DataflowRunner, FlinkRunner, SparkRunner …; flags that are not of this command "
         "are Beam's, as --project=NAME",
     )
-    parser.add_argument(
-        "--prepared_dir",
-        metavar="DIR",
-        help="prepare: where prepared records are kept; default $DRO_JAX_PREPARED_DIR",
-    )
 
 
 def _add_file_arguments(parser) -> None:

@@ -16,7 +16,7 @@ _chosen: str | None = None
 
 
 def set_prepared_dir(folder: str | os.PathLike | None) -> None:
-    """Sets the folder for this process and those it starts; None, by the environment.
+    """Sets the folder for this process; None, as the environment says.
 
     Raises:
       ConfigError: it cannot be made or written to.
