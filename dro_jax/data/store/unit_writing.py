@@ -135,12 +135,13 @@ def _valid(
 def check_templates(recipe: Recipe, split: str, units: tuple[Unit, ...]) -> None:
     """Compares the templates with the first record of a split that has fields.
 
-    Nothing is read where there is one unit, which does so itself.
+    Nothing is read where there is one unit, which does so itself, nor of what may be
+    read but once, as a pipe.
 
     Raises:
       ConfigError: a template names a field that the record does not have.
     """
-    if len(units) < 2:
+    if len(units) < 2 or any(unit.status is None for unit in units):
         return
     for unit in units:
         for raw in recipe.source.unit_records(split, unit):
