@@ -217,9 +217,10 @@ def train_run(
 
         # Loop.
         start = functools.partial(steps.start_params, run.reference.path, init_key)
+        train_step = _train_step(plan, prepared, steps, start if step == 0 else None)
         rates, has_value = run.updates.optimizer.rates, VALUE in state.params
         loop = Loop(
-            train_step=_train_step(plan, prepared, steps, start if step == 0 else None),
+            train_step=train_step,
             evaluate=_held_out(plan, prepared, steps),
             rates=functools.partial(rates, value=has_value),
             checkpointer=checkpointer,
