@@ -6,11 +6,13 @@ from collections.abc import Callable
 import jax
 
 from dro_jax import metrics as metrics_lib
+from dro_jax.data.interface import START, WHOLE, Shard
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.training.before.mismatched_pairs import MismatchedPairs
 from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.before.split_trajectories import SplitTrajectories
+from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.state import TrainState
 
@@ -63,9 +65,9 @@ class HeldOut:
         return {f"eval/{name}": value for name, value in values.items()}
 
     def _summed(self, state: TrainState, tick: Tick) -> metrics_lib.Metrics | None:
-        sums = _HostSums()
-        for batch in self._data.batches():
-            sums.add(self._steps.evaluate(state.params, batch, self._reference))
+        sums, shard = _HostSums(), self._shard()
+        for batch in self._data.batches(START, shard):
+            sums.add(self._steps.evaluate(state.params, batch, self._reference, shard))
             if tick():
                 return None
         return sums.total()
@@ -73,9 +75,14 @@ class HeldOut:
     def _whole(self, state: TrainState, tick: Tick) -> metrics_lib.Metrics | None:
         split, of_rows = SplitTrajectories(), _HostSums()
         pairs = MismatchedPairs() if self._model.objective.needs.mismatched else None
-        for batch in self._data.batches():
-            part, metrics = self._steps.gather(state.params, batch, self._reference)
-            split.add(batch["record_ids"], part)
+        # Pairs are formed of the split's tokens, which every process then needs.
+        shard = self._shard() if pairs is None else WHOLE
+        for batch in self._data.batches(START, shard):
+            part, metrics = self._steps.gather(
+                state.params, batch, self._reference, shard
+            )
+            owners = whole_batch({"record_ids": batch["record_ids"]}, shard)
+            split.add(owners["record_ids"], part)
             if pairs is not None:
                 pairs.add(batch)
             of_rows.add(metrics)
@@ -95,6 +102,10 @@ class HeldOut:
                 whole, mismatched_log_ratios=log_ratios, mismatched_weights=weights
             )
         return jax.device_get(self._metrics_of_whole(whole)) | of_rows.total()
+
+    def _shard(self) -> Shard:
+        """Which part of each batch's rows this host reads, of how many."""
+        return self._steps.partitioner.shard(self._data.dataset.batch_size)
 
 
 class _HostSums:

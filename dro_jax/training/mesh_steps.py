@@ -116,11 +116,15 @@ class MeshSteps:
             return self._train(state, placed, reference_params, self._key)
 
     def evaluate(
-        self, params: Params, batch: HostBatch, reference_params: Params | None
+        self,
+        params: Params,
+        batch: HostBatch,
+        reference_params: Params | None,
+        shard: Shard = WHOLE,
     ) -> metrics_lib.Metrics:
-        """A batch's metrics."""
+        """A batch's metrics; `shard` says which part of its rows are given."""
         with self.partitioner.context():
-            return self._evaluate(params, self.put(batch), reference_params)
+            return self._evaluate(params, self.put(batch, shard), reference_params)
 
     def metric_names(self, batch: HostBatch) -> list[str]:
         """Names of an evaluation's metrics, by tracing it: nothing is computed.
@@ -139,25 +143,37 @@ class MeshSteps:
         return list(metrics)
 
     def gather(
-        self, params: Params, batch: HostBatch, reference_params: Params | None
+        self,
+        params: Params,
+        batch: HostBatch,
+        reference_params: Params | None,
+        shard: Shard = WHOLE,
     ) -> tuple[Trajectories, metrics_lib.Metrics]:
-        """A batch's trajectories as a part of a split, on the host, and row metrics."""
+        """A batch's trajectories as a part of a split, on the host, and row metrics.
+
+        They are the whole batch's, whichever part of its rows (`shard`) is given.
+        """
         with self.partitioner.context():
             trajectories, metrics = self._gather(
-                params, self.put(batch), reference_params
+                params, self.put(batch, shard), reference_params
             )
         return jax.tree.map(np.asarray, trajectories), metrics
 
     def log_ratios(
-        self, params: Params, batch: HostBatch, reference_params: Params
+        self,
+        params: Params,
+        batch: HostBatch,
+        reference_params: Params,
+        shard: Shard = WHOLE,
     ) -> np.ndarray:
-        """``[B, S]`` ℓ between two policies, without dropout.
+        """``[B, S]`` ℓ between two policies, without dropout, of the whole batch.
 
         Args:
           params: of the one.
-          batch: this host's part of the rows of a batch for training.
+          batch: all rows, or those of a part.
           reference_params: of the other.
+          shard: which part of the rows these are, of how many.
         """
         with self.partitioner.context():
-            placed = self.put(batch, self.shard)
+            placed = self.put(batch, shard)
             return np.asarray(self._log_ratios(params, placed, reference_params))

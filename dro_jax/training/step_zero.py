@@ -104,9 +104,8 @@ class StepZeroCheck:
 
         def in_training_rows(batch: HostBatch) -> np.ndarray:
             # Those that training began with are gone: a step donates its buffers.
-            return steps.log_ratios(
-                start_params(), batch, reference.step_params or reference.load()
-            )
+            anchor = reference.step_params or reference.load()
+            return steps.log_ratios(start_params(), batch, anchor, steps.shard)
 
         return cls(plan.model, plan.reference.tolerance, in_training_rows, error)
 

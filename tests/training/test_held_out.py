@@ -194,9 +194,12 @@ def test_names_are_those_of_a_step():
     assert names == {f"eval/{name}" for name in metrics}
 
 
+ONE_HOST = {"partitioner": types.SimpleNamespace(shard=lambda num_rows: (0, 1))}
+
+
 def test_an_evaluation_that_is_stopped_gives_nothing():
     data = PreparedData(dataclasses.replace(SPLIT, batch_size=64))
-    steps = types.SimpleNamespace(gather=lambda params, batch, reference: (None, {}))
+    steps = types.SimpleNamespace(gather=lambda *arguments: (None, {}), **ONE_HOST)
     state = types.SimpleNamespace(params=None, running={})
     evaluation = HeldOut(BASE, steps, data, None)
     assert evaluation(state, lambda: True) == {}
@@ -218,14 +221,18 @@ def test_sums_are_exact_and_the_device_is_one_batch_ahead():
     brought, ahead = [], []
     totals = [1e8, 1.0, 2.0]
 
-    def evaluate(params, batch, reference):
+    def evaluate(params, batch, reference, shard):
         ahead.append(len(ahead) - len(brought))
         total = _OnDevice(totals[len(ahead) - 1], brought)
         return {"num_tokens": metrics.Sum(total)}
 
-    data = PreparedData(types.SimpleNamespace(batches=lambda start: iter([{}] * 3)))
+    split = types.SimpleNamespace(
+        batches=lambda start, shard: iter([{}] * 3), batch_size=8
+    )
+    data = PreparedData(split)
     model = BASE.with_objective(DRO(0.5))
-    evaluation = HeldOut(model, types.SimpleNamespace(evaluate=evaluate), data, None)
+    steps = types.SimpleNamespace(evaluate=evaluate, **ONE_HOST)
+    evaluation = HeldOut(model, steps, data, None)
     found = evaluation(types.SimpleNamespace(params=None), lambda: False)
     assert found == {"eval/num_tokens": 1e8 + 3}
     assert ahead == [0, 1, 1]
