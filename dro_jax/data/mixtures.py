@@ -8,7 +8,8 @@ import seqio
 
 from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.rewards import Float
-from dro_jax.data.tasks import FeedbackTask, as_feedback_task, unknown_name
+from dro_jax.data.task_names import unknown_name
+from dro_jax.data.tasks import FeedbackTask, as_feedback_task
 from dro_jax.data.vocabularies import describe_vocabulary
 from dro_jax.errors import ConfigError
 

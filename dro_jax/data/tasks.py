@@ -1,6 +1,5 @@
 """Feedback tasks: registering them, and finding them by name."""
 
-import difflib
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from dro_jax.data.reward_transforms import TransformLike, transform_chain
 from dro_jax.data.rewards import reward_kind as make_reward_kind
 from dro_jax.data.sources import RecordSource, as_record_source
 from dro_jax.data.store.recipe import Recipe
+from dro_jax.data.task_names import check_name_is_free, unknown_name
 from dro_jax.data.truncation import LEFT, RIGHT, check_side
 from dro_jax.data.vocabularies import resolve_vocabulary
 from dro_jax.errors import ConfigError, DataError
@@ -198,7 +198,7 @@ def register_feedback_task(
     Raises:
       ConfigError: a setting cannot be used, or the name is taken.
     """
-    _check_name_is_free(name)
+    check_name_is_free(name)
     check_side(prompt_truncation, "prompt_truncation")
     check_side(response_truncation, "response_truncation")
     record_format = RecordFormat(
@@ -276,19 +276,6 @@ def as_feedback_task(task: seqio.Task) -> FeedbackTask:
     )
 
 
-def unknown_name(name: str, module: Any = None) -> ConfigError:
-    """The error for a name that no task or mixture has, with names that are near."""
-    known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    meant = f" Near names: {', '.join(near)}." if near else ""
-    imported = f"after importing {module!r}" if module else "and no module was named"
-    return ConfigError(
-        f"no task or mixture is called '{name}', {imported}.{meant} A task exists once "
-        "the module that registers it has been imported: name that module in "
-        "DatasetConfig.module, as 'dro_jax.tasks.hha' ('dro-jax tasks list' shows the rest)"
-    )
-
-
 def _features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
     passed_on = functools.partial(
         seqio.Feature, seqio.PassThroughVocabulary(1), add_eos=False, rank=1
@@ -300,18 +287,3 @@ def _features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
         "record_id": passed_on(dtype=tf.int32),
         "truncated": passed_on(dtype=tf.int32),
     }
-
-
-def _check_name_is_free(name: str) -> None:
-    taken = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
-    if name in taken:
-        raise ConfigError(
-            f"a task or mixture called '{name}' is registered already: choose another "
-            "name, or make sure that the module is imported only once"
-        )
-    for other in seqio.TaskRegistry.names():
-        if fingerprint(other) == fingerprint(name):
-            raise ConfigError(
-                f"the names '{name}' and '{other}' share a fingerprint, so their "
-                "records could not be told apart: choose another name"
-            )
