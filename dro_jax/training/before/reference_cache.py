@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,7 @@ from dro_jax.training.before.reference_table import ReferenceTable, write_table
 _PARTS = "part-*.npz"
 _TABLE, _MADE_FROM = "table", "parts.json"
 _WHAT = "the reference cache's"
+_A_DAY = 24 * 3600
 # From a position to another, or to the end of the data.
 Stretch = tuple[Position, Position | None]
 
@@ -138,6 +140,10 @@ class ReferenceCache:
 
     def _make_table(self, folder: pathlib.Path, parts: list[Part]) -> None:
         """Makes it beside its place, and gives it its name when it is whole."""
+        for left in self.folder.glob(f"{_TABLE}.*"):
+            # By a run that was killed; one that others make now is younger.
+            if time.time() - left.stat().st_mtime > _A_DAY:
+                shutil.rmtree(left, ignore_errors=True)
         made = self.folder / f"{_TABLE}.{uuid.uuid4().hex}.partial"
         made.mkdir()
         try:
