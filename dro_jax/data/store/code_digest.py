@@ -47,8 +47,8 @@ AFTER_RECORDS = frozenset(
         "ordering", "packing", "permutation", "prefetching", "preprocessing",
         "prompt_records", "record_ids", "reward_statistics", "reward_transforms",
         "row_merging", "row_plans", "row_reading", "scratch", "settings",
-        "split_fingerprint", "stream_packing", "task_metrics", "task_report", "tasks",
-        "truncation",
+        "split_fingerprint", "stream_packing", "task_metrics", "task_names",
+        "task_report", "tasks", "truncation",
     )
 )  # fmt: skip
 
