@@ -32,10 +32,10 @@ class FeedbackSource(seqio.DataSource):
     """Validated trajectories of a `RecordSource`.
 
     A split is prepared at its first use, in files, and read by position; errors in
-    records surface as `DataError` before any TensorFlow pipeline starts. Each example has `inputs` and
-    `targets` (texts), `reward` float32 ``[1]`` and `record_id` int32 ``[2]``: (the
-    fingerprint of the task's name, the record's index in its split). That index does
-    not depend on shuffling, sharding or dropped records.
+    records surface as `DataError` before any TensorFlow pipeline starts. Each example
+    has `inputs` and `targets` (texts), `reward` float32 ``[1]`` and `record_id` int32
+    ``[2]``: (the fingerprint of the task's name, the record's index in its split). That
+    index does not depend on shuffling, sharding or dropped records.
 
     Args:
       task: the task's name.
@@ -91,7 +91,7 @@ class FeedbackSource(seqio.DataSource):
         return self.recipe.source.description()
 
     def records(self, split: str) -> StoredRecords:
-        """The split's valid records, prepared at the first use or opened where they are.
+        """The split's valid records, prepared at the first use.
 
         Raises:
           DataError: it cannot be used; the message names the record.

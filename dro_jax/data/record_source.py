@@ -1,4 +1,4 @@
-"""What a source of records is: named splits, made of units that are read by themselves."""
+"""What a source of records is: named splits, made of units read by themselves."""
 
 import abc
 from collections.abc import Iterator, Sequence

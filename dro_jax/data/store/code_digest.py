@@ -129,7 +129,7 @@ def _text(name: str, module: types.ModuleType | None) -> str:
 
 
 def _constants(module: types.ModuleType) -> list[tuple[str, Any]]:
-    """Plain values of a module, which may come from outside, as a path from a variable."""
+    """Plain values of a module, which may come from outside, as from a variable."""
     found = []
     for name, value in sorted(vars(module).items()):
         if isinstance(value, os.PathLike):

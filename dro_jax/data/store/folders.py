@@ -59,7 +59,7 @@ def _usable(folder: str) -> pathlib.Path:
         return paths.make_folder(os.path.abspath(expanded))
     except ConfigError as error:
         note(
-            f"prepared splits cannot be kept, so this process prepares them for itself: "
+            "prepared splits cannot be kept, so this process prepares them for itself: "
             f"{error} and set {VARIABLE} or --prepared_dir to it"
         )
         return pathlib.Path(_private_root())

@@ -183,9 +183,9 @@ def _check_not_empty(recipe: Recipe, split: str, report: RecordReport) -> None:
         raise DataError(f"{where} holds no records: there is nothing to train on")
     first = report.dropped[0]
     raise DataError(
-        f"{where}: all {report.num_read:,} records are bad and were dropped, so nothing "
-        f"is left. The first is {first.identity}: {first.message}. Check the field names "
-        "and reward_kind of the task"
+        f"{where}: all {report.num_read:,} records are bad and were dropped, so "
+        f"nothing is left. The first is {first.identity}: {first.message}. Check the "
+        "field names and reward_kind of the task"
     )
 
 

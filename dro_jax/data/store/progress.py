@@ -54,8 +54,8 @@ class Progress:
         now = time.monotonic()
         if not self._told and now - self._start > _FIRST_SECONDS:
             note(
-                f"preparing {self._what}: its records are read, checked and made tokens "
-                f"once, and kept in {self._folder}"
+                f"preparing {self._what}: its records are read, checked and made "
+                f"tokens once, and kept in {self._folder}"
             )
         elif not self._told or now - self._last < _SECONDS:
             return

@@ -1,4 +1,4 @@
-"""A whole store as `SplitRecords`: numbers mapped, tokens and texts read by position."""
+"""A store as `SplitRecords`: numbers mapped, tokens and texts read by position."""
 
 import collections
 import json

@@ -1,4 +1,4 @@
-"""What a split of a TFDS data set holds: the digests of its files, and how to read them."""
+"""What a split of a TFDS data set holds: digests of its files, how they are read."""
 
 import os
 from typing import Any

@@ -90,7 +90,7 @@ def _append(folder: pathlib.Path, writer: ShardWriter, records: list[Record]) ->
 def _batches(
     recipe: Recipe, split: str, unit: Unit, bad: "_Dropped"
 ) -> Iterator[tuple[int, list[Record], bool]]:
-    """(How many were read so far, valid records since the last batch, no more follow.)"""
+    """(How many were read so far, valid ones since the last batch, is it the last.)"""
     records, size, count = [], 0, 0
     for count, record in _valid(recipe, split, unit, bad):
         if record is not None:

@@ -1,4 +1,4 @@
-"""Every kind of bad record is refused by its identity, or dropped, counted and listed."""
+"""Every bad record is refused by its identity, or dropped, counted and listed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Preparing: once, again after a kill, by several processes, and where nothing can be kept."""
+"""Preparing: once, again after a kill, by several, and where nothing can be kept."""
 
 import concurrent.futures
 import json
@@ -99,7 +99,8 @@ from dro_jax.data.store import file_facts, unit_writing
 from dro_jax.data.tasks import register_feedback_task
 
 file_facts.UNIT_BYTES = 64
-task = register_feedback_task("logs", JsonlSource({"train": sys.argv[1]}), vocabulary="byte")
+source = JsonlSource({"train": sys.argv[1]})
+task = register_feedback_task("logs", source, vocabulary="byte")
 commit = unit_writing.ShardWriter.commit
 
 def stuck(self, facts):
