@@ -100,10 +100,12 @@ def _exported(package: str) -> list[str]:
     lines = []
     for name, module in vars(importlib.import_module(package)).items():
         if inspect.ismodule(module) and name.startswith("_"):
-            title = inspect.getdoc(module).splitlines()[0].rstrip(".")
+            title, *more = inspect.getdoc(module).splitlines()
+            title = title.rstrip(".")
             exported = getattr(module, "__all__", ())
             if exported:
                 lines += [title, "-" * len(title), ""]
+            if exported and more:
                 # What the file says of all that is in it; its own name is private.
                 lines += [f".. automodule:: {module.__name__}"]
                 lines += ["   :no-members:", "   :no-index:", ""]
