@@ -3,6 +3,7 @@
 Built by `sphinx-build -W docs build/docs` from the repository's top (CONTRIBUTING.md).
 """
 
+import functools
 import importlib
 import inspect
 import re
@@ -41,6 +42,7 @@ nitpick_ignore_regex = [("py:(obj|class|exc)", "(?s).*")]
 # Single backticks hold words of our own as well, which may be parts of several names.
 suppress_warnings = ["ref.python"]
 
+_ROLE = re.compile(r":(func|class):`(\w+)`")
 _IN_BACKTICKS = re.compile(r"(``[^`]+``|`[^`]+`)")
 
 
@@ -129,8 +131,9 @@ def _as_rst(app, what, name, thing, options, lines) -> None:
 
     An indented block is an equation or an example, `Leaf`s is a word, |x| a number.
     """
+    text = _ROLE.sub(functools.partial(_in_full, thing), "\n".join(lines))
     paragraphs, literal, last = [], False, " "
-    for paragraph in "\n".join(lines).split("\n\n"):
+    for paragraph in text.split("\n\n"):
         indented = paragraph.startswith("    ")
         # A section of arguments ends indented, so what follows it is no such block.
         begins = indented and not literal and not last.startswith(" ")
@@ -140,6 +143,16 @@ def _as_rst(app, what, name, thing, options, lines) -> None:
         paragraphs.append(paragraph if literal else _escaped(paragraph))
         last = paragraph.rstrip("\n").rpartition("\n")[2]
     lines[:] = "\n\n".join(paragraphs).split("\n")
+
+
+def _in_full(thing, role) -> str:
+    """A role whose name the thing's file imports, by the name that has a page."""
+    file = sys.modules.get(getattr(thing, "__module__", None))
+    home = getattr(getattr(file, role[2], None), "__module__", None) or ""
+    if file is None or home == file.__name__ or not home.startswith(f"{PACKAGE}."):
+        return role[0]
+    public = [part for part in home.split(".") if not part.startswith("_")]
+    return f":{role[1]}:`{role[2]} <{'.'.join(public)}.{role[2]}>`"
 
 
 def _escaped(text: str) -> str:

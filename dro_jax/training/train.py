@@ -117,7 +117,7 @@ def train(
       tensorboard: also write TensorBoard files.
       dry_run: is told what would be done, which is not done then.
       reference_share: `3/8`, to compute the third of eight shares of the reference's
-        log-probabilities (`reference_share_run.compute_share`) and not to train.
+        log-probabilities (:func:`compute_share`) and not to train.
 
     Returns:
       The final state; None where nothing is trained.
