@@ -9,6 +9,7 @@ import pytest
 from dro_jax.cli import gin_setup
 from dro_jax.cli.main import gin_bindings
 from dro_jax.cli.parser import build_parser
+from dro_jax.cli.tasks_parser import take_rest
 from dro_jax.errors import ConfigError
 
 PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
@@ -34,7 +35,7 @@ def commands_of(text):
 def check(arguments):
     """Parses; of `train` the gin files and names too, if its files are there."""
     parsed, rest = build_parser().parse_known_args(arguments)
-    bindings = gin_bindings(rest)
+    bindings = gin_bindings(take_rest(parsed, rest))
     files = parsed.gin_file
     ours = all(
         name.startswith("gin_configs/") or pathlib.Path(name).exists() for name in files
