@@ -147,9 +147,9 @@ def _check_first_batch(plan: RunPlan, prepared: PreparedRun, steps: MeshSteps) -
 def _check_fitted(model: FeedbackModel, fitted_model: FeedbackModel) -> None:
     """Refuses what the built-in trainer would fit to the data: T5X's model is made."""
     fitted = fitted_model.objective
-    changed = changed_settings(model.objective, fitted)
-    if not changed:
+    if fitted == model.objective:
         return
+    changed = changed_settings(model.objective, fitted)
     names = " and ".join(name.upper() for name in changed)
     settings = ", ".join(f"{name.upper()} = {_shown(x)}" for name, x in changed.items())
     raise ConfigError(

@@ -165,7 +165,10 @@ def train_run(
     run: RunSettings, dry_run: Callable[[str], None] | None = None
 ) -> TrainState | None:
     """A run from its settings to its last state; as :func:`train`."""
-    # What can be known to fail is refused before anything is computed or written.
+    # What can be known to fail is refused before anything is computed or written, and
+    # what the settings alone tell before the splits are read.
+    if run.data.held_out is None:
+        run.checkpoints.check_metric(None)
     plan = plan_run(
         run.model,
         run.data,

@@ -16,7 +16,16 @@ from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import CheckpointError, ConfigError, DataError, TrainingError
 from dro_jax.interop import formats
 from dro_jax.models.model import FeedbackModel
-from dro_jax.objectives import DROP, KTO, NLL, QRPO, RPO, ALoLRefFree
+from dro_jax.objectives import (
+    DROP,
+    KTO,
+    NLL,
+    QRPO,
+    RPO,
+    ALoLRefFree,
+    Losses,
+    Objective,
+)
 from dro_jax.t5x_runtime.data import (
     AT_START,
     ReferenceData,
@@ -152,6 +161,16 @@ def test_balanced_classes_are_refused_with_their_numbers(reference_of):
     reference = ReferenceData(model, path=reference_of(BIG))
     with pytest.raises(ConfigError, match=r"set CLASS_WEIGHTS = \(1\.?\d*, 1\.?\d*\)"):
         get_dataset(t5x_config(), 0, 1, None, reference=reference)
+
+
+def test_an_objective_may_be_no_dataclass():
+    class Plain(Objective):
+        def __call__(self, trajectories):
+            return Losses(policy=-trajectories.policy_logprobs)
+
+    reference = ReferenceData(FeedbackModel(network=BIG, objective=Plain()))
+    data = get_dataset(t5x_config(), 0, 1, None, reference=reference)
+    assert_same_batches([next(data)], built_in(1))
 
 
 def test_an_unknown_sampling_is_refused():

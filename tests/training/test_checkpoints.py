@@ -143,8 +143,14 @@ def test_a_metric_that_an_evaluation_leaves_out_is_refused(tmp_path):
 
 @pytest.mark.parametrize("setting", [{"best_metric": "eval/kl"}, {"best_mode": "max"}])
 def test_ranking_without_an_evaluation_is_refused(tmp_path, setting):
+    class Unread(ArrayDataset):
+        def facts(self):
+            raise AssertionError("the split was read, which may take an hour")
+
+    settings = {"checkpoint_cfg": CheckpointConfig(**setting)}
     with pytest.raises(ConfigError, match="no effect, since nothing is evaluated"):
-        run(tmp_path, checkpoint_cfg=CheckpointConfig(**setting))
+        run(tmp_path / "run", train_dataset_cfg=Unread(), **settings)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,9 @@ def prepare_run(
             reference and reference.fingerprint(),
             plan.judged_fraction,
         )
-    # First, since what follows may take hours.
-    if began:
+    # First, since what follows may take hours. A run of the first versions recorded
+    # nothing, which is not what is there now.
+    if began is not None:
         check_identity(began, identity)
     value = fit = None
     held_out = data.held_out

@@ -23,6 +23,7 @@ from dro_jax.training.before.checks import (
     check_dropout,
     check_value_settings,
     held_out_data,
+    local_folder,
     unused_settings,
 )
 from dro_jax.training.before.prepared_data import like_prepared
@@ -178,13 +179,10 @@ def _check_is_dataset(dataset: Dataset | None, setting: str) -> None:
     if dataset is None:
         return
     wanted = [*Dataset.__annotations__, *vars(Dataset)]
-    missing = object()
-    # Statically: properties are not computed for it.
     lacking = [
         name
         for name in dict.fromkeys(wanted)
-        if not name.startswith("_")
-        and inspect.getattr_static(dataset, name, missing) is missing
+        if not name.startswith("_") and not _has(dataset, name)
     ]
     if lacking:
         raise ConfigError(
@@ -192,6 +190,15 @@ def _check_is_dataset(dataset: Dataset | None, setting: str) -> None:
             f"{', '.join(lacking)}: give a DatasetConfig, or what has all that "
             "dro_jax.data.interface.Dataset names"
         )
+
+
+def _has(dataset: Dataset, name: str) -> bool:
+    missing = object()
+    # Statically first: properties are not computed for it. One that hands on what it is
+    # asked for has nothing of its own.
+    if inspect.getattr_static(dataset, name, missing) is not missing:
+        return True
+    return hasattr(type(dataset), "__getattr__") and hasattr(dataset, name)
 
 
 def _folders(
@@ -221,4 +228,4 @@ def _local(folder: str | None) -> str:
             "URL: set REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "
             "'frozen_copy'"
         )
-    return folder
+    return local_folder(folder, "REFERENCE_CACHE_DIR")

@@ -15,7 +15,7 @@ from training_runs import HELD_OUT, run
 from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.interop import formats
 from dro_jax.models.model import FeedbackModel
-from dro_jax.objectives import AWR, DROV, NLL, ALoLSeq
+from dro_jax.objectives import AWR, DROP, DROV, NLL, ALoLSeq
 from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training.before.prepared_run import prepare_run
 from dro_jax.training.before.run_plan import plan_run
@@ -82,6 +82,28 @@ def test_what_is_no_data_set_is_refused_with_what_it_lacks():
         plan(NLL(), RunData(ArrayDataset(), no_data))
 
 
+def test_a_data_set_may_hand_on_what_it_is_asked_for():
+    class Wrapped:
+        def __init__(self, dataset):
+            self._dataset = dataset
+
+        def __getattr__(self, name):
+            return getattr(self._dataset, name)
+
+    wrapped = Wrapped(ArrayDataset())
+    assert plan(NLL(), RunData(wrapped)).data.train is wrapped
+    no_data = Wrapped(types.SimpleNamespace(name="x", split="train", batch_size=8))
+    with pytest.raises(ConfigError, match=r"lacks group_size, .*batches"):
+        plan(NLL(), RunData(no_data))
+
+
+@pytest.mark.parametrize("folder", ["x" * 300, "a\0b"])
+def test_a_cache_folder_that_can_be_none_is_refused(reference_dir, folder):
+    reference = ReferenceSettings(str(reference_dir), cache_dir=folder)
+    with pytest.raises(ConfigError, match="REFERENCE_CACHE_DIR = .* can be no folder"):
+        plan(DROP(), RunData(ArrayDataset()), reference)
+
+
 @pytest.mark.parametrize(
     ("data", "microbatches"),
     [
@@ -123,6 +145,13 @@ def test_a_dry_run_refuses_what_a_run_refuses(
     with pytest.raises(CheckpointError, match=message):
         run(tmp_path, DROV(), dry_run=print, **settings)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_recorded_no_data_does_not_go_on():
+    """As those of the first versions: what they had read nobody knows."""
+    planned = plan(NLL(), RunData(ArrayDataset()))
+    with pytest.raises(CheckpointError, match="records: not recorded → 48 from"):
+        prepare_run(planned, None, began={})
 
 
 def test_an_example_has_the_fields_of_a_prepared_batch(tmp_path, reference_dir):
