@@ -194,6 +194,8 @@ def _write_units(recipe, split, every, folder, progress) -> None:
     while missing := _missing(folder, every):
         for unit in missing:
             with contextlib.ExitStack() as stack:
+                # Another process may have met bad data, and removed it: so shall we.
+                _make(folder)
                 with written_to(folder):
                     claim = claims.take(folder, unit.name)
                 if claim is None:

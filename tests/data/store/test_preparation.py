@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,6 +207,25 @@ def test_bad_data_leave_no_store(tmp_path, register_source, prepared_dir):
         with pytest.raises(DataError, match="line 2: the line is not JSON"):
             task.records("train")
     assert not list(prepared_dir.glob("train-*"))
+
+
+def test_bad_data_that_another_process_met_are_told(
+    tmp_path, register_source, small_units, monkeypatch
+):
+    path = _write(tmp_path / "logs.jsonl", 12)
+    with path.open("a") as file:
+        file.write("?\n")
+    task = register_source(JsonlSource({"train": path}))
+    folder = preparation.store_folder(task, "train")
+    folder.mkdir(parents=True)
+    last = preparation.units(task, "train")[-1]
+    assert claims.take(folder, last.name)
+    # It removes the folder, in which nobody else is at work any more.
+    monkeypatch.setattr(
+        preparation.time, "sleep", lambda seconds: shutil.rmtree(folder)
+    )
+    with pytest.raises(DataError, match="line 13: the line is not JSON"):
+        task.records("train")
 
 
 def test_a_source_of_unknown_contents_is_prepared_for_this_process(
