@@ -49,7 +49,8 @@ def file_status(path: str) -> tuple[int, int]:
 def file_facts(path: str) -> FileFacts | None:
     """The facts of a file; None for a URL, a pipe, or what is not there.
 
-    They are remembered in the folder of stores by path, size and time of writing.
+    They are remembered in the folder of stores by path, size, time of writing and time
+    of change.
     """
     if paths.is_url(path):
         return None
@@ -76,7 +77,8 @@ def _remembered(memory: pathlib.Path, status: os.stat_result) -> FileFacts | Non
         is_racy = kept["read_ns"] - facts.mtime_ns < _RACY_NS
         if is_racy or kept["unit_bytes"] != UNIT_BYTES or _changed(facts, status):
             return None
-        return facts
+        # Archives and copies set the time of writing; that of change none can set.
+        return facts if kept["ctime_ns"] == status.st_ctime_ns else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -109,6 +111,7 @@ def _read(path: str, memory: pathlib.Path) -> FileFacts:
         cuts.pop()
     facts = FileFacts(digest.hexdigest(), size, status.st_mtime_ns, tuple(cuts))
     kept = dataclasses.asdict(facts) | {"read_ns": read_ns, "unit_bytes": UNIT_BYTES}
+    kept["ctime_ns"] = status.st_ctime_ns
     if size == status.st_size and read_ns - status.st_mtime_ns >= _RACY_NS:
         _remember(memory, {**kept, "path": os.path.abspath(path)})
     return facts

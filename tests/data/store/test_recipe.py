@@ -116,6 +116,30 @@ def test_contents_of_the_same_size_and_time_are_told_apart(path, register_source
     assert prompts_of(second)[1] == "q  1"
 
 
+@pytest.mark.parametrize("place", ["over", "through a link"])
+def test_another_old_file_of_the_same_size_and_time_is_told_apart(
+    place, path, tmp_path, register_source
+):
+    # As archives of one fixed time leave them.
+    other = tmp_path / "other.jsonl"
+    other.write_text(path.read_text().replace("p  1", "q  1"))
+    for file in (path, other):
+        os.utime(file, ns=(10**18, 10**18))
+        time.sleep(0.02)  # a system's clock of files may be that coarse
+    given = tmp_path / "link.jsonl" if place == "through a link" else path
+    if given != path:
+        given.symlink_to(path)
+    first = register_source(JsonlSource({"train": given})).records("train")
+    if given != path:
+        given.unlink()
+        given.symlink_to(other)
+    else:
+        os.replace(other, path)
+    second = register_source(JsonlSource({"train": given})).records("train")
+    assert prompts_of(first)[1] == "p  1"
+    assert prompts_of(second)[1] == "q  1"
+
+
 def test_an_old_file_is_not_read_again_for_its_digest(path, monkeypatch, folder_of):
     long_ago = time.time_ns() - 10**12
     os.utime(path, ns=(long_ago, long_ago))
