@@ -160,9 +160,10 @@ class Reference:
             return None
         name, cache = self._cache_of(dataset)
         forwards = 0
-        if not hosts.first_says(lambda: cache.table() is not None):
-            forwards = self._fill(dataset, name, cache, START, None)
-            hosts.first_says(lambda: cache.table() is not None)
+        # Again where another run had kept a part that begins where one of ours did, and
+        # ends sooner.
+        while not hosts.first_says(lambda: cache.table() is not None):
+            forwards += self._fill(dataset, name, cache, START, None)
         self._facts[name] = {"folder": str(cache.folder), "forward_passes": forwards}
         table = cache.table()
         if table is None:

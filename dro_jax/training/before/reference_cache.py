@@ -125,10 +125,15 @@ class ReferenceCache:
     def write(
         self, start: Position, part: ReferenceLogprobs, end: Position, *, last: bool
     ) -> None:
-        """Keep the part of the data between two positions."""
+        """Keep the part of the data between two positions.
+
+        Nothing where another run has kept one that begins there: a table may just be made
+        of it, and would lack what another one of its name ends before.
+        """
         arrays = dict(vars(part), next_position=np.array(end), last=np.array(last))
-        name = f"part-{start[0]:012d}-{start[1]:06d}.npz"
-        write_arrays(self.folder / name, arrays)
+        path = self.folder / f"part-{start[0]:012d}-{start[1]:06d}.npz"
+        if not path.exists():
+            write_arrays(path, arrays)
 
     def _is_made_of_parts(self, folder: pathlib.Path) -> bool:
         """Whether a table holds all parts that are there: some may have been deleted."""
@@ -155,6 +160,8 @@ class ReferenceCache:
             # A folder cannot be replaced in one go: one that is of other parts is first
             # taken away. Where two runs do this at once, one finds the other's in its
             # place, which holds the same numbers.
+            if self._is_made_of_parts(folder):
+                return  # Another run was faster, and others may be opening its table.
             if folder.exists():
                 away = self.folder / f"{_TABLE}.{uuid.uuid4().hex}.old"
                 folder.rename(away)

@@ -109,6 +109,31 @@ def test_what_was_computed_before_a_stop_is_kept(make):
     assert all(np.all(next(batches)["reference_logprobs"] < 0) for _ in range(6))
 
 
+class AnotherRun:
+    """Told that a run moves, it puts a part of its own into the run's cache."""
+
+    def __init__(self, part, folder):
+        self._part, self._folder = part, folder
+
+    def reset(self):
+        shutil.copy(self._part, self._folder)
+
+
+def test_runs_that_fill_one_cache_at_once_end(model, steps, saved, make, tmp_path):
+    other = Reference(
+        model, str(saved[0]), steps, cache_dir=tmp_path / "other", part_seconds=0
+    )
+    wanted = completed(other).batches()
+    part = tmp_path / "other" / "copying-train" / "part-000000000000-000000.npz"
+    run = make(watchdog=AnotherRun(part, tmp_path / "cache" / "copying-train"))
+    for actual, expected in zip(completed(run).batches(), wanted, strict=False):
+        np.testing.assert_array_equal(
+            actual["reference_logprobs"], expected["reference_logprobs"]
+        )
+        if actual["next_position"][0] >= 48:
+            break
+
+
 def test_a_part_that_was_being_written_is_ignored(make, tmp_path):
     make(part_seconds=0).table(DATA)
     folder = tmp_path / "cache" / "copying-train"

@@ -62,6 +62,20 @@ def test_what_is_no_share_is_refused(text):
     assert str(Share.parse(" 3/8")) == "3/8"
 
 
+def test_no_part_is_put_in_anothers_place(tmp_path):
+    cache = ReferenceCache(tmp_path, {})
+    nothing = np.zeros(0, np.int32)
+
+    def write(ids, end, *, last):
+        numbers = np.array(ids, np.float32)
+        part = ReferenceLogprobs(np.array(ids), numbers, nothing, numbers[:0])
+        cache.write((0, 0), part, end, last=last)
+
+    write([0, 1], (2, 0), last=True)
+    write([0], (1, 0), last=False)  # by another run, which kept it sooner
+    assert len(cache.table()) == 2
+
+
 def test_a_table_is_made_once_and_outlives_its_parts(tmp_path):
     cache = ReferenceCache(tmp_path, {})
     left = tmp_path / "table.0123.partial"  # by a run that was killed
