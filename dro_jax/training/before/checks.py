@@ -8,6 +8,7 @@ from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import check_vocabulary
+from dro_jax.objectives.interface import Objective
 from dro_jax.paths import expanded, is_url, reason
 from dro_jax.training.before.prompt_statistics import check_several_responses
 from dro_jax.training.before.reference import mode_for, why_not
@@ -266,10 +267,18 @@ def fitted_to_rewards(
       tell: is given a sentence about rewards that are shifted.
 
     Raises:
+      ConfigError: the objective says what it takes from them and does not ask for them.
       DataError: the objective can learn nothing from these rewards.
     """
     objective = model.objective
     if not objective.needs.split_rewards:
+        # One that derives from ours with needs of its own would silently go unfitted.
+        if type(objective).fitted_to is not Objective.fitted_to:
+            raise ConfigError(
+                f"{type(objective).__name__} has a fitted_to, which is given the rewards "
+                "of the training split, and does not ask for them: add split_rewards = "
+                "True to its needs (dro_jax.objectives.Needs)"
+            )
         return model
     rewards = dataset.prompt_records().rewards
     try:

@@ -129,6 +129,14 @@ def test_losses_with_a_bound_take_rewards_as_they_are(kind):
     assert fitted_to_rewards(model, Rewards(-1.0, 1.0)) is model
 
 
+def test_what_would_silently_not_be_fitted_is_refused():
+    class Derived(objectives.WeightedBC):
+        needs = objectives.Needs(reference=True)
+
+    with pytest.raises(ConfigError, match="Derived has a fitted_to, .*split_rewards"):
+        fitted_to_rewards(model_of(Derived()), Rewards(-1.0, 1.0))
+
+
 @pytest.mark.parametrize(
     ("folder", "message"),
     [
