@@ -51,10 +51,9 @@ def parse_line(line: bytes) -> dict[str, Any]:
     try:
         value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        why = "a byte order mark" if text.startswith("\ufeff") else error
         raise RecordProblem(
             "not_json",
-            f"the line is not JSON ({why}): it begins {text.strip()[:40]!r}",
+            f"the line is not JSON ({_why(text)}): it begins {text.strip()[:40]!r}",
         ) from error
     if not isinstance(value, dict):
         raise RecordProblem(
@@ -199,6 +198,19 @@ class _Items:
             f"{self._path} is a JSON array that {how} {after} (line {line}: {why}): make "
             "or copy it again, or write one object a line"
         )
+
+
+def _why(line: str) -> str:
+    """Why a line is not JSON; its end is no part of it, so a line cut off is just that."""
+    if line.startswith("\ufeff"):
+        return "a byte order mark"
+    try:
+        _DECODER.decode(line.rstrip())
+    except json.JSONDecodeError as error:
+        return f"{error.msg}, column {error.colno}"
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return "its end"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

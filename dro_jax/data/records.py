@@ -204,8 +204,8 @@ class BadRecords:
             raise DataError(
                 f"{identity}: {problem.message}. {_OF_ALL_RECORDS.get(problem.reason, '')}"
                 f"Correct the record, or register task '{self._task}' with "
-                "on_bad_record='drop' to leave such records out and have them counted "
-                "and listed"
+                "on_bad_record='drop' (in gin_configs/tasks/jsonl.gin: ON_BAD_RECORD) to "
+                "leave such records out and have them counted and listed"
             ) from problem
         self.reasons[problem.reason] += 1
         if len(self.dropped) < MOST_LISTED:

@@ -34,9 +34,10 @@ def unknown_name(name: str, module: Any = None) -> ConfigError:
     known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f" Near names: {', '.join(near)}." if near else ""
-    imported = f"after importing {module!r}" if module else "and no module was named"
+    imported = f", after importing {module!r}" if module else ""
     return ConfigError(
-        f"no task or mixture is called '{name}', {imported}.{meant} A task exists once "
-        "the module that registers it has been imported: name that module in "
-        "DatasetConfig.module, as 'dro_jax.tasks.hha' ('dro-jax tasks list' shows the rest)"
+        f"no task or mixture is called '{name}'{imported}.{meant} A task exists once the "
+        "module that registers it has been imported: name that module by --module of "
+        "'dro-jax tasks', or MIXTURE_OR_TASK_MODULE (DatasetConfig.module), as "
+        "'dro_jax.tasks.hha' ('dro-jax tasks list' shows the rest)"
     )

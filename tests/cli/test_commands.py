@@ -357,5 +357,9 @@ def test_tasks_list_and_inspect(capsys, tmp_path):
 
 
 def test_inspecting_an_unknown_task_names_near_ones(capsys):
-    assert main(["tasks", "inspect", "suport_desk"]) == 2
-    assert "Near names: support_desk" in capsys.readouterr().err
+    module = "--module=dro_jax.tasks.support_desk.task"
+    assert main(["tasks", "inspect", "suport_desk", module]) == 2
+    message = capsys.readouterr().err
+    assert "Near names: support_desk" in message
+    assert "name that module by --module" in message
+    assert "no module was named" not in message

@@ -7,6 +7,7 @@ import pytest
 
 from dro_jax.data import json_records
 from dro_jax.data.containers import read_records
+from dro_jax.data.records import RecordProblem
 from dro_jax.errors import DataError
 
 
@@ -59,6 +60,20 @@ def test_a_broken_item_is_found_without_reading_to_the_end(tmp_path, monkeypatch
     with pytest.raises(DataError, match=r"after item 1 \(line 3: Expecting value\)"):
         list(read_records(str(path)))
     assert len(read) < 10
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"question": "broken\n', "Unterminated string starting at, column 14"),
+        (b'{"a": 1,}\n', "column 9"),
+        (b'{"a": 1\n', "Expecting ',' delimiter, column 8"),
+    ],
+)
+def test_why_a_line_is_not_json_has_one_line_number_and_no_line_end(line, why):
+    with pytest.raises(RecordProblem) as error:
+        json_records.parse_line(line)
+    assert why in str(error.value) and "line 1" not in str(error.value)
 
 
 def test_a_number_beyond_python_s_limit_is_named(tmp_path):

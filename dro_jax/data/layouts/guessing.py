@@ -173,19 +173,36 @@ def _find_reward(guess: Guess, records: Sequence[Fields], taken: set) -> None:
 def _find_kind(guess: Guess, records: Sequence[Fields]) -> None:
     name = guess.settings["reward_field"]
     values = [fields[name] for fields in records if fields.get(name) is not None]
-    numbers = [_parsed(Float(), value) for value in values]
-    if None not in numbers:
+    if not values:
+        raise ConfigError(
+            f"no record holds a value in the field '{name}': name another by "
+            f"--reward_field. The fields are: {', '.join(_fields(records))}"
+        )
+    parsed = [_parsed(Float(), value) for value in values]
+    numbers = [number for number in parsed if number is not None]
+    thumbs = [value for value in values if _parsed(Thumbs(), value) is not None]
+    read = max(len(numbers), len(thumbs))
+    # Most will do, as for shapes: the bad ones are named, each by its line, later.
+    if 2 * read <= len(values):
+        odd = [value for value in values if not _is_feedback(value)]
+        if not odd:
+            raise ConfigError(
+                f"the field '{name}' holds numbers and words, none of them most of its "
+                "values: name another by --reward_field, or write them as numbers"
+            )
+        raise ConfigError(
+            f"the field '{name}' holds {odd[0]!r}, which is neither a number nor a known "
+            "thumb: name another by --reward_field, or write its values as numbers"
+        )
+    if len(numbers) == read:
         is_thumb = any(set(numbers) == two for two in _TWO_VALUES)
         kind = "thumbs" if is_thumb else "float"
         seen = f"numbers from {min(numbers):g} to {max(numbers):g}"
-    elif all(_parsed(Thumbs(), value) is not None for value in values):
-        kind, seen = "thumbs", "thumbs: " + ", ".join(sorted(set(map(str, values)))[:4])
     else:
-        odd = next(v for v, n in zip(values, numbers, strict=True) if n is None)
-        raise ConfigError(
-            f"the field '{name}' holds {odd!r}, which is neither a number nor a known "
-            "thumb: name another by --reward_field, or write its values as numbers"
-        )
+        kind, seen = "thumbs", "thumbs: " + ", ".join(sorted(set(map(str, thumbs)))[:4])
+    if read < len(values):
+        seen += f" ({read} of {len(values)})"
+        guess.sure = False
     guess.reasons.append(f"'{name}' holds {seen}")
     guess.settings["reward_kind"] = kind
 

@@ -1,5 +1,7 @@
 """Layouts and fields from records alone; what they do not tell is asked for."""
 
+import re
+
 import pytest
 from published_files import PUBLISHED, PUBLISHED_TREES, A, U
 
@@ -117,6 +119,39 @@ def test_what_is_given_is_not_guessed():
     kto = [{"prompt": "p", "completion": "r", "label": 1, "score": 0.25}]
     guess = guess_layout(kto, {"layout": "trl-unpaired", "reward_field": "score"})
     assert (guess.layout, guess.settings) == ("trl_unpaired", {"reward_field": "score"})
+
+
+@pytest.mark.parametrize(
+    ("rewards", "kind", "reason"),
+    [
+        (["down", "up", "maybe"], "thumbs", r"thumbs: down, up \(2 of 3\)"),
+        ([4, 2.5, "n/a"], "float", r"numbers from 2.5 to 4 \(2 of 3\)"),
+        ([1, 0, "n/a"], "thumbs", r"numbers from 0 to 1 \(2 of 3\)"),
+    ],
+)
+def test_a_few_bad_rewards_do_not_hide_the_kind(rewards, kind, reason):
+    records = [{"prompt": "p", "response": "r", "reward": r} for r in rewards]
+    guess = guess_layout(records, {})
+    assert guess.settings["reward_kind"] == kind and not guess.sure
+    assert re.search(reason, " ".join(guess.reasons))
+
+
+def test_the_value_that_is_no_feedback_is_named():
+    records = [
+        {"prompt": "p", "response": "r", "reward": r}
+        for r in ("down", "maybe", "perhaps", "hm")
+    ]
+    with pytest.raises(ConfigError, match="'reward' holds 'maybe', which is neither"):
+        guess_layout(records, {"reward_field": "reward"})
+    halves = [{"prompt": "p", "response": "r", "reward": r} for r in (4, "up")]
+    with pytest.raises(ConfigError, match="'reward' holds numbers and words"):
+        guess_layout(halves, {})
+
+
+def test_a_reward_field_without_values_is_named():
+    records = [{"prompt": "p", "response": "r", "reward": None}]
+    with pytest.raises(ConfigError, match="no record holds a value in .* 'nope'"):
+        guess_layout(records, {"reward_field": "nope"})
 
 
 def test_a_file_is_judged_by_most_of_its_records():
