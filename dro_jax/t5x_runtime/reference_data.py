@@ -86,13 +86,14 @@ class ReferenceData:
             self._settings(),
             model_dir=self.model_dir,
             mesh=self.mesh,
+            frozen_copy=False,
             tell=notes.append,
         )
         _check_fitted(self.model, plan.model)
         for sentence in notes:
             note(sentence)
         steps = forward_steps(self.model, self.mesh) if plan.runs_networks else None
-        # A frozen copy lies in T5X's train state.
+        # A frozen copy lies in T5X's train state, from wherever that was restored.
         prepared = prepare_run(plan, steps, frozen_copy=False)
         if training and plan.starts and plan.mode == "cached":
             _check_first_batch(plan, prepared, steps)

@@ -226,6 +226,10 @@ def test_a_reference_that_is_nowhere_is_refused():
     model = FeedbackModel(network=BIG, objective=DROP())
     with pytest.raises(ConfigError, match="INITIAL_CHECKPOINT_PATH"):
         get_dataset(t5x_config(), 0, 1, None, reference=ReferenceData(model))
+    # A frozen copy is restored by T5X, perhaps from a checkpoint that only it names.
+    copied = ReferenceData(model, mode="frozen_copy")
+    batch = next(get_dataset(t5x_config(), 0, 1, None, reference=copied))
+    assert "reference_logprobs" not in batch
 
 
 @pytest.mark.parametrize("open_split", [get_dataset, get_eval_datasets])

@@ -108,6 +108,7 @@ def plan_run(
     model_dir: str | None,
     mesh: MeshConfig | None = None,
     num_microbatches: int = 1,
+    frozen_copy: bool = True,
     tell: Callable[[str], None] = note,
 ) -> RunPlan:
     """Looks at all that is known of a run before anything is computed.
@@ -120,6 +121,8 @@ def plan_run(
         concerns a start is not looked at. None: there is no folder.
       mesh: the devices; default all, data-parallel.
       num_microbatches: parts of a batch.
+      frozen_copy: as for `prepare_run`; one that the trainer's own state holds needs no
+        path here.
       tell: is given a sentence about each setting that is not used, and the like.
 
     Raises:
@@ -130,7 +133,8 @@ def plan_run(
     """
     for setting, name in _NAMES.items():
         _check_is_dataset(getattr(data, setting), name)
-    check_path(model, reference.path)
+    if frozen_copy or mode_for(model, reference.mode) == "cached":
+        check_path(model, reference.path)
     held_out = held_out_data(model, data.held_out, data.value_fit, tell)
     data = dataclasses.replace(data, held_out=held_out)
     check_value_settings(model, data, reference)
