@@ -138,7 +138,8 @@ class FrozenStates:
     """
 
     def __init__(self, data: FitData, encode: Encode, partitioner: Partitioner):
-        self._data, self._encode, self._partitioner = data, encode, partitioner
+        self._data, self._partitioner = data, partitioner
+        self._encode: Encode | None = encode
         self._held: np.ndarray | None = None
 
     def hold(self, batches: Iterable[tuple[np.ndarray, int]], max_bytes: int) -> None:
@@ -165,6 +166,10 @@ class FrozenStates:
                 held[rows[:count]] = np.asarray(states)[:count]
                 bar.advance(count)
         self._held = held
+
+    def close(self) -> None:
+        """Lets go of the encoder's parameters."""
+        self._encode = None
 
     def of_rows(self, rows: np.ndarray) -> jax.Array:
         """``[B, L, D]`` states of rows by number."""

@@ -5,6 +5,7 @@ the pool and head, and `report.json`; and in a folder for each split the values 
 records. Nothing of it is written over: what was made from something else is refused.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -190,14 +191,18 @@ class ValueOfReference:
         params = self._load()
         encode = self._compiled(functools.partial(encode_prompts, self._model))
         partitioner = self._steps.partitioner
-        return ValueFit(
-            self._config,
-            data,
-            FrozenStates(data, functools.partial(encode, params), partitioner),
-            self._model.network_config.emb_dim,
-            partitioner,
-            tick=self._tick,
-        ).run()
+        states = FrozenStates(data, functools.partial(encode, params), partitioner)
+        # The fit's compiled functions are its own methods: that circle would keep the
+        # reference on the devices until Python looks for circles, well into training.
+        with contextlib.closing(states):
+            return ValueFit(
+                self._config,
+                data,
+                states,
+                self._model.network_config.emb_dim,
+                partitioner,
+                tick=self._tick,
+            ).run()
 
     def _compute(self, dataset: Dataset, name: str) -> np.ndarray:
         module, fitted = self._fitted

@@ -1,9 +1,11 @@
 """What a run's plan refuses, whoever makes it, before anything is computed."""
 
 import dataclasses
+import gc
 import shutil
 import types
 
+import jax
 import pytest
 import seqio
 import small
@@ -152,6 +154,24 @@ def test_a_run_that_recorded_no_data_does_not_go_on():
     planned = plan(NLL(), RunData(ArrayDataset()))
     with pytest.raises(CheckpointError, match="records: not recorded → 48 from"):
         prepare_run(planned, None, began={})
+
+
+def test_nothing_of_the_reference_stays_on_the_devices(tmp_path, reference_dir):
+    """The state is made right after, before Python looks for circles."""
+    fit = ValueFitConfig(num_heads=2, num_epochs=1)
+    reference = ReferenceSettings(path=str(reference_dir), value_fit=fit)
+    data = RunData(ArrayDataset(), HELD_OUT)
+    planned = plan(ALoLSeq(), data, reference, model_dir=str(tmp_path))
+    steps = forward_steps(planned.model, MeshConfig(data=1))
+    gc.collect()
+    gc.disable()
+    try:
+        before = {id(array) for array in jax.live_arrays()}
+        prepared = prepare_run(planned, steps)
+        assert prepared.fit is not None
+        assert [x.shape for x in jax.live_arrays() if id(x) not in before] == []
+    finally:
+        gc.enable()
 
 
 def test_an_example_has_the_fields_of_a_prepared_batch(tmp_path, reference_dir):
