@@ -195,14 +195,11 @@ class ValueOfReference:
         # The fit's compiled functions are its own methods: that circle would keep the
         # reference on the devices until Python looks for circles, well into training.
         with contextlib.closing(states):
-            return ValueFit(
-                self._config,
-                data,
-                states,
-                self._model.network_config.emb_dim,
-                partitioner,
-                tick=self._tick,
-            ).run()
+            width = self._model.network_config.emb_dim
+            fit = ValueFit(
+                self._config, data, states, width, partitioner, tick=self._tick
+            )
+            return fit.run()
 
     def _compute(self, dataset: Dataset, name: str) -> np.ndarray:
         module, fitted = self._fitted
