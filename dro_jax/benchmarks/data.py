@@ -62,9 +62,12 @@ def _run(folder: pathlib.Path, prepared: str) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-m", _PROCESS, os.fspath(folder), str(SECONDS)],
         env=environment,
-        stdout=subprocess.PIPE,
-        check=True,
+        capture_output=True,
+        check=False,
     )
+    if done.returncode:  # else it holds TensorFlow's start-up notes alone
+        sys.stderr.write(done.stderr.decode("utf-8", "replace"))
+        done.check_returncode()
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -69,11 +69,12 @@ def test_calls_take_turns():
 
 
 @pytest.mark.slow
-def test_data_is_measured_in_processes_of_its_own(monkeypatch, tmp_path):
+def test_data_is_measured_in_processes_of_its_own(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(data, "SECONDS", 0.2)
     path = tmp_path / "figures.json"
     flags = ["--rounds=1", "--records", "300", f"--data_dir={tmp_path / 'data'}"]
     assert main(["benchmark", "--only=data", f"--json={path}", *flags]) == 0
+    assert "absl" not in capfd.readouterr().err  # TensorFlow's start-up notes
     report = json.loads(path.read_text())
     for start in ("first", "second"):
         for figure in ("seconds", "records_per_second", "trajectories_per_second"):
