@@ -5,9 +5,10 @@ A misspelt setting is so refused at once, and not after the seconds that TensorF
 
 import ast
 import functools
-import importlib.util
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 OURS = ("dro_jax",)
@@ -156,16 +157,26 @@ def _trees(module: str) -> tuple[ast.Module, ...] | None:
     """The syntax of a module or, of a package, of the files in it too."""
     if module.partition(".")[0] not in OURS:
         return None
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
+    spec = _spec(module)
     if spec is None or spec.origin is None:
         return None
     path = pathlib.Path(spec.origin)
     # The objectives' package offers what its private files define.
     private = path.parent.glob("_[a-z]*.py") if path.name == "__init__.py" else ()
     return tuple(ast.parse(p.read_text("utf-8")) for p in (path, *sorted(private)))
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Where a module is; unlike importlib's own, imports no package that it is in."""
+    names, path, spec = module.split("."), None, None
+    for end in range(1, len(names) + 1):
+        name = ".".join(names[:end])
+        found = (finder.find_spec(name, path) for finder in sys.meta_path)
+        spec = next(filter(None, found), None)
+        path = spec and spec.submodule_search_locations
+        if path is None:
+            return spec if end == len(names) else None
+    return spec
 
 
 @functools.cache

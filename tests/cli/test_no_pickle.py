@@ -121,8 +121,11 @@ def test_a_pickle_in_place_of_a_file_does_nothing(
         "INITIAL_CHECKPOINT_PATH": f"'{tmp_path}'",
         "jsonl.jsonl_task.name": f"'{name}'",
     }
+    objective = "dro_v"
+    if role == "TRAIN_PATH":  # the checkpoint would be looked at first
+        objective, bindings["INITIAL_CHECKPOINT_PATH"] = "nll", None
     bindings[role] = f"'{pickled}'"
-    files = ("models/tiny", "objectives/dro_v", "tasks/jsonl", "runs/train")
+    files = ("models/tiny", f"objectives/{objective}", "tasks/jsonl", "runs/train")
     flags = [f"--gin_file=gin_configs/{path}.gin" for path in files]
     flags += [f"--gin.{name}={value}" for name, value in bindings.items()]
     assert main(["train", *flags]) == 2
