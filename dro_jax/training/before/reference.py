@@ -158,8 +158,7 @@ class Reference:
         """
         if not self._cached:
             return None
-        name, cache = self._cache_of(dataset)
-        forwards = 0
+        (name, cache), forwards = self._cache_of(dataset), 0
         # Again where another run had kept a part that begins where one of ours did, and
         # ends sooner.
         while not hosts.first_says(lambda: cache.table() is not None):
