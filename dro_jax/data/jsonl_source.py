@@ -93,7 +93,7 @@ class JsonlSource(RecordSource):
             yield from self._records_of(unit.path)
         else:
             yield from read_lines(unit, advice=self._advice)
-        if unit.status is not None and file_status(unit.path) != unit.status:
+        if unit.status is not None and not _is_as_it_was(unit):
             raise DataError(
                 f"{unit.path} was changed while it was read: start again when it is "
                 "written"
@@ -114,6 +114,13 @@ class JsonlSource(RecordSource):
 
     def _records_of(self, path: str) -> Iterator[RawRecord]:
         return read_records(path, encoding=self._encoding, advice=self._advice)
+
+
+def _is_as_it_was(unit: Unit) -> bool:
+    try:
+        return file_status(unit.path) == unit.status
+    except OSError:
+        return False  # gone, or not accessible any more
 
 
 def _as_paths(given: Paths) -> tuple[str, ...]:

@@ -77,8 +77,9 @@ def code_of(code: Callable[..., Any] | type) -> Any:
         cells = [cell.cell_contents for cell in code.__closure__ or ()]
         defaults = [*(code.__defaults__ or ()), *(code.__kwdefaults__ or {}).items()]
         found += [_value(value) for value in (*cells, *defaults)]
-        # Two lambdas of a module share a name.
-        found.append(code.__code__.co_firstlineno)
+        # Two lambdas of a module share a name, and of a line its number.
+        places = repr(list(code.__code__.co_positions()))
+        found.append(hashlib.sha256(places.encode()).hexdigest())
     return found
 
 

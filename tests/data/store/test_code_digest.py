@@ -4,7 +4,7 @@ import pathlib
 
 from import_graph import imports_of, reached
 
-from dro_jax.data.store.code_digest import AFTER_RECORDS
+from dro_jax.data.store.code_digest import AFTER_RECORDS, code_of
 
 DATA = "dro_jax.data."
 
@@ -25,3 +25,11 @@ def test_what_is_left_out_is_there():
 
     folder = pathlib.Path(dro_jax.data.__file__).parent
     assert {path.stem for path in folder.glob("*.py")} >= AFTER_RECORDS
+
+
+def test_two_functions_of_one_line_are_told_apart():
+    # fmt: off
+    many, few = (lambda fields: fields["votes"] > 1), (lambda fields: fields["votes"] < 1)
+    # fmt: on
+    assert code_of(many) == code_of(many)
+    assert code_of(many) != code_of(few)

@@ -183,15 +183,18 @@ def test_a_unit_that_is_missing_is_named(tmp_path, register_source, small_units)
         preparation.finish(task, "train", folder)
 
 
+@pytest.mark.parametrize(
+    "change", [lambda path: _write(path, 4), lambda path: path.unlink()]
+)
 def test_a_file_that_changes_while_it_is_read_is_refused(
-    tmp_path, register_source, monkeypatch
+    change, tmp_path, register_source, monkeypatch
 ):
     path = _write(tmp_path / "logs.jsonl", 3)
     read = JsonlSource._records_of
 
     def records_of(self, path):
         yield from read(self, path)
-        _write(tmp_path / "logs.jsonl", 4)
+        change(tmp_path / "logs.jsonl")
 
     monkeypatch.setattr(JsonlSource, "_records_of", records_of)
     task = register_source(JsonlSource({"train": path}))
