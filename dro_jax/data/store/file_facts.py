@@ -9,7 +9,7 @@ import stat
 import time
 
 from dro_jax import paths
-from dro_jax.data.store.folders import store_root
+from dro_jax.data.store.folders import kept_root, store_root
 from dro_jax.whole_files import write_json
 
 # A unit of work: large enough that its files and its claim cost nothing, small enough
@@ -58,15 +58,18 @@ def file_facts(path: str) -> FileFacts | None:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return None
-        memory = _memory(path)
+        name = _memory(path)
+        if found := _remembered(kept_root() / name, status):
+            return found
+        memory = store_root() / name
         return _remembered(memory, status) or _read(path, memory)
     except OSError:
         return None  # The error comes, with its advice, where records are read.
 
 
-def _memory(path: str) -> pathlib.Path:
+def _memory(path: str) -> str:
     digest = hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()
-    return store_root() / "files" / f"{digest[:32]}.json"
+    return f"files/{digest[:32]}.json"
 
 
 def _remembered(memory: pathlib.Path, status: os.stat_result) -> FileFacts | None:

@@ -38,8 +38,16 @@ def store_root() -> pathlib.Path:
     Raises:
       ConfigError: the variable names a URL.
     """
-    folder = _chosen or os.environ.get(VARIABLE) or _of_user()
-    return _usable(folder)
+    return _usable(_named())
+
+
+def kept_root() -> pathlib.Path:
+    """The folder of all stores as it is named, which may be missing or only readable.
+
+    Raises:
+      ConfigError: the variable names a URL.
+    """
+    return _local(_named())
 
 
 def private_folder() -> pathlib.Path:
@@ -49,20 +57,29 @@ def private_folder() -> pathlib.Path:
 
 @functools.cache
 def _usable(folder: str) -> pathlib.Path:
-    expanded = paths.expanded(folder)
-    if paths.is_url(expanded):
-        raise ConfigError(
-            f"prepared splits cannot be kept at {folder}: set {VARIABLE} or "
-            "--prepared_dir to a folder of a file system (a mounted bucket will do)"
-        )
+    local = _local(folder)
     try:
-        return paths.make_folder(os.path.abspath(expanded))
+        return paths.make_folder(local)
     except ConfigError as error:
         note(
             "prepared splits cannot be kept, so this process prepares them for itself: "
             f"{error} and set {VARIABLE} or --prepared_dir to it"
         )
         return pathlib.Path(_private_root())
+
+
+def _local(folder: str) -> pathlib.Path:
+    expanded = paths.expanded(folder)
+    if paths.is_url(expanded):
+        raise ConfigError(
+            f"prepared splits cannot be kept at {folder}: set {VARIABLE} or "
+            "--prepared_dir to a folder of a file system (a mounted bucket will do)"
+        )
+    return pathlib.Path(os.path.abspath(expanded))
+
+
+def _named() -> str:
+    return _chosen or os.environ.get(VARIABLE) or _of_user()
 
 
 def _of_user() -> str:

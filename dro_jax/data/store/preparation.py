@@ -15,7 +15,7 @@ from dro_jax.data.record_source import Parts
 from dro_jax.data.records import RecordReport
 from dro_jax.data.store import claims, unit_writing
 from dro_jax.data.store.finishing import finish_store, is_done, is_whole
-from dro_jax.data.store.folders import private_folder, store_root
+from dro_jax.data.store.folders import kept_root, private_folder, store_root
 from dro_jax.data.store.progress import Progress
 from dro_jax.data.store.recipe import Recipe, key_of, store_name
 from dro_jax.data.store.shards import token_type
@@ -108,7 +108,7 @@ def open_records(recipe: Recipe, split: str) -> StoredRecords:
     key = key_of(recipe, parts)
     if key is None:
         return _prepared(recipe, split, parts, private_folder())
-    folder = store_root() / store_name(split, key)
+    folder = _place(store_name(split, key))
     if is_whole(folder):
         try:
             return _opened(recipe, split, parts, folder, key)
@@ -118,6 +118,7 @@ def open_records(recipe: Recipe, split: str) -> StoredRecords:
                 f"cannot be used ({error}), so it is prepared anew"
             )
             shutil.rmtree(folder, ignore_errors=True)
+            folder = store_root() / folder.name
     return _prepared(recipe, split, parts, folder)
 
 
@@ -125,7 +126,13 @@ def _folder(recipe: Recipe, split: str) -> pathlib.Path | None:
     parts = recipe.source.parts(split)
     check_vocabulary(recipe.vocabulary)
     key = key_of(recipe, parts)
-    return None if key is None else store_root() / store_name(split, key)
+    return None if key is None else _place(store_name(split, key))
+
+
+def _place(name: str) -> pathlib.Path:
+    """Where a store is, in a folder that may be read-only, or else will be."""
+    kept = kept_root() / name
+    return kept if is_whole(kept) else store_root() / name
 
 
 def _prepared(

@@ -14,7 +14,7 @@ from split_texts import prompts_of
 
 from dro_jax.data.sources import JsonlSource, SeqioSource
 from dro_jax.data.store import claims, folders, preparation, unit_writing
-from dro_jax.errors import DataError
+from dro_jax.errors import ConfigError, DataError
 
 RECORD = {"prompt": "p", "response": "r", "reward": 1.0}
 
@@ -260,6 +260,24 @@ def test_a_folder_that_cannot_be_written_to_is_told(
     assert "prepared splits cannot be kept" in told
     assert "is a file" in told
     assert folders.VARIABLE in told
+
+
+def test_a_store_in_a_folder_that_is_only_readable_is_used(
+    tmp_path, register_source, monkeypatch, reads
+):
+    path = _write(tmp_path / "logs.jsonl", 3)
+    os.utime(path, (1e9, 1e9))  # old, so that its facts are remembered
+    first = register_source(JsonlSource({"train": path})).records("train")
+
+    def read_only(folder, setting=""):
+        raise ConfigError(f"{folder} cannot be written to: choose another")
+
+    # Root writes everywhere, so the answer is given in the system's place.
+    monkeypatch.setattr(folders.paths, "make_folder", read_only)
+    folders._usable.cache_clear()
+    again = register_source(JsonlSource({"train": path})).records("train")
+    assert again.folder == first.folder
+    assert reads == [0]
 
 
 def test_a_full_disk_is_told_and_what_was_done_is_kept(
