@@ -1,14 +1,10 @@
 """Each host's part of a batch, from where its rows lie."""
 
-import os
-import socket
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
+from two_processes import run_two
 
 from dro_jax.data.interface import WHOLE
 from dro_jax.training.host_rows import _shards, host_shard, put_rows, whole_batch
@@ -78,19 +74,4 @@ for data, model, count in ((8, 1, 2), (4, 2, 2), (1, 8, 1)):
 
 @pytest.mark.slow
 def test_two_processes_place_their_parts_and_find_the_whole():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    flags = "--xla_force_host_platform_device_count=4"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO_PROCESSES, port, str(index)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    run_two(TWO_PROCESSES, devices=4, timeout=120)

@@ -1,10 +1,6 @@
 """The reference's log-probabilities over several processes of one run."""
 
-import os
 import pathlib
-import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -12,6 +8,7 @@ import optax
 import pytest
 import small
 from array_data import ArrayDataset
+from two_processes import run_two
 
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP
@@ -70,29 +67,10 @@ def test_two_processes_compute_what_one_does(tmp_path):
     checkpointer.close()
     alone = Reference(model, str(saved), steps, cache_dir=tmp_path / "alone")
     wanted = alone.table(ArrayDataset()).attach(first)["reference_logprobs"]
-    _run_two(str(saved), str(tmp_path))
+    run_two(PROCESS, str(saved), str(tmp_path), devices=2, timeout=240)
     for data in (4, 1):
         parts = list((tmp_path / str(data) / "copying-train").glob("part-*"))
         assert len(parts) == 6
         for index in range(2):
             found = np.load(tmp_path / f"found-{data}-{index}.npy")
             np.testing.assert_allclose(found, wanted, rtol=1e-5)
-
-
-def _run_two(*arguments: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    flags = "--xla_force_host_platform_device_count=2"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, port, str(index), *arguments],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    errors = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
