@@ -9,10 +9,9 @@ from dro_jax.messages import say
 from dro_jax.training import run_files
 from dro_jax.training.before.reference import Reference
 from dro_jax.training.before.reference_share import Share
-from dro_jax.training.before.run_plan import plan_run
 from dro_jax.training.preemption import listening
 from dro_jax.training.run_settings import RunSettings
-from dro_jax.training.run_steps import steps_of
+from dro_jax.training.run_steps import plan_of, steps_of
 from dro_jax.training.watchdog import Watchdog
 
 
@@ -33,14 +32,7 @@ def compute_share(run: RunSettings, share: Share) -> None:
       DataError: a split cannot be used.
       Preempted: the run was told to stop; what was computed is kept.
     """
-    plan = plan_run(
-        run.model,
-        run.data,
-        run.reference,
-        model_dir=run.model_dir,
-        mesh=run.updates.mesh,
-        num_microbatches=run.updates.num_microbatches,
-    )
+    plan = plan_of(run)
     if plan.mode != "cached":
         raise ConfigError(
             f"there is no share {share} of the reference's log-probs to compute: "

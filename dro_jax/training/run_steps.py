@@ -1,12 +1,24 @@
-"""A run's steps on its devices, from its plan."""
+"""A run's plan from its settings, and its steps on its devices from its plan."""
 
 import jax
 
 from dro_jax.data.interface import HostBatch
 from dro_jax.training import initialization
-from dro_jax.training.before.run_plan import RunPlan
+from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.run_settings import Updates
+from dro_jax.training.run_settings import RunSettings, Updates
+
+
+def plan_of(run: RunSettings) -> RunPlan:
+    """The plan of a run, as `plan_run` makes it."""
+    return plan_run(
+        run.model,
+        run.data,
+        run.reference,
+        model_dir=run.model_dir,
+        mesh=run.updates.mesh,
+        num_microbatches=run.updates.num_microbatches,
+    )
 
 
 def steps_of(

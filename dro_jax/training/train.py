@@ -16,7 +16,7 @@ from dro_jax.training.before.prepared_data import Sampling, like_prepared
 from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
 from dro_jax.training.before.reference import Mode
 from dro_jax.training.before.reference_share import Share
-from dro_jax.training.before.run_plan import RunPlan, plan_run
+from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.dry_run import description
@@ -38,7 +38,7 @@ from dro_jax.training.run_settings import (
     RunSettings,
     Updates,
 )
-from dro_jax.training.run_steps import steps_of
+from dro_jax.training.run_steps import plan_of, steps_of
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
@@ -169,14 +169,7 @@ def train_run(
     # what the settings alone tell before the splits are read.
     if run.data.held_out is None:
         run.checkpoints.check_metric(None)
-    plan = plan_run(
-        run.model,
-        run.data,
-        run.reference,
-        model_dir=run.model_dir,
-        mesh=run.updates.mesh,
-        num_microbatches=run.updates.num_microbatches,
-    )
+    plan = plan_of(run)
     init_key, dropout_key = jax.random.split(jax.random.key(run.updates.random_seed))
     with contextlib.ExitStack() as stack:
         if dry_run is None:
