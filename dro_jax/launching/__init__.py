@@ -1,0 +1,1 @@
+"""Jobs on many machines: this one's processes, SLURM, GKE, TPU VMs."""

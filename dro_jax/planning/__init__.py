@@ -1,0 +1,1 @@
+"""What a run costs on a slice, by the compiler: memory, arithmetic, traffic."""
