@@ -13,6 +13,7 @@ from dro_jax.errors import CheckpointError
 from dro_jax.interop import formats
 from dro_jax.interop.network_shape import differences
 from dro_jax.interop.stored_model import Leaf, Leaves, StoredModel
+from dro_jax.messages import say
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Batch, Params
 from dro_jax.models.t5_config import T5Config
@@ -62,9 +63,8 @@ def pretrained_params(
     shardings = traverse_util.flatten_dict(layout.shardings, sep="/")
     stored = formats.open_model(path, scan_layers=model.network_config.scan_layers)
     _check_policy(_without_value(expected), stored, path, model.network_config)
-    if jax.process_index() == 0:
-        for note in stored.notes:
-            print(f"{stored.path}: {note}", flush=True)
+    for note in stored.notes:
+        say(f"{stored.path}: {note}")
     origins = {**stored.policy, **_value(expected, stored)}
 
     def missing(key):

@@ -9,7 +9,7 @@ import rich.console
 import rich.live
 import rich.text
 
-from dro_jax.messages import say
+from dro_jax.messages import is_first, say
 
 _PLAIN_SECONDS = 20.0  # without a terminal, the longest that a loop is silent
 _BAR = 24  # cells of the bar, fewer where the terminal is narrow
@@ -19,7 +19,8 @@ _SHORTEST_BAR = 8
 class ProgressBar:
     """Tells how far a loop has come.
 
-    The rate is that since the last line, and the time left follows from it.
+    The rate is that since the last line, and the time left follows from it. Of several
+    processes that run the loop together the first shows it.
 
     Args:
       label: what the loop does, for example `train`.
@@ -47,7 +48,7 @@ class ProgressBar:
         self._spoke = now()
         self._notes: Sequence[str] = ()
         self._live = None
-        if sys.stderr.isatty():
+        if is_first() and sys.stderr.isatty():
             self._live = rich.live.Live(
                 console=rich.console.Console(stderr=True),
                 get_renderable=lambda: _Line(self._row),
