@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from two_processes import run_two
+from several_processes import execute, run_together
 
 from dro_jax.data.interface import WHOLE
 from dro_jax.training.host_rows import _shards, host_shard, put_rows, whole_batch
@@ -46,13 +46,8 @@ def test_one_process_holds_the_whole_batch(mesh):
 
 
 TWO_PROCESSES = """
-import sys
 import jax
 import numpy as np
-
-port, index = sys.argv[1:]
-jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(index))
 from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.sharding import MeshConfig
 
@@ -60,7 +55,7 @@ whole = np.arange(32.0).reshape(16, 2)
 for data, model, count in ((8, 1, 2), (4, 2, 2), (1, 8, 1)):
     partitioner = MeshConfig(data=data, model=model).build()
     shard = partitioner.shard(16)
-    assert shard == (int(index) if count == 2 else 0, count), shard
+    assert shard == (jax.process_index() if count == 2 else 0, count), shard
     size = 16 // count
     own = whole[shard[0] * size : (shard[0] + 1) * size]
     placed = partitioner.put_batch({"rows": own}, shard)["rows"]
@@ -74,4 +69,4 @@ for data, model, count in ((8, 1, 2), (4, 2, 2), (1, 8, 1)):
 
 @pytest.mark.slow
 def test_two_processes_place_their_parts_and_find_the_whole():
-    run_two(TWO_PROCESSES, devices=4, timeout=120)
+    run_together(execute, TWO_PROCESSES, count=2, devices=4, timeout=240)

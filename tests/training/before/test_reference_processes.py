@@ -1,14 +1,12 @@
 """The reference's log-probabilities over several processes of one run."""
 
-import pathlib
-
 import jax
 import numpy as np
 import optax
 import pytest
 import small
 from array_data import ArrayDataset
-from two_processes import run_two
+from several_processes import execute, run_together
 
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP
@@ -18,14 +16,9 @@ from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.sharding import MeshConfig
 
-HELPERS = pathlib.Path(__file__).parents[2] / "helpers"
-PROCESS = f"""
+PROCESS = """
 import sys
-sys.path.insert(0, {str(HELPERS)!r})
-import jax
-port, index, saved, folder = sys.argv[1:]
-jax.distributed.initialize(f"127.0.0.1:{{port}}", 2, int(index))
-import numpy as np, optax, small
+import jax, numpy as np, optax, small
 from array_data import ArrayDataset
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP
@@ -39,19 +32,21 @@ class OwnRows(ArrayDataset):
         return super().batches(start, shard)
 
 first = next(ArrayDataset().batches())
+saved, folder = sys.argv[1:]
+index = jax.process_index()
 # Each process its own rows; a model over both, so that both hold all rows.
-for data, shard in ((4, (int(index), 2)), (1, (0, 1))):
+for data, shard in ((4, (index, 2)), (1, (0, 1))):
     model = FeedbackModel(network=small.NETWORK, objective=DROP())
     mesh = MeshConfig(data=data, model=4 // data).build()
     steps = MeshSteps(model, optax.sgd(0.1), mesh, first, key=jax.random.key(0))
-    cache = f"{{folder}}/{{data}}"
+    cache = f"{folder}/{data}"
     reference = Reference(model, saved, steps, cache_dir=cache, part_seconds=0)
     asked = set()
     table = reference.table(OwnRows())
-    assert reference.num_forwards == 6 and asked == {{shard}}
+    assert reference.num_forwards == 6 and asked == {shard}
     found = reference.table(OwnRows()).attach(first)["reference_logprobs"]
     assert reference.num_forwards == 6
-    np.save(f"{{folder}}/found-{{data}}-{{index}}.npy", found)
+    np.save(f"{folder}/found-{data}-{index}.npy", found)
 """
 
 
@@ -67,7 +62,8 @@ def test_two_processes_compute_what_one_does(tmp_path):
     checkpointer.close()
     alone = Reference(model, str(saved), steps, cache_dir=tmp_path / "alone")
     wanted = alone.table(ArrayDataset()).attach(first)["reference_logprobs"]
-    run_two(PROCESS, str(saved), str(tmp_path), devices=2, timeout=240)
+    arguments = (str(saved), str(tmp_path))
+    run_together(execute, PROCESS, *arguments, count=2, devices=2, timeout=240)
     for data in (4, 1):
         parts = list((tmp_path / str(data) / "copying-train").glob("part-*"))
         assert len(parts) == 6
