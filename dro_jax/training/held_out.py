@@ -112,8 +112,7 @@ class _HostSums:
     """Adds up the metrics of batches in float64, one batch behind the device.
 
     On the device a large split's sums would be float32, to which a batch adds less than
-    their rounding in the end. And a device must not be left dozens of batches behind:
-    processes that have so many collectives in flight hang.
+    their rounding in the end.
     """
 
     def __init__(self):

@@ -14,6 +14,7 @@ from dro_jax.models.networks import Batch, Params
 from dro_jax.objectives.interface import Trajectories
 from dro_jax.training import initialization, step
 from dro_jax.training import state as state_lib
+from dro_jax.training.in_flight import InFlight
 from dro_jax.training.sharding import ParamLayout, Partitioner
 from dro_jax.training.state import TrainState
 
@@ -46,6 +47,8 @@ class MeshSteps:
         self._key = key
         self._example = device_fields(example)
         self.partitioner = partitioner
+        # Here and not in the loops, so that none can forget to wait.
+        self._in_flight = InFlight()
         # By tracing: parameters are born in their shards, and no device or host ever
         # holds a model whole that does not fit there.
         with partitioner.context():
@@ -104,7 +107,7 @@ class MeshSteps:
     def train(
         self, state: TrainState, batch: HostBatch, reference_params: Params | None
     ) -> tuple[TrainState, metrics_lib.Metrics]:
-        """One update; the old state's buffers are gone.
+        """One update; the old state's buffers are gone. Waits for the step before.
 
         Args:
           state: before it.
@@ -113,7 +116,8 @@ class MeshSteps:
         """
         with self.partitioner.context():
             placed = self.put(batch, self.shard)
-            return self._train(state, placed, reference_params, self._key)
+            state, metrics = self._train(state, placed, reference_params, self._key)
+            return state, self._in_flight.sent(metrics)
 
     def evaluate(
         self,
@@ -122,9 +126,13 @@ class MeshSteps:
         reference_params: Params | None,
         shard: Shard = WHOLE,
     ) -> metrics_lib.Metrics:
-        """A batch's metrics; `shard` says which part of its rows are given."""
+        """A batch's metrics; `shard` says which part of its rows are given.
+
+        Waits for the step before.
+        """
         with self.partitioner.context():
-            return self._evaluate(params, self.put(batch, shard), reference_params)
+            metrics = self._evaluate(params, self.put(batch, shard), reference_params)
+            return self._in_flight.sent(metrics)
 
     def metric_names(self, batch: HostBatch) -> list[str]:
         """Names of an evaluation's metrics, by tracing it: nothing is computed.

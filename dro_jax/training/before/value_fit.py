@@ -15,13 +15,10 @@ from dro_jax.models.attention_pool import PromptValue, prompt_mask
 from dro_jax.models.networks import Batch, Params
 from dro_jax.training.before.value_fit_data import FitData, FrozenStates, row_batches
 from dro_jax.training.before.value_fit_report import EpochErrors, FitReport
+from dro_jax.training.in_flight import InFlight
 from dro_jax.training.optimizers import with_standard_promotion
 from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.sharding import DATA, Partitioner
-
-# Updates that are sent ahead. Nothing else in an epoch waits for the device, and
-# processes with dozens of collectives in flight hang.
-_IN_FLIGHT = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +151,7 @@ class ValueFit:
         params, opt_state = start(init_key)
         rows = np.flatnonzero(self._data.train.any(1))
         epochs, best = [self._errors(params)], (0, jax.device_get(params))
-        step = 0
+        step, in_flight = 0, InFlight()
         with ProgressBar(
             "value of the reference", config.num_epochs, unit="epochs"
         ) as bar:
@@ -163,10 +160,11 @@ class ValueFit:
                 for numbers, count in self._batches(order):
                     key = jax.random.fold_in(dropout_key, step)
                     batch = self._batch(numbers, count)
-                    params, opt_state = self._update(params, opt_state, *batch, key)
+                    params, opt_state, loss = self._update(
+                        params, opt_state, *batch, key
+                    )
+                    in_flight.sent(loss)
                     step += 1
-                    if step % _IN_FLIGHT == 0:
-                        jax.block_until_ready(params)
                     self._tick()
                 epochs.append(self._errors(params))
                 if epochs[epoch].held_out_mse < epochs[best[0]].held_out_mse:
@@ -213,10 +211,9 @@ class ValueFit:
             weights = batch["trajectory_weights"]
             return jnp.sum(weights * jnp.square(errors)) / jnp.sum(weights)
 
-        updates, opt_state = self._optimizer.update(
-            jax.grad(loss)(params), opt_state, params
-        )
-        return optax.apply_updates(params, updates), opt_state
+        found, gradient = jax.value_and_grad(loss)(params)
+        updates, opt_state = self._optimizer.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, found
 
     def _errors(self, params) -> EpochErrors:
         data = self._data
