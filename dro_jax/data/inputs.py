@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from dro_jax.data.batching import fill_up
 from dro_jax.data.converter import model_features
+from dro_jax.data.interface import WHOLE, HostBatch, Shard
 from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.records import RawRecord, RecordProblem
 from dro_jax.data.sources import JsonlSource
@@ -83,37 +84,89 @@ def as_inputs(
     return inputs
 
 
+class InputTexts(NamedTuple):
+    """Rows of a batch as texts: lists, which JSON holds too.
+
+    Attributes:
+      prompts: the prompt template's texts.
+      responses: the response template's, or "".
+      ids: of the records, two int32 each.
+    """
+
+    prompts: list[str]
+    responses: list[str]
+    ids: list[list[int]]
+
+
 def input_batches(
     task: FeedbackTask,
     inputs: Sequence[Input],
     lengths: Mapping[str, int],
     batch_size: int,
-) -> Iterator[dict[str, np.ndarray]]:
+    shard: Shard = WHOLE,
+) -> Iterator[HostBatch]:
     """Batches of inputs in their order, as `DatasetConfig.batches` gives records.
 
     Rewards are 0, `record_ids` those of :func:`record_ids`; the last batch is filled up
     with rows of `trajectory_weights` 0.
+
+    Args:
+      task: whose vocabulary and truncation apply.
+      inputs: what to read.
+      lengths: the task feature lengths.
+      batch_size: rows of a batch, of all hosts together.
+      shard: which part of each batch's rows to give, of how many.
     """
     check_vocabulary(task.vocabulary)
-    ids = record_ids(inputs)
-    prompt_truncation, response_truncation = task.truncation
+    for texts in text_batches(inputs, batch_size):
+        yield encoded(task, texts, lengths, batch_size, shard)
+
+
+def text_batches(inputs: Sequence[Input], batch_size: int) -> Iterator[InputTexts]:
+    """The texts of inputs by batches, in their order; the last may have fewer rows."""
+    ids = record_ids(inputs).tolist()
     for start in range(0, len(inputs), batch_size):
         chunk = inputs[start : start + batch_size]
-        count = len(chunk)
-        features, _ = encode_batch(
-            {
-                "inputs": tf.constant([item.prompt for item in chunk]),
-                "targets": tf.constant([item.response for item in chunk]),
-                "reward": tf.zeros([count, 1]),
-                "record_id": tf.constant(ids[start : start + count]),
-            },
-            task.vocabulary,
-            lengths,
-            prompt_truncation=prompt_truncation,
-            response_truncation=response_truncation,
+        yield InputTexts(
+            [item.prompt for item in chunk],
+            [item.response for item in chunk],
+            ids[start : start + batch_size],
         )
-        batch = {n: x.numpy() for n, x in model_features(features).items()}
-        yield fill_up(batch, batch_size)
+
+
+def encoded(
+    task: FeedbackTask,
+    texts: InputTexts,
+    lengths: Mapping[str, int],
+    batch_size: int,
+    shard: Shard = WHOLE,
+) -> HostBatch:
+    """A batch of texts as tokens, filled up as those of :func:`input_batches`.
+
+    Args:
+      task, lengths, batch_size: as there.
+      texts: those of the whole batch.
+      shard: which part of its rows to read, of how many.
+    """
+    size = batch_size // shard[1]
+    own = slice(shard[0] * size, (shard[0] + 1) * size)
+    prompts, responses, ids = (rows[own] for rows in texts)
+    prompt_truncation, response_truncation = task.truncation
+    # A part that lies behind the last text has no rows, and its fields their shapes.
+    features, _ = encode_batch(
+        {
+            "inputs": tf.constant(prompts or [""]),
+            "targets": tf.constant(responses or [""]),
+            "reward": tf.zeros([len(prompts) or 1, 1]),
+            "record_id": tf.constant(ids or [[0, 0]]),
+        },
+        task.vocabulary,
+        lengths,
+        prompt_truncation=prompt_truncation,
+        response_truncation=response_truncation,
+    )
+    found = model_features(features).items()
+    return fill_up({n: x.numpy()[: len(prompts)] for n, x in found}, size)
 
 
 def record_ids(inputs: Sequence[Input]) -> np.ndarray:
