@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dro_jax.errors import ConfigError
 
@@ -17,6 +17,15 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 def is_url(path: PathLike) -> bool:
     """Whether a path is a URL such as gs://bucket/folder."""
     return _URL.match(os.fspath(path)) is not None
+
+
+def is_within(path: PathLike, folders: Sequence[str]) -> bool:
+    """Whether a path is one of some folders, or lies in one, by their names alone."""
+    path = os.path.normpath(path)
+    return any(
+        path == folder or path.startswith(f"{folder.rstrip('/')}/")
+        for folder in map(os.path.normpath, folders)
+    )
 
 
 def expanded(path: PathLike) -> str:

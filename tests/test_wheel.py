@@ -33,7 +33,7 @@ def test_a_wheel_installs_one_name(wheel):
 
 
 def test_a_wheel_holds_what_the_repository_does(wheel):
-    for package in ("tasks", "gin_configs"):
+    for package, least in (("tasks", 10), ("gin_configs", 10), ("launch", 1)):
         expected, found = (
             {
                 path.relative_to(folder).as_posix()
@@ -43,7 +43,22 @@ def test_a_wheel_holds_what_the_repository_does(wheel):
             for folder in (FOLDER, wheel / "dro_jax")
         )
         assert found == expected
-        assert len(found) > 10
+        assert len(found) >= least
+
+
+def test_a_wheel_launches_from_an_empty_folder(wheel, tmp_path):
+    words = ["launch", "local", "--num_processes=1", "--dry_run", "--", "train"]
+    words += ["--gin_file=gin_configs/runs/quickstart_reference.gin"]
+    done = subprocess.run(
+        [sys.executable, "-m", "dro_jax.cli.main", *words, "--gin.MODEL_DIR=run"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("--gin.MODEL_DIR=run\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_editable_install_copies_nothing(tmp_path):

@@ -6,38 +6,41 @@ The import takes ten seconds and more; files and names are checked in less than 
 import glob
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from dro_jax.errors import CheckpointError, ConfigError
-from dro_jax.paths import check_folder, expanded, is_url
+from dro_jax.paths import check_folder, expanded, is_url, is_within
 
 _BYTE = "byte"  # the vocabulary that is no file
 
 
-def check(arguments: Any) -> None:
+def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
     """Refuses what the command would refuse later, or find missing.
 
     Args:
       arguments: the parsed command line.
+      elsewhere: folders of the hosts where the command will run; what lies in them is
+        not looked for here.
 
     Raises:
       ConfigError, CheckpointError: as the command itself.
     """
     if arguments.command == "train":
-        _check_train(arguments)
+        _check_train(arguments, elsewhere)
     elif arguments.command == "tasks":
         from dro_jax.data.modules import look_in_current_folder
 
         look_in_current_folder(arguments.module, "--module")
     elif arguments.command in ("generate", "score"):
-        _check_use(arguments)
+        _check_use(arguments, elsewhere)
 
 
-def _check_use(arguments: Any) -> None:
+def _check_use(arguments: Any, elsewhere: Sequence[str]) -> None:
     path = arguments.model_dir
     if is_url(path):
         raise ConfigError(f"--model_dir {path}: give a local folder, and copy it there")
-    if not os.path.exists(expanded(path)):
+    if not is_within(path, elsewhere) and not os.path.exists(expanded(path)):
         raise ConfigError(f"--model_dir {path}: there is no such folder")
     if re.search(r"checkpoint_\d+/*$", path):
         folder, _, step = path.rstrip("/").rpartition("checkpoint_")
@@ -51,7 +54,7 @@ def _check_use(arguments: Any) -> None:
         )
 
 
-def _check_train(arguments: Any) -> None:
+def _check_train(arguments: Any, elsewhere: Sequence[str]) -> None:
     if not arguments.gin_file:
         raise ConfigError(
             "no --gin_file is given: a run needs a run file, for example "
@@ -72,7 +75,9 @@ def _check_train(arguments: Any) -> None:
 
     def local(name: str) -> str | None:
         path = configuration.filled_in(configuration.macros.get(name))
-        return None if not isinstance(path, str) or is_url(path) else path
+        if not isinstance(path, str) or is_url(path) or is_within(path, elsewhere):
+            return None
+        return path
 
     for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR"):
         if (path := local(name)) and not arguments.dry_run:

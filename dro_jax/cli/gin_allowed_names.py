@@ -30,6 +30,8 @@ _SEQIO = (
 # What values may call or refer to: module, and names in it.
 _NAMES = {
     "dro_jax.data.dataset": "DatasetConfig",
+    "dro_jax.launching.common": "Common",
+    "dro_jax.launching.local": "Local",
     "dro_jax.models.decoding": "DecodingConfig",
     "dro_jax.models.model": "FeedbackModel",
     "dro_jax.models.t5_config": "T5Config",

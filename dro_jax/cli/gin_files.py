@@ -86,6 +86,7 @@ class GinFiles:
     Attributes:
       statements: those of all files, in the order in which gin reads them.
       hiding: names of files that ship, each with the file of that name that is read instead.
+      own: text of the files that do not ship, by name.
 
     Raises:
       ConfigError: a file is missing, is no gin file or includes itself.
@@ -99,6 +100,7 @@ class GinFiles:
         self._texts: dict[str, _Text] = {}
         self.statements: list[Any] = []
         self.hiding: list[tuple[str, str]] = []
+        self.own: dict[str, str] = {}
         for name in names:
             self._read(name)
 
@@ -121,9 +123,12 @@ class GinFiles:
     def _text(self, name: str, included_at: str) -> "_Text":
         path = self._find(name, included_at)
         try:
-            text = with_new_names(path.read_text("utf-8"))
+            written = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"gin: {path} cannot be read: {error}") from error
+        if not path.resolve().is_relative_to(FOLDER / _SHIPPED):
+            self.own[name] = written
+        text = with_new_names(written)
         if name in self._only:
             text = reduced(text, str(path), self._only[name])
         return _Text(text, str(path))

@@ -6,21 +6,31 @@ import os
 import sys
 import tempfile
 
-from dro_jax.cli import early_checks, flag_paths, outputs, tasks_parser
+from dro_jax.cli import early_checks, flag_paths, launch_parser, outputs, tasks_parser
 from dro_jax.cli.parser import build_parser
 from dro_jax.data.store.folders import set_prepared_dir
 from dro_jax.errors import ConfigError, UserError
 from dro_jax.messages import say
 
+# Commands that read no data, so that they need no TensorFlow.
+_WITHOUT_DATA = (
+    "certify_command",
+    "env_command",
+    "launch_command",
+    "settings_command",
+)
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
-    The exit status is 0, 2 for an error of the user's, 143 for a run that SIGTERM stopped
+    The exit status is 0 (of `launch`, its processes'), 2 for an error of the user's, 143 for a run that SIGTERM stopped
     and that was saved, 130 for Ctrl-C, whether or not there was a run to save, and 141
     where nobody reads the output any more.
     """
-    arguments, rest = build_parser().parse_known_args(argv)
+    words, launched = launch_parser.split(sys.argv[1:] if argv is None else argv)
+    arguments, rest = build_parser().parse_known_args(words)
+    arguments.launched = launched
     try:
         rest = tasks_parser.take_rest(arguments, rest)
         arguments.gin_bindings = gin_bindings(rest)
@@ -28,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         set_prepared_dir(getattr(arguments, "prepared_dir", None))
         with outputs.prepared(arguments):
             early_checks.check(arguments)
-            _import_command(arguments.command_module).run(arguments)
+            status = _import_command(arguments.command_module).run(arguments)
         sys.stdout.flush()
     except UserError as error:
         # gin appends the configurables that it was calling.
@@ -45,12 +55,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"dro-jax {arguments.command}: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 def _import_command(name: str):
     """The command's module; TensorFlow starts here, and its start-up notes are hidden."""
-    if name in ("certify_command", "env_command", "settings_command"):  # read no data
+    if name in _WITHOUT_DATA:
         return importlib.import_module(f"dro_jax.cli.{name}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" not in sys.modules:

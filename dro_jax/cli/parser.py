@@ -4,6 +4,7 @@ import argparse
 
 import dro_jax
 from dro_jax.cli.command_parser import command
+from dro_jax.cli.launch_parser import add_launch
 from dro_jax.cli.tasks_parser import add_tasks
 
 _DESCRIPTION = """\
@@ -27,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
+    add_launch(commands)
     _add_generate(commands)
     _add_score(commands)
     add_tasks(commands)

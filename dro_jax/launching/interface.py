@@ -14,19 +14,36 @@ class Job:
 
     Attributes:
       name: of the job, for logs and clusters: lower-case letters, digits and hyphens,
-        63 of them at most.
+        beginning with a letter, 40 of them at most.
       command: as typed on each host: `("dro-jax", "train", "--gin_file=…")`, or
         `("python", "-m", "t5x.train", …)`.
-      model_dir: the run's folder; None where the command has none.
+      environment: variables that the command needs beside the host's own.
+      model_dir: the folder that all hosts write to; None where the command has none.
       urls: checkpoints, logs and folders of the command that are URLs.
-      local_paths: those that are paths, which every host must see.
+      local_paths: those that are paths, which every host must see; `model_dir` too.
+      gin_files: text of the command's own gin files, by the name in which it names them
+        (those that dro-jax ships are on every host); a host that does not share this
+        disk needs them under these names in the folder where the command runs.
+      modules: Python modules of the person's own that the command imports.
+      resumes: whether the same command may run again after an end that is retried: it
+        goes on from where the run was saved, or begins anew. Not with `--overwrite`,
+        which would delete what was saved.
     """
 
     name: str
     command: Words
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     model_dir: str | None = None
     urls: Sequence[str] = ()
     local_paths: Sequence[str] = ()
+    gin_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    modules: Sequence[str] = ()
+    resumes: bool = False
+
+    @property
+    def is_t5x(self) -> bool:
+        """Whether T5X's own programs run, which do not look for their coordinator."""
+        return tuple(self.command[:2]) == ("python", "-m")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +51,7 @@ class Prepared:
     """All that a launch will do, before it does anything.
 
     Attributes:
-      files: text of the files that it writes, by name.
+      files: text of the files that it writes, by name; those named `.sh` may be run.
       commands: what it runs, in order; empty where people run the files themselves.
       notes: what a person should know, a sentence each.
     """
@@ -51,8 +68,19 @@ class Target(Protocol):
     def topology(self) -> str | None:
         """The slice, `v5e:4x4`, for which `plan` is asked; None where it is no TPU."""
 
-    def prepare(self, job: Job) -> Prepared:
+    @property
+    def mounts(self) -> Sequence[str]:
+        """Folders that the hosts see and this machine need not, as `/bucket`.
+
+        Paths in them are not looked for here.
+        """
+
+    def prepare(self, job: Job, folder: str) -> Prepared:
         """What would run; touches nothing.
+
+        Args:
+          job: what.
+          folder: an absolute path, where the files would be written.
 
         Raises:
           ConfigError: a setting is missing or does not fit the job.

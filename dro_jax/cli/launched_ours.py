@@ -1,0 +1,96 @@
+"""Commands of `dro-jax` that are launched."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dro_jax.cli import early_checks, flag_paths, gin_setup
+from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.launched_paths import folder_of, paths_of, sorted_paths
+from dro_jax.cli.main import gin_bindings
+from dro_jax.cli.parser import build_parser
+from dro_jax.data.modules import module_names
+from dro_jax.errors import ConfigError
+from dro_jax.paths import is_url
+from dro_jax.shipped_names import ships
+
+COMMANDS = ("train", "generate", "score")
+_GIVEN_BY_LAUNCH = ("coordinator", "num_processes", "process_id")
+_OURS = "dro_jax."
+_STANDARD_INPUT = "-"
+
+
+def fields(
+    command: str, flags: Sequence[str], *, elsewhere: Sequence[str], dry_run: bool
+) -> Mapping[str, Any]:
+    """The fields of a `Job` that runs one of ours, checked as the command itself does.
+
+    Args:
+      command: one of `COMMANDS`.
+      flags: as typed.
+      elsewhere: folders that the hosts see and this machine need not.
+      dry_run: write nothing.
+
+    Raises:
+      ConfigError, CheckpointError: the command would refuse this, or hosts cannot share
+        it.
+    """
+    arguments = _parsed(command, flags)
+    typed_dry_run = getattr(arguments, "dry_run", False)
+    arguments.dry_run = dry_run or typed_dry_run
+    early_checks.check(arguments, elsewhere)
+    read = configuration = None
+    if arguments.gin_file:
+        read, typed = gin_setup.check(
+            arguments.gin_file,
+            arguments.gin_bindings,
+            arguments.gin_search_paths,
+            arguments.allow_import,
+        )
+        configuration = Configuration.of([*read.statements, *typed])
+    if command == "train":
+        model_dir, paths = folder_of(configuration), [*paths_of(configuration)]
+    else:
+        model_dir, paths = arguments.model_dir, [arguments.input, arguments.output]
+        _check_not_streamed(paths[0])
+    if model_dir is not None and is_url(model_dir):
+        raise ConfigError(
+            f"MODEL_DIR = {model_dir}: dro-jax writes to folders. Name the folder where "
+            "the hosts mount the bucket (docs/launch.md)"
+        )
+    folders = [path for path in arguments.gin_search_paths.split(",") if path]
+    return {
+        "command": ("dro-jax", command, *flags),
+        "gin_files": read.own if read else {},
+        "modules": own_modules(configuration),
+        "resumes": not getattr(arguments, "overwrite", False),
+        **sorted_paths(model_dir, [*paths, *folders]),
+    }
+
+
+def own_modules(configuration: Configuration | None) -> tuple[str, ...]:
+    """The modules that register a run's tasks, but for those that ship."""
+    named = configuration and configuration.macros.get("MIXTURE_OR_TASK_MODULE")
+    if not isinstance(named, str | tuple | list):
+        return ()
+    names = module_names(named)
+    return tuple(n for n in names if not n.startswith(_OURS) and not ships(n))
+
+
+def _parsed(command: str, flags: Sequence[str]):
+    arguments, rest = build_parser().parse_known_args([command, *flags])
+    for name in _GIVEN_BY_LAUNCH:
+        if getattr(arguments, name, None) is not None:
+            raise ConfigError(
+                f"--{name} of {command} is given by launch itself: leave it out"
+            )
+    arguments.gin_bindings = gin_bindings(rest)
+    flag_paths.expand(arguments)
+    return arguments
+
+
+def _check_not_streamed(path: str) -> None:
+    if path == _STANDARD_INPUT:
+        raise ConfigError(
+            "--input - is this terminal's standard input, which no other host has: give "
+            "a file"
+        )

@@ -1,0 +1,59 @@
+"""Whether all hosts see the folders and files that a job names."""
+
+import os
+from collections.abc import Sequence
+
+from dro_jax.errors import ConfigError
+from dro_jax.launching.interface import Job
+from dro_jax.paths import is_url, is_within
+
+# Each machine has its own of these.
+_OWN_TO_A_MACHINE = ("/tmp", "/var/tmp", "/dev", "/run", "/var/run", "/proc")
+
+
+def check_in_mounts(job: Job, mounts: Sequence[str], target: str) -> None:
+    """Refuses paths that hosts without this machine's disks do not see.
+
+    Args:
+      job: whose `local_paths` are looked at; URLs pass.
+      mounts: the folders that all hosts see.
+      target: its name, for the message.
+
+    Raises:
+      ConfigError: there is one, or a gin file is named by such a path.
+    """
+    seen = " or ".join(mounts) or "none"
+    for path in job.local_paths:
+        if not is_url(path) and not is_within(path, mounts):
+            what = "MODEL_DIR" if path == job.model_dir else "the command"
+            raise ConfigError(
+                f"{what} names {path}, which the hosts of {target} do not see: they share "
+                f"{seen}. Give a folder in it"
+            )
+    for name in job.gin_files:
+        leaves = os.path.isabs(name) or name.startswith(("..", "~"))
+        if leaves and not is_within(name, mounts):
+            raise ConfigError(
+                f"--gin_file={name}: the hosts of {target} have the gin files that you "
+                "name beside the command's folder: go to the folder that holds it, and "
+                "name it from there"
+            )
+
+
+def check_not_of_one_machine(job: Job, target: str) -> None:
+    """Refuses folders that every machine has for itself, as /tmp.
+
+    Args:
+      job: whose `local_paths` are looked at.
+      target: its name, for the message.
+
+    Raises:
+      ConfigError: there is one.
+    """
+    for path in job.local_paths:
+        if not is_url(path) and is_within(os.path.realpath(path), _OWN_TO_A_MACHINE):
+            what = "MODEL_DIR" if path == job.model_dir else "the command"
+            raise ConfigError(
+                f"{what} names {path}, of which each machine has its own: the hosts of "
+                f"{target} must see one and the same folder; give one on a shared disk"
+            )
