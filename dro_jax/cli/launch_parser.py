@@ -7,6 +7,7 @@ from dro_jax.shipped_names import FOLDER
 
 _COMMON = "common"
 _END_OF_FLAGS = "--"
+_PREFIX = "setting_"  # `num_processes` is this process's own of other commands
 # Flags that stand for settings.
 _SETTINGS = {
     "num_processes": "local: how many processes",
@@ -39,7 +40,7 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def settings(arguments) -> list[str]:
     """The flags that stand for settings, as gin bindings."""
-    values = ((name, getattr(arguments, name)) for name in _SETTINGS)
+    values = ((name, getattr(arguments, _PREFIX + name)) for name in _SETTINGS)
     return [f"{name.upper()} = {value}" for name, value in values if value is not None]
 
 
@@ -78,4 +79,6 @@ def add_launch(commands) -> None:
         help="for logs, scripts and manifests; default launched/NAME",
     )
     for name, text in _SETTINGS.items():
-        parser.add_argument(f"--{name}", type=int, metavar="N", help=text)
+        parser.add_argument(
+            f"--{name}", type=int, metavar="N", help=text, dest=_PREFIX + name
+        )

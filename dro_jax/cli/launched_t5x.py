@@ -11,7 +11,7 @@ from dro_jax.cli.gin_files import COMMAND_LINE, GinFiles, parse_statements
 from dro_jax.cli.gin_names import check_names
 from dro_jax.cli.gin_selectors import check_selectors
 from dro_jax.cli.launched_ours import own_modules
-from dro_jax.cli.launched_paths import folder_of, paths_of, sorted_paths
+from dro_jax.cli.launched_paths import absolute, folder_of, paths_of, sorted_paths
 from dro_jax.cli.main import gin_bindings
 from dro_jax.errors import ConfigError
 from dro_jax.launching.common import Common
@@ -69,7 +69,7 @@ def fields(
     if folder is None and names == arguments.gin_file:
         name = _NEEDS[program]
         raise ConfigError(f"{program} needs --gin.{name}=\"'FOLDER'\"")
-    path = os.pathsep.join(common.t5x_folders)
+    path = os.pathsep.join(map(absolute, common.t5x_folders))
     return {
         "command": ("python", "-m", program, *flags),
         "environment": {"PYTHONPATH": path} if path else {},

@@ -1,0 +1,155 @@
+"""`dro-jax launch`: what it prints, and what it refuses before anything starts."""
+
+import json
+import subprocess
+import sys
+
+import gin
+import pytest
+
+from dro_jax.cli import launch_parser
+from dro_jax.cli.main import main
+
+RUN = ["--gin_file=gin_configs/runs/quickstart_reference.gin"]
+T5X = [
+    "t5x.train",
+    "--gin_file=dro_jax/gin_configs/t5x/train.gin",
+    "--gin_file=dro_jax/gin_configs/objectives/nll.gin",
+    "--gin_file=dro_jax/gin_configs/tasks/support_desk.gin",
+]
+PYTHON = sys.executable
+
+
+@pytest.fixture(autouse=True)
+def _clean_gin():
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    return tmp_path
+
+
+def launch(*words, command=()):
+    return main(["launch", "local", "--gin.PORT=4321", *words, "--", *command])
+
+
+def test_a_dry_run_is_what_would_run(in_a_folder, capsys):
+    command = ["train", *RUN, "--gin.MODEL_DIR='runs/a b'"]
+    flags = ["--num_processes=2", "--devices_per_process=4", "--gin.PLATFORM=cpu"]
+    assert launch(*flags, "--dry_run", command=command) == 0
+    line = (
+        "env JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=4 "
+        f"{PYTHON} -m dro_jax.cli.main train {RUN[0]} "
+        """'--gin.MODEL_DIR='"'"'runs/a b'"'"'' """
+        "--coordinator=127.0.0.1:4321 --num_processes=2 --process_id="
+    )
+    assert capsys.readouterr().out == f"{line}0\n{line}1\n"
+    assert [*in_a_folder.iterdir()] == []
+
+
+def test_one_process_needs_no_coordinator(in_a_folder, capsys):
+    command = ["train", *RUN, "--gin.MODEL_DIR=run"]
+    assert launch("--num_processes=1", "--dry_run", command=command) == 0
+    assert capsys.readouterr().out.endswith(f"{RUN[0]} --gin.MODEL_DIR=run\n")
+
+
+def test_a_dry_run_of_t5x(in_a_folder, capsys):
+    (in_a_folder / "src/t5x").mkdir(parents=True)
+    flags = ["--gin.T5X_DIR=src", "--gin.PLATFORM=cpu", "--dry_run"]
+    typed = "--gin.MODEL_DIR='/tmp/run'"
+    assert launch(*flags, command=[*T5X, typed]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        f"env PYTHONPATH={in_a_folder}/src JAX_PLATFORMS=cpu XLA_FLAGS="
+    )
+    assert f"{PYTHON} -m t5x.train {T5X[1]} " in first
+    assert first.endswith(
+        "--multiprocess_gpu --coordinator_address=127.0.0.1:4321 --process_count=2 "
+        "--process_index=0"
+    )
+    assert second == first[:-1] + "1"
+
+
+def test_gpus_are_shared_out(in_a_folder, capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5,GPU-7")
+    command = ["train", *RUN, "--gin.MODEL_DIR=run"]
+    flags = ["--num_processes=2", "--devices_per_process=2", "--dry_run"]
+    assert launch(*flags, command=command) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("env CUDA_VISIBLE_DEVICES=0,3 ")
+    assert second.startswith("env CUDA_VISIBLE_DEVICES=5,GPU-7 ")
+    assert launch("--num_processes=5", "--dry_run", command=command) == 2
+    assert "is 5, and this machine has 4 GPUs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags, command, message",
+    [
+        ([], [], "COMMAND is one of train, generate, score, t5x.train"),
+        ([], ["evaluates"], "evaluates is no command that can be launched: train"),
+        ([], ["train"], "no --gin_file is given"),
+        ([], ["train", *RUN], "required settings are missing: MODEL_DIR"),
+        ([], ["train", *RUN, "--gin.MODEL_DIR=gs://b/run"], "writes to folders"),
+        ([], ["train", *RUN, "--gin.MODEL_DIR=r", "--gin.TRAIN_STEP=1"], "TRAIN_STEPS?"),
+        ([], ["train", *RUN, "--gin.MODEL_DIR=r",
+              "--gin.INITIAL_CHECKPOINT_PATH=/none"], "no checkpoint at /none"),
+        ([], ["generate", "--model_dir=none", "--input=-", "--output=o"],
+         "there is no such folder"),
+        ([], ["generate", "--model_dir=.", "--input=-", "--output=o"],
+         "which no other host has"),
+        ([], T5X, "t5x.train needs --gin.MODEL_DIR|required settings are missing"),
+        ([], [*T5X, "--gin.MODEL_DIR=/tmp/run"], "text needs quotes of its own"),
+        ([], [*T5X, "--gin.MODEL_DIR='r'", "--process_index=1"], "given by launch"),
+        ([], ["t5x.eval"], "t5x.eval needs --gin_file"),
+        (["--gin.T5X_DIR=missing"], [*T5X, "--gin.MODEL_DIR='r'"], "no such folder"),
+        (["--retries=1"], ["train", *RUN, "--gin.MODEL_DIR=r", "--overwrite"],
+         "each retry would delete"),
+        (["--num_processes=0"], ["train", *RUN, "--gin.MODEL_DIR=r"], "at least 1"),
+        (["--gin.PLATFORM=tpu"], ["train", *RUN, "--gin.MODEL_DIR=r"], "'cpu', 'gpu'"),
+        (["--gin.ZONE=x"], ["train", *RUN], "sets a name that no gin file uses"),
+        (["--gin.RETRIES=often"], ["train", *RUN], "RETRIES"),
+        (["--name=A_B"], ["train", *RUN], "lower-case letters"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(in_a_folder, capsys, flags, command, message):
+    assert launch(*flags, "--dry_run", command=command) == 2
+    error = capsys.readouterr().err
+    assert any(part in error for part in message.split("|")), error
+    assert [*in_a_folder.iterdir()] == []
+
+
+def test_an_unknown_target(capsys):
+    with pytest.raises(SystemExit):
+        main(["launch", "moon", "--", "train"])
+    assert "invalid choice: 'moon' (choose from" in capsys.readouterr().err
+
+
+def test_only_launch_has_a_second_command_line():
+    assert launch_parser.split(["train", "--", "x"]) == (["train", "--", "x"], [])
+    assert launch_parser.split(["launch", "local", "--", "train", "--", "x"]) == (
+        ["launch", "local"],
+        ["train", "--", "x"],
+    )
+
+
+def test_a_dry_run_imports_nothing_heavy(tmp_path):
+    code = f"""
+import json, sys
+from dro_jax.cli.main import main
+status = main({["launch", "local", "--dry_run", "--", "train", *RUN, "--gin.MODEL_DIR=r"]!r})
+print(json.dumps([status, sorted({{"jax", "tensorflow", "seqio"}} & sys.modules.keys())]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, []]
