@@ -24,3 +24,7 @@ class CheckpointError(UserError):
 
 class TrainingError(UserError):
     """Training cannot go on: a loss is not finite, or policy and reference differ."""
+
+
+class PeerError(RuntimeError):
+    """Another process of the run failed, and says why; nobody's setting is wrong."""

@@ -57,3 +57,36 @@ def command(commands, name: str, module: str, summary: str, *, gin: bool):
             "user's caches",
         )
     return parser
+
+
+def add_processes(parser) -> None:
+    """The flags of a command that several processes may run as one; T5X's names too."""
+    group = parser.add_argument_group(
+        "several processes as one",
+        "On a TPU slice, under SLURM (srun) and under mpirun they find one another; "
+        "else each is told its place, by these flags or by DRO_JAX_COORDINATOR, "
+        "DRO_JAX_NUM_PROCESSES and DRO_JAX_PROCESS_ID (docs/many_hosts.md).",
+    )
+    group.add_argument(
+        "--coordinator",
+        "--coordinator_address",
+        metavar="HOST:PORT",
+        help="where process 0 runs, and a port that is free there",
+    )
+    group.add_argument(
+        "--num_processes", "--process_count", type=int, metavar="N", help="in all"
+    )
+    group.add_argument(
+        "--process_id",
+        "--process_index",
+        type=int,
+        metavar="I",
+        help="this one's number, from 0",
+    )
+    group.add_argument(
+        "--start_timeout",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long to wait for the others; those that do not come are named",
+    )

@@ -5,12 +5,16 @@ import importlib
 import os
 import sys
 import tempfile
+import traceback
 
+from dro_jax import exit_codes
 from dro_jax.cli import early_checks, flag_paths, launch_parser, outputs, tasks_parser
 from dro_jax.cli.parser import build_parser
 from dro_jax.data.store.folders import set_prepared_dir
 from dro_jax.errors import ConfigError, UserError
 from dro_jax.messages import say
+from dro_jax.training import distributed
+from dro_jax.training.host_places import place_of
 
 # Commands that read no data, so that they need no TensorFlow.
 _WITHOUT_DATA = (
@@ -24,9 +28,10 @@ _WITHOUT_DATA = (
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
-    The exit status is 0 (of `launch`, its processes'), 2 for an error of the user's, 143 for a run that SIGTERM stopped
-    and that was saved, 130 for Ctrl-C, whether or not there was a run to save, and 141
-    where nobody reads the output any more.
+    The exit status is one of `dro_jax.exit_codes`: 0, 2 for an error of the user's, 143
+    for a run that SIGTERM stopped and that was saved, 130 for Ctrl-C, whether or not
+    there was a run to save, and 141 where nobody reads the output any more; of `launch`,
+    its processes'. A process of several that ends otherwise than with 0 ends the others.
     """
     words, launched = launch_parser.split(sys.argv[1:] if argv is None else argv)
     arguments, rest = build_parser().parse_known_args(words)
@@ -38,24 +43,56 @@ def main(argv: list[str] | None = None) -> int:
         set_prepared_dir(getattr(arguments, "prepared_dir", None))
         with outputs.prepared(arguments):
             early_checks.check(arguments)
+            _join_others(arguments)
             status = _import_command(arguments.command_module).run(arguments)
         sys.stdout.flush()
+        distributed.finish()
     except UserError as error:
         # gin appends the configurables that it was calling.
         message = str(error).split("\n  In call to configurable")[0]
-        print(f"dro-jax {arguments.command}: {message}", file=sys.stderr)
-        return 2
+        return _ended(arguments, exit_codes.REFUSED, message)
     except SystemExit as stopped:
-        print(f"dro-jax {arguments.command}: {stopped}", file=sys.stderr)
-        return stopped.code
+        code = exit_codes.EXIT_CODES.get(stopped.code, exit_codes.CRASHED)
+        return _ended(arguments, code, str(stopped))
     except BrokenPipeError:
         # `| head` has read enough. Python flushes at its end, into nothing then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # what a shell says of SIGPIPE
+        message = "nobody reads the output any more"
+        return distributed.leave(exit_codes.UNREAD.number, message)
     except KeyboardInterrupt:
-        print(f"dro-jax {arguments.command}: interrupted", file=sys.stderr)
-        return 130
-    return status or 0
+        return _ended(arguments, exit_codes.INTERRUPTED, "interrupted")
+    except Exception as error:
+        if not distributed.is_joined():
+            raise
+        traceback.print_exc()
+        return distributed.fail(error)
+    return status or exit_codes.DONE.number
+
+
+def _ended(arguments, code: exit_codes.ExitCode, message: str) -> int:
+    print(f"dro-jax {arguments.command}: {message}", file=sys.stderr)
+    return distributed.leave(code.number, message)
+
+
+def _join_others(arguments) -> None:
+    """Finds the other processes, of a command that several may run as one.
+
+    After what the command line alone can get wrong, which need not wait for them, and
+    before anything touches JAX's devices.
+    """
+    if not hasattr(arguments, "start_timeout"):
+        return
+    timeout = arguments.start_timeout
+    if not timeout > 0:
+        raise ConfigError(f"--start_timeout must be above 0, got {timeout:g}")
+    place = place_of(
+        arguments.coordinator,
+        arguments.num_processes,
+        arguments.process_id,
+        timeout=timeout,
+    )
+    if place is not None:
+        distributed.join(place, timeout)
 
 
 def _import_command(name: str):

@@ -3,7 +3,7 @@
 import argparse
 
 import dro_jax
-from dro_jax.cli.command_parser import command
+from dro_jax.cli.command_parser import add_processes, command
 from dro_jax.cli.launch_parser import add_launch
 from dro_jax.cli.tasks_parser import add_tasks
 
@@ -81,6 +81,7 @@ def _add_train(commands) -> None:
         help="compute the K-th of N shares of the reference's log-probs into "
         "REFERENCE_CACHE_DIR, and train nothing",
     )
+    add_processes(parser)
 
 
 def _add_model_arguments(parser, reads: str, writes: str) -> None:

@@ -26,7 +26,7 @@ except DataError as error:
 assert got == [*range(100), "the hundredth is bad"], got
 client = distributed.global_state.client
 client.wait_at_barrier("all have looked", 60_000)
-assert len(client.key_value_dir_get("dro_jax/first_says")) < 40
+assert len(client.key_value_dir_get("dro_jax/turns")) < 40
 client.wait_at_barrier("all have counted", 60_000)
 """
 

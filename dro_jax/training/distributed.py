@@ -1,0 +1,141 @@
+"""Several processes become one run: `jax.distributed`, started and ended in good order."""
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+
+from dro_jax.messages import say
+from dro_jax.training.host_places import Place
+from dro_jax.training.roll_call import bind_address, call_roll
+
+START_SECONDS = 300.0
+# A process that is gone without a word (SIGKILL, a dead host) is noticed after so long.
+HEARTBEAT_SECONDS = 30
+# How long a broken collective waits for an explanation.
+_PEER_SECONDS = HEARTBEAT_SECONDS + 10
+_WORDS_OF_PEERS = (
+    "Gloo",
+    "gloo",
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "UNAVAILABLE",
+    "coordination service",
+    "NCCL",
+)
+_MOST_NAMED = 64
+_joined: list[Place] = []
+
+
+def is_joined() -> bool:
+    """Whether this process was made one of several by :func:`join`."""
+    return bool(_joined)
+
+
+def join(place: Place, timeout: float = START_SECONDS) -> None:
+    """Makes this process one of several; before anything touches JAX's devices.
+
+    Args:
+      place: which of how many.
+      timeout: seconds to wait until all are there.
+
+    Raises:
+      ConfigError: some did not come; the message names them.
+    """
+    if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+        return
+    names = call_roll(place, timeout)
+    import jax
+
+    # Where another process goes away JAX aborts this one: with all threads' stacks.
+    # And into the log even while the start-up notes of libraries are kept from it.
+    log = os.dup(2)
+    faulthandler.enable(log)
+    # It would take SIGTERM for itself, and be heard by the train loop alone.
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.distributed.initialize(
+        place.coordinator,
+        place.num_processes,
+        place.process_id,
+        local_device_ids=place.local_device_ids,
+        cluster_detection_method="deactivate",
+        coordinator_bind_address=bind_address(place.coordinator),
+        initialization_timeout=max(60, int(timeout)),
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+    )
+    from dro_jax.training import hosts
+    from dro_jax.training.host_news import news
+
+    hosts.set_names(names)
+    news(log)
+    _joined.append(place)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _on_sigterm)
+    # JAX names a process that goes away by its number alone.
+    others = ", ".join(f"{n} on {host}" for n, host in enumerate(names[:_MOST_NAMED]))
+    more = ", …" if len(names) > _MOST_NAMED else ""
+    say(f"process {place.process_id} of {place.num_processes}: {others}{more}")
+
+
+def finish() -> None:
+    """Waits for the others at the end of a command that went well."""
+    if not _joined:
+        return
+    import jax
+
+    from dro_jax.training import host_news, hosts
+
+    hosts.meet("end")
+    host_news.close()
+    _joined.clear()
+    jax.distributed.shutdown()
+
+
+def leave(status: int, words: str) -> int:
+    """Ends a process that stops before its end, and those of its run with it.
+
+    Args:
+      status: this process's.
+      words: why, in a sentence, for the others' logs.
+
+    Returns:
+      The status, where this is a process of its own.
+    """
+    if _joined:
+        from dro_jax.training.host_news import news
+
+        news().leave(status, words)
+    return status
+
+
+def fail(error: Exception) -> int:
+    """Ends a process of several that failed, by a fault of its own or of another's.
+
+    Another that goes away breaks this one's collectives, with an error that says nothing
+    of it; what the other says of itself, or JAX finds missing, comes a little later.
+    """
+    import jax
+
+    from dro_jax import exit_codes
+    from dro_jax.errors import PeerError
+
+    if isinstance(error, PeerError):
+        return leave(exit_codes.ABORTED.number, str(error))
+    if isinstance(error, jax.errors.JaxRuntimeError) and _is_of_peers(str(error)):
+        time.sleep(_PEER_SECONDS)
+        words = "lost its connection to another process, which says nothing"
+        return leave(exit_codes.ABORTED.number, words)
+    return leave(exit_codes.CRASHED.number, f"crashed: {type(error).__name__}: {error}")
+
+
+def _is_of_peers(message: str) -> bool:
+    return any(word in message for word in _WORDS_OF_PEERS)
+
+
+def _on_sigterm(*_) -> None:
+    # While a run listens for it, it is a request: see `preemption`.
+    from dro_jax.training.preemption import Preempted
+
+    raise Preempted("stopped by SIGTERM before there was anything to save")

@@ -1,0 +1,176 @@
+"""News that any process of a run may have for all others, at any time.
+
+Items lie in JAX's coordination service, numbered in the order in which they came, which
+is the same for all. A thread waits for the next one, so that a process hears of it
+wherever its main thread is: in a collective, in a barrier, or compiling.
+"""
+
+import atexit
+import collections
+import contextlib
+import faulthandler
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from dro_jax import exit_codes
+from dro_jax.training import hosts
+
+Item = dict[str, Any]
+# How long the first process, at which JAX's coordination service lives, waits for the
+# others to have heard before it ends and takes the service with it.
+_GRACE_SECONDS = 15.0
+_LAST_WORDS, _OVER = "last words", "over"
+
+
+class News:
+    """The news of a run, as one process tells and hears them.
+
+    Args:
+      log: the descriptor of a file where last words are written.
+    """
+
+    def __init__(self, log: int = 2):
+        self._log = log
+        self._client = hosts.client()
+        self._leaving = threading.Lock()
+        self._lock = threading.Lock()
+        self._unheard: dict[str, list[Item]] = collections.defaultdict(list)
+        self._listeners: dict[str, Callable[[Item], None]] = {}
+        self.on(_LAST_WORDS, self._end_as_told)
+        self._thread = threading.Thread(
+            target=self._hear, name="news of hosts", daemon=True
+        )
+        self._thread.start()
+
+    def tell(self, kind: str, **item: Any) -> None:
+        """Tells all processes, this one too."""
+        item |= {"kind": kind, "process": hosts.index()}
+        for number in itertools.count():
+            try:
+                self._client.key_value_set(_key(number), json.dumps(item))
+                return
+            except jax.errors.JaxRuntimeError as error:
+                if "ALREADY_EXISTS" not in str(error):
+                    raise
+
+    def on(self, kind: str, listener: Callable[[Item], None]) -> None:
+        """Calls a listener with each item of a kind, in the order of all news.
+
+        Those that came before are passed on first.
+        """
+        with self._lock:
+            self._listeners[kind] = listener
+            for item in self._unheard.pop(kind, []):
+                listener(item)
+
+    def close(self) -> None:
+        """Stops listening, at the end of the process."""
+        # A thread that waits in C++ while Python ends aborts the process.
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            self.tell(_OVER)
+        self._thread.join(timeout=5)
+
+    def leave(self, status: int, words: str) -> None:
+        """Ends the process, and tells the others why, which then end too.
+
+        Args:
+          status: this process's; the others take it too, and where this one crashed,
+            that of a process whose peer went away.
+          words: what they say of it, with this one's name.
+        """
+        with self._leaving:
+            try:
+                self.tell(_LAST_WORDS, status=status, words=words)
+                self._end(status)
+            except jax.errors.JaxRuntimeError:
+                self._exit(status)  # the service is gone, and the others know
+
+    def _hear(self) -> None:
+        for number in itertools.count():
+            try:
+                text = self._client.blocking_key_value_get(
+                    _key(number), hosts.PATIENCE_MILLISECONDS
+                )
+            except jax.errors.JaxRuntimeError:
+                return  # the run is over
+            item = json.loads(text)
+            if item["kind"] == _OVER:
+                if item["process"] == hosts.index():
+                    return
+                continue
+            with self._lock:
+                listener = self._listeners.get(item["kind"])
+                if listener is None:
+                    self._unheard[item["kind"]].append(item)
+                else:
+                    listener(item)
+
+    def _end_as_told(self, item: Item) -> None:
+        # One that is leaving for a reason of its own says that, and is not disturbed.
+        if item["process"] == hosts.index() or not self._leaving.acquire(False):
+            return
+        status, crashed = item["status"], item["status"] == exit_codes.CRASHED.number
+        if crashed:
+            status = exit_codes.ABORTED.number
+        # The main thread may be inside print.
+        os.write(
+            self._log, f"\n{hosts.name(item['process'])}: {item['words']}\n".encode()
+        )
+        if crashed:
+            faulthandler.dump_traceback(file=self._log, all_threads=True)
+        self._end(status)
+
+    def _end(self, status: int) -> None:
+        self._client.key_value_set(f"dro_jax/left/{hosts.index()}", "", True)
+        if hosts.index() == 0:
+            self._wait_for_others()
+        self._exit(status)
+
+    def _wait_for_others(self) -> None:
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < deadline:
+            left = self._client.key_value_dir_get("dro_jax/left/")
+            if len(left) == hosts.count():
+                return
+            time.sleep(0.05)
+
+    def _exit(self, status: int) -> None:
+        # JAX's own end waits minutes for processes that are gone.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+
+
+_news: list[News] = []
+
+
+def news(log: int = 2) -> News:
+    """The process's news; begins to listen when first asked for.
+
+    Args:
+      log: as for :class:`News`.
+    """
+    if not _news:
+        _news.append(News(log))
+        # Before JAX's own end, which was registered earlier.
+        atexit.register(close)
+    return _news[0]
+
+
+def close() -> None:
+    """Stops listening, where anybody does."""
+    while _news:
+        _news.pop().close()
+
+
+def _key(number: int) -> str:
+    return f"dro_jax/news/{number}"
