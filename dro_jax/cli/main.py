@@ -52,6 +52,10 @@ def main(argv: list[str] | None = None) -> int:
         message = str(error).split("\n  In call to configurable")[0]
         return _ended(arguments, exit_codes.REFUSED, message)
     except SystemExit as stopped:
+        if getattr(stopped, "by_all", False):
+            print(f"dro-jax {arguments.command}: {stopped}", file=sys.stderr)
+            distributed.finish()
+            return stopped.code
         code = exit_codes.EXIT_CODES.get(stopped.code, exit_codes.CRASHED)
         return _ended(arguments, code, str(stopped))
     except BrokenPipeError:

@@ -155,10 +155,10 @@ class Loop:
             record |= self._throughput.measure(timed_steps, counts)
         if self._evaluate is not None and self._is(at, total_steps, "evaluate"):
             # An evaluation cut short is done again by the run that resumes.
-            if self._stop.received:
+            if self._stop.now():
                 return
             evaluation = self._evaluate(state, self._tick)
-            if self._stop.received:
+            if self._stop.now():
                 return
             at.evaluation = evaluation
             record |= evaluation
@@ -170,7 +170,7 @@ class Loop:
 
     def _tick(self) -> bool:
         self._watchdog.reset()
-        return self._stop.received
+        return self._stop.now()
 
     def _leave(self, step: int) -> None:
         # Saves run in the background, and the process is about to end.

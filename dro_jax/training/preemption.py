@@ -5,70 +5,93 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
-import jax
-from jax.experimental import multihost_utils
+from dro_jax import exit_codes
+from dro_jax.training import hosts
+from dro_jax.training.shared_stop import SharedStop, shared_stop
 
-# What a shell reports for a process that a signal ended: 128 + its number.
-EXIT_CODE = 128 + signal.SIGTERM
-INTERRUPTED = 128 + signal.SIGINT
+EXIT_CODE = exit_codes.PREEMPTED.number
+INTERRUPTED = exit_codes.INTERRUPTED.number
 # How long the main thread may be inside a C library before a thread acts for it.
 _PATIENCE_SECONDS = 2.0
 _NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
 class Preempted(SystemExit):
-    """The run was told to stop, and saved where it was; the code is 143, or 130."""
+    """The run was told to stop, and saved where it was; the code is 143, or 130.
 
-    def __init__(self, message: str, code: int = EXIT_CODE):
+    Args:
+      message: for people.
+      code: the exit status.
+      by_all: whether all processes of the run agreed on it, and end like this one.
+    """
+
+    def __init__(self, message: str, code: int = EXIT_CODE, *, by_all: bool = False):
         super().__init__(code)
         self.message = message
+        self.by_all = by_all
 
     def __str__(self) -> str:
         return self.message
 
 
 class StopSignal:
-    """Whether the run was told to stop."""
+    """Whether the run was told to stop.
 
-    def __init__(self):
-        self._received = threading.Event()
+    Args:
+      shared: what makes several processes stop at the same place; None for one.
+    """
+
+    def __init__(self, shared: SharedStop | None = None):
+        self._shared = shared
+        self._asked = threading.Event()
         self._signal = signal.SIGTERM
         self._first_step: int | None = None
         self.has_work = False
 
     def request(self, by: signal.Signals = signal.SIGTERM) -> None:
-        """Ask the run to stop at the next step."""
+        """Ask the run, in all its processes, to stop at the next place where it can."""
         self._signal = by
-        self._received.set()
+        if self._shared is None:
+            self._asked.set()
+        else:
+            self._shared.request(by)
 
-    @property
-    def received(self) -> bool:
-        """Whether this process was asked; whoever looks has something to keep."""
+    def now(self) -> bool:
+        """Whether to stop here; whoever asks has something to keep.
+
+        Over several processes the answer is the same in all. They must ask equally often:
+        once a batch, say. Once it is true it stays so.
+        """
         self.has_work = True
-        return self._received.is_set()
-
-    def stopped(self, message: str) -> Preempted:
-        """What to raise: `stopped by SIGTERM` and the message, with its exit code."""
-        return Preempted(
-            f"stopped by {_NAMES[self._signal]} {message}", 128 + self._signal
-        )
+        return self._is_told()
 
     def stop_now(self, step: int) -> bool:
-        """Whether to stop after `step` updates; the same answer on every host.
-
-        Over several hosts the first to be told tells the others, and all of them agree
-        on a step; call it at every step.
-        """
+        """The same after `step` updates; before the first there is nothing to keep."""
         if self._first_step is None:
             self._first_step = step
         # While the first step compiles there is nothing yet to save.
         self.has_work = step > self._first_step
-        if jax.process_count() == 1:
-            return self._received.is_set()
-        # Hosts that stopped at different steps would wait for one another for ever, in
-        # the next step's collectives or in the save.
-        return multihost_utils.reached_preemption_sync_point(step)
+        return self._is_told()
+
+    def stopped(self, message: str) -> Preempted:
+        """What to raise: `stopped by SIGTERM` and the message, with its exit code."""
+        by = self._signal if self._shared is None else self._shared.signal
+        return Preempted(
+            f"stopped by {_NAMES[by]} {message}",
+            128 + by,
+            by_all=self._shared is not None,
+        )
+
+    def end(self, message: str) -> NoReturn:
+        """Ends this process at once, for a Ctrl-C, and those of its run with it."""
+        if self._shared is not None:
+            self._shared.leave(INTERRUPTED, message)
+        os._exit(INTERRUPTED)
+
+    def _is_told(self) -> bool:
+        return self._asked.is_set() if self._shared is None else self._shared.is_here()
 
 
 @contextlib.contextmanager
@@ -76,12 +99,12 @@ def listening() -> Iterator[StopSignal]:
     """Turns SIGTERM and Ctrl-C into a request while the block runs, in the main thread.
 
     A Ctrl-C before anything is to be saved is a KeyboardInterrupt, and a second one ends
-    the process at once.
+    the process at once. Where the run has several processes, all must begin to listen, and
+    a signal to one stops all.
     """
-    stop = StopSignal()
-    # JAX's own handler serves several hosts; threads cannot set handlers at all.
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or jax.process_count() > 1:
+    stop = StopSignal(_shared())
+    # Threads cannot set handlers.
+    if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     before = signal.signal(signal.SIGTERM, lambda *_: stop.request())
@@ -89,7 +112,16 @@ def listening() -> Iterator[StopSignal]:
         with _interrupts(stop):
             yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        # None: a C library's (JAX's), which cannot be given back.
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _shared() -> SharedStop | None:
+    if hosts.count() == 1:
+        return None
+    shared = shared_stop()
+    shared.begin()
+    return shared
 
 
 @contextlib.contextmanager
@@ -158,7 +190,7 @@ class _Keys:
 
     def _end(self, message: str) -> None:
         _write(message)
-        os._exit(INTERRUPTED)
+        self._stop.end(message)
 
 
 def _write(line: str) -> None:

@@ -14,7 +14,7 @@ TWICE = """
 import os, signal, threading, time
 from dro_jax.training.preemption import listening
 with listening() as stop:
-    stop.received
+    stop.now()
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)

@@ -2,13 +2,18 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import small
 
-STUCK = """
+from dro_jax.exit_codes import STUCK, shell_status
+from dro_jax.training.watchdog import Watchdog
+
+MOVING = """
 import threading, time
 from dro_jax.training.watchdog import Watchdog
 
@@ -26,16 +31,21 @@ print("done")
 
 
 def run(seconds, then):
-    source = STUCK.format(seconds=seconds, then=then)
+    source = MOVING.format(seconds=seconds, then=then)
     command = [sys.executable, "-c", source]
     return subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=60
     )
 
 
-def test_a_stuck_run_shows_all_stacks_and_fails():
-    result = run(1.0, "time.sleep(50)")
-    assert result.returncode == 1
+@pytest.mark.parametrize(
+    "hangs",
+    ["time.sleep(50)", "import ctypes; ctypes.PyDLL(None).sleep(50)"],
+    ids=["waiting", "in C, with the interpreter's lock"],
+)
+def test_a_stuck_run_shows_all_stacks_and_fails(hangs):
+    result = run(1.0, hangs)
+    assert shell_status(result.returncode) == STUCK.number == 142
     assert "Timeout" in result.stderr
     assert "waits_for_ever" in result.stderr
     assert 'File "<string>"' in result.stderr and "in <module>" in result.stderr
@@ -48,7 +58,33 @@ def test_a_run_that_moves_is_left_alone():
 
 
 def test_nothing_watches_after_the_block():
-    assert run(1.0, "pass\ntime.sleep(1.5)").returncode == 0
+    assert run(0.5, "pass\ntime.sleep(3)").returncode == 0
+
+
+def test_a_stopped_process_ends_when_it_goes_on():
+    source = MOVING.format(seconds=1.0, then="print('up', flush=True); time.sleep(50)")
+    with subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(3.5)
+        process.send_signal(signal.SIGCONT)
+        assert shell_status(process.wait(timeout=1.5)) == STUCK.number
+
+
+def test_another_alarm_is_given_back():
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        handler = signal.getsignal(signal.SIGALRM)
+        with Watchdog(60):
+            assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGALRM) is handler
+        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 HANGING = """
@@ -95,5 +131,5 @@ def test_training_that_hangs_fails(tmp_path):
         timeout=300,
         env=os.environ | {"PYTHONPATH": helpers},
     )
-    assert result.returncode == 1
+    assert shell_status(result.returncode) == STUCK.number
     assert "waits_for_data" in result.stderr

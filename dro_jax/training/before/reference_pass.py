@@ -81,11 +81,12 @@ class ReferencePass:
             self._watchdog.reset()
             position, last = position_after(batch), following is None
             done = last or (end is not None and position >= end)
-            if done or writer.is_due or self._stop.received:
+            stopping = self._stop.now()
+            if done or writer.is_due or stopping:
                 writer.keep(position, last=last)
             if done:
                 return
-            if self._stop.received:
+            if stopping:
                 raise self._stop.stopped(
                     "while computing the reference's log-probs: "
                     f"{self._num_kept} new ones are kept, and the "

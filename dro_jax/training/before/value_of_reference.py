@@ -247,7 +247,7 @@ class ValueOfReference:
 
     def _tick(self) -> None:
         self._watchdog.reset()
-        if self._stop.received:
+        if self._stop.now():
             raise self._stop.stopped(
                 "while estimating the value of the reference: the "
                 "same command begins this estimate anew"
