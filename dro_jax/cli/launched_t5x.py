@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dro_jax.cli.configuration_diff import Configuration
-from dro_jax.cli.early_checks import check_are_there
 from dro_jax.cli.gin_files import COMMAND_LINE, GinFiles, parse_statements
 from dro_jax.cli.gin_names import check_names
 from dro_jax.cli.gin_selectors import check_selectors
@@ -34,9 +33,9 @@ _NEEDS = {
 }
 
 
-def checked(
+def fields(
     program: str, flags: Sequence[str], common: Common, *, elsewhere: Sequence[str]
-) -> tuple[Mapping[str, Any], Configuration | None]:
+) -> Mapping[str, Any]:
     """The fields of a `Job` that runs one of T5X's programs.
 
     Args:
@@ -45,12 +44,8 @@ def checked(
       common: says where T5X is.
       elsewhere: folders that the hosts see and this machine need not.
 
-    Returns:
-      The fields, and the configuration where all files were read.
-
     Raises:
-      ConfigError, CheckpointError: a gin file or setting is missing or is no gin, or names
-        what is not there.
+      ConfigError: a gin file or setting is missing or is no gin.
     """
     arguments, rest = _parser().parse_known_args(flags)
     for flag in rest:
@@ -67,17 +62,15 @@ def checked(
     read = GinFiles(names, [*search, *folders])
     typed = _typed(flag for flag in rest if flag.startswith("--gin."))
     check_selectors(read.statements, [])
-    is_whole = names == arguments.gin_file
-    if is_whole:
+    if names == arguments.gin_file:
         check_names(read.statements, typed)
     configuration = Configuration.of([*read.statements, *typed])
-    check_are_there(configuration, elsewhere)
     folder = folder_of(configuration)
-    if folder is None and is_whole:
+    if folder is None and names == arguments.gin_file:
         name = _NEEDS[program]
         raise ConfigError(f"{program} needs --gin.{name}=\"'FOLDER'\"")
     path = os.pathsep.join(map(absolute, common.t5x_folders))
-    found = {
+    return {
         "command": ("python", "-m", program, *flags),
         "environment": {"PYTHONPATH": path} if path else {},
         "gin_files": read.own,
@@ -87,7 +80,6 @@ def checked(
             folder, [*paths_of(configuration), *search, *common.t5x_folders]
         ),
     }
-    return found, configuration if is_whole else None
 
 
 def _parser() -> argparse.ArgumentParser:

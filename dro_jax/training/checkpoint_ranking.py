@@ -5,17 +5,14 @@ import pathlib
 import types
 from collections.abc import Collection
 
-import jax
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from dro_jax.errors import ConfigError
+from dro_jax.training import hosts
 from dro_jax.training.atomic_files import write_json
 from dro_jax.training.run_files import CHECKPOINT
-from dro_jax.training.run_progress import RunProgress
-
-RUN = "run"  # a folder of each checkpoint: what a resumed run needs beside its arrays
+from dro_jax.training.run_progress import RunProgress, progress_file
 
 
 def check_reported(metric: str, names: Collection[str]) -> None:
@@ -72,22 +69,38 @@ def add_evaluation(
       step: of the checkpoint.
       progress: with the evaluation.
     """
-    if manager.metrics(step):
+    # The first process alone looks and writes: another would take what it has just
+    # written for what was there.
+    if not hosts.first_says(lambda: _add(manager, step, progress)):
         return
-    if jax.process_index() == 0:
-        folder = pathlib.Path(manager.directory) / f"{CHECKPOINT}_{step}"
-        write_json(folder / "metrics" / "metrics", dict(progress.evaluation))
-        # Last: without it, a resumed run knows that the evaluation is still due.
-        write_json(folder / RUN / "metadata", progress.to_json())
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("the evaluation of a saved step")
     manager.reload()
+    for left in hosts.first_says(lambda: _not_kept(manager, policy)):
+        manager.delete(left)
+
+
+def _add(manager: ocp.CheckpointManager, step: int, progress: RunProgress) -> bool:
+    """Writes a step's evaluation; whether there was none."""
+    if manager.metrics(step):
+        return False
+    folder = pathlib.Path(manager.directory) / f"{CHECKPOINT}_{step}"
+    write_json(folder / "metrics" / "metrics", dict(progress.evaluation))
+    # Last: without it, a resumed run knows that the evaluation is still due.
+    write_json(progress_file(folder), progress.to_json())
+    return True
+
+
+def _not_kept(
+    manager: ocp.CheckpointManager, policy: checkpoint_managers.PreservationPolicy
+) -> list[int]:
+    """The steps of checkpoints that need not be kept."""
     found = [
-        types.SimpleNamespace(step=other, metrics=manager.metrics(other))
-        for other in sorted(manager.all_steps())
+        types.SimpleNamespace(step=step, metrics=manager.metrics(step))
+        for step in sorted(manager.all_steps())
     ]
     context = checkpoint_managers.PreservationContext()
     kept = policy.should_preserve(found, context=context)
-    for checkpoint, keep in zip(found, kept, strict=True):
-        if not keep:
-            manager.delete(checkpoint.step)
+    return [
+        checkpoint.step
+        for checkpoint, keep in zip(found, kept, strict=True)
+        if not keep
+    ]

@@ -21,12 +21,13 @@ from dro_jax.interop import formats, t5x_orbax
 from dro_jax.interop.t5x_tree import first_line
 from dro_jax.models.networks import VALUE, Params
 from dro_jax.training import checkpoint_ranking as ranking
+from dro_jax.training import hosts
 from dro_jax.training.per_layer import spans_layers
 from dro_jax.training.run_files import CHECKPOINT
-from dro_jax.training.run_progress import RunProgress
+from dro_jax.training.run_progress import RUN, RunProgress, read_progress
 from dro_jax.training.state import TrainState
 
-_ITEM, _RUN = "state", ranking.RUN
+_ITEM = "state"
 _RUNNING = "running"
 _DEFAULT_METRIC = "eval/loss"  # every evaluation reports it
 
@@ -126,6 +127,8 @@ class Checkpointer:
                 preservation_policy=self._policy,
                 best_fn=config.rank if ranked else None,
                 best_mode=config.best_mode,
+                # What there is, the first process tells all.
+                single_host_load_and_broadcast=True,
                 # A save that was killed has another name until it is whole.
                 cleanup_tmp_directories=True,
             ),
@@ -157,7 +160,7 @@ class Checkpointer:
             args=ocp.args.Composite(
                 **{
                     _ITEM: ocp.args.StandardSave(_to_tree(state)),
-                    _RUN: ocp.args.JsonSave(progress.to_json()),
+                    RUN: ocp.args.JsonSave(progress.to_json()),
                 }
             ),
             metrics=dict(progress.evaluation) if self._ranked else None,
@@ -179,20 +182,14 @@ class Checkpointer:
         step = self.latest_step
         if step is None:
             return None
-        with self._refusing(step):
-            self._check_fits(step, _shapes(like))
-        args = ocp.args.Composite(**{_RUN: ocp.args.JsonRestore()})
-        try:
-            values = self._manager.restore(step, args=args)[_RUN]
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-            raise CheckpointError(
-                f"{self._folder(step) / _RUN}, the record of its run, cannot be read "
-                f"({first_line(error)}): it is damaged, or the checkpoint is not one of "
-                "`dro-jax train`. Delete that checkpoint to go on from the one before, "
-                "or start from its parameters in a new MODEL_DIR "
-                "(INITIAL_CHECKPOINT_PATH)"
-            ) from error
-        return RunProgress.from_json(values)
+
+        def read() -> dict[str, Any]:
+            with self._refusing(step):
+                self._check_fits(step, _shapes(like))
+            return read_progress(self._folder(step))
+
+        # Read once, so that no process sees another run than the others.
+        return RunProgress.from_json(hosts.first_says(read))
 
     def restore(self, like: TrainState) -> TrainState:
         """The newest state.
@@ -206,7 +203,7 @@ class Checkpointer:
         """
         step, target = self.latest_step, _shapes(like)
         with self._refusing(step):
-            self._check_fits(step, target)
+            hosts.first_says(lambda: self._check_fits(step, target))
             args = ocp.args.Composite(**{_ITEM: ocp.args.StandardRestore(target)})
             tree = self._manager.restore(step, args=args)[_ITEM]
         return TrainState(

@@ -1,6 +1,8 @@
 """How far a run is, beside its arrays: what a resumed run needs to be the same run."""
 
 import dataclasses
+import json
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import START, Dataset, Position
 from dro_jax.errors import CheckpointError
 
+RUN = "run"  # a folder of each checkpoint: what a resumed run needs beside its arrays
 _ORDER = "order"
 
 
@@ -57,6 +60,29 @@ class RunProgress:
                 "written by another version of dro_jax. Start from its parameters in a "
                 "new MODEL_DIR (INITIAL_CHECKPOINT_PATH)"
             ) from error
+
+
+def progress_file(checkpoint: pathlib.Path) -> pathlib.Path:
+    """Where a checkpoint's progress lies, as Orbax keeps JSON."""
+    return checkpoint / RUN / "metadata"
+
+
+def read_progress(checkpoint: pathlib.Path) -> Any:
+    """The plain values of a checkpoint's progress, for :meth:`RunProgress.from_json`.
+
+    Raises:
+      CheckpointError: there are none, or they are damaged.
+    """
+    path = progress_file(checkpoint)
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}, the record of its run, cannot be read ({error}): it is damaged, or "
+            "the checkpoint is not one of `dro-jax train`. Delete that checkpoint to go "
+            "on from the one before, or start from its parameters in a new MODEL_DIR "
+            "(INITIAL_CHECKPOINT_PATH)"
+        ) from error
 
 
 def identity_of(

@@ -63,12 +63,15 @@ class PromptRewards:
         return PromptRecords(join_ids(ids), hashes, rewards)
 
     def batches(self, start=(0, 0), shard=(0, 1)):
-        assert (start, shard) == ((0, 0), (0, 1))
+        assert start == (0, 0)
+        size = self.batch_size // shard[1]
+        part = slice(shard[0] * size, (shard[0] + 1) * size)
         examples = self.examples()
         slots = 2 if self.pack else 1
         rows = [examples[i : i + slots] for i in range(0, len(examples), slots)]
         for first in range(0, len(rows), self.batch_size):
-            yield self._batch(rows[first : first + self.batch_size], slots)
+            batch = self._batch(rows[first : first + self.batch_size], slots)
+            yield {name: values[part] for name, values in batch.items()}
 
     def _batch(self, rows, slots):
         batch = small.pack(rows, packed=self.pack)

@@ -152,7 +152,6 @@ class Reference:
 
         Raises:
           CheckpointError: a cache was computed from something else, or is damaged.
-          ConfigError: not all processes see its folder.
           DataError: the split is empty.
           Preempted: the run was told to stop; what was computed is kept.
         """
@@ -164,14 +163,7 @@ class Reference:
         while not hosts.first_says(lambda: cache.table() is not None):
             forwards += self._fill(dataset, name, cache, START, None)
         self._facts[name] = {"folder": str(cache.folder), "forward_passes": forwards}
-        table = cache.table()
-        if table is None:
-            raise ConfigError(
-                f"the reference cache in {cache.folder} is not seen whole by all "
-                "processes of this run: REFERENCE_CACHE_DIR must be a folder that all "
-                "of them share"
-            )
-        return table
+        return cache.share_table()
 
     def compute_share(self, dataset: Dataset, share: Share) -> None:
         """Computes a share of a split's log-probabilities, and no table.
@@ -199,7 +191,8 @@ class Reference:
             "token log-probs": str(self._model.objective.needs.token_logprobs),
         }
         name = f"{dataset.name}-{dataset.split}"
-        return name, ReferenceCache(self._cache_dir / name, key)
+        # A folder of another host's own may hold something else than the first one's.
+        return name, hosts.agree(lambda: ReferenceCache(self._cache_dir / name, key))
 
     def _fill(
         self,
@@ -276,15 +269,19 @@ class Reference:
         As they are stored, so that it is the same for any model that reads them.
         """
         if self._fingerprint is None:
-            digest = hashlib.sha256()
-            policy = formats.open_model(self._path).policy
-            # One at a time, so that a large model need not fit the host's memory.
-            for name, leaf in sorted(policy.items()):
-                array = leaf.read()
-                digest.update(f"{name} {array.dtype} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-            self._fingerprint = digest.hexdigest()[:16]
+            # The others need not read all of a large model for it.
+            self._fingerprint = hosts.first_says(lambda: _digest(self._path))
         return self._fingerprint
+
+
+def _digest(path: str | None) -> str:
+    digest = hashlib.sha256()
+    # One at a time, so that a large model need not fit the host's memory.
+    for name, leaf in sorted(formats.open_model(path).policy.items()):
+        array = leaf.read()
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()[:16]
 
 
 def network_key(config: T5Config) -> dict[str, str]:

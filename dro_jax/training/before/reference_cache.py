@@ -22,6 +22,7 @@ import numpy as np
 
 from dro_jax.data.interface import START, Position
 from dro_jax.errors import CheckpointError
+from dro_jax.training import hosts
 from dro_jax.training.atomic_files import (
     claim_folder,
     read_arrays,
@@ -30,6 +31,7 @@ from dro_jax.training.atomic_files import (
 )
 from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
 from dro_jax.training.before.reference_table import ReferenceTable, write_table
+from dro_jax.training.host_files import share_files
 
 _PARTS = "part-*.npz"
 _TABLE, _MADE_FROM = "table", "parts.json"
@@ -93,6 +95,19 @@ class ReferenceCache:
             return None
         self._make_table(folder, parts)
         return ReferenceTable(folder)
+
+    def share_table(self) -> ReferenceTable:
+        """The table that the first process has, on every process.
+
+        All must call this. A process whose folder is another one than the first's, on a
+        disk of its own, is sent what it lacks.
+
+        Raises:
+          CheckpointError: the table cannot be read.
+        """
+        folder = self.folder / _TABLE
+        share_files(folder, hosts.first_says(lambda: _names_in(folder)))
+        return hosts.agree(lambda: ReferenceTable(folder))
 
     def parts(self) -> list[Part]:
         """The parts that are there, by where they begin.
@@ -213,6 +228,12 @@ def _read(part: Part) -> ReferenceLogprobs:
         raise CheckpointError(
             f"{_WHAT} {part.path} lacks {error}: delete it, and the run computes it anew"
         ) from error
+
+
+def _names_in(table: pathlib.Path) -> list[str]:
+    """The files of a table; last, the one that is written last."""
+    names = {path.name for path in table.iterdir()} - {_MADE_FROM}
+    return [*sorted(names), _MADE_FROM]
 
 
 def _sizes(paths: Iterator[pathlib.Path]) -> dict[str, int]:

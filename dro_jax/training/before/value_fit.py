@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from dro_jax.data import scratch
+from dro_jax.data.settings import shard_rows
 from dro_jax.errors import ConfigError, DataError, TrainingError
 from dro_jax.models.attention_pool import PromptValue, prompt_mask
 from dro_jax.models.networks import Batch, Params
@@ -185,12 +186,20 @@ class ValueFit:
         return row_batches(rows, self._config.batch_size, multiple)
 
     def _batch(self, rows: np.ndarray, count: int) -> tuple[jax.Array, Batch]:
-        """States, and the other fields with weights for what is fitted."""
-        weights = self._data.train[rows].astype(np.float32)
-        weights[count:] = 0
-        fields = {name: x[rows] for name, x in self._data.fields.items()}
-        fields |= {"trajectory_weights": weights, "rewards": self._data.rewards[rows]}
-        return self._states.of_rows(rows), self._partitioner.put_batch(fields)
+        """States, and the other fields with weights for what is fitted.
+
+        Each host reads its own of the rows.
+        """
+        shard = self._partitioner.shard(len(rows))
+        part = shard_rows(shard, len(rows))
+        own = rows[part]
+        counts = np.arange(len(rows))[part, None] < count
+        fields = {name: x[own] for name, x in self._data.fields.items()}
+        fields |= {
+            "trajectory_weights": (self._data.train[own] & counts).astype(np.float32),
+            "rewards": self._data.rewards[own],
+        }
+        return self._states.of_rows(rows), self._partitioner.put_batch(fields, shard)
 
     def _apply(self, params, states, batch):
         return self._module.apply({"params": params}, states, prompt_mask(batch))

@@ -8,17 +8,21 @@ import numpy as np
 
 from dro_jax import batch_fields
 from dro_jax.data import scratch
-from dro_jax.data.interface import HostBatch
+from dro_jax.data.interface import HostBatch, Shard
 from dro_jax.data.record_ids import PromptRecords
+from dro_jax.data.settings import shard_rows
 from dro_jax.errors import DataError
 from dro_jax.training.before.record_fields import RecordIndex
+from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.sharding import Partitioner
 
-# Prompts to their encoder states ``[B, L, D]``, on the devices, the same on all.
-Encode = Callable[[HostBatch], jax.Array]
+# Part of a batch of prompts to the whole's encoder states ``[B, L, D]``, on the devices,
+# the same on all.
+Encode = Callable[[HostBatch, Shard], jax.Array]
 _PROMPTS = "prompts"
 _PROMPT_FIELDS = (*batch_fields.names(reader="encoder"), "trajectory_weights")
+_KEPT = (*_PROMPT_FIELDS, "rewards")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +72,7 @@ class FitData:
             present &= ~is_judged(prompts, judged_fraction)
             weights = np.where(present, batch["trajectory_weights"], np.float32(0))
             batch = {**batch, "trajectory_weights": weights, _PROMPTS: prompts}
-            for name in (*_PROMPT_FIELDS, "rewards", _PROMPTS):
+            for name in (*_KEPT, _PROMPTS):
                 if name in batch:
                     kept = batch[name][present.any(1)]
                     rows.setdefault(name, scratch.Rows()).append(kept)
@@ -104,6 +108,17 @@ class FitData:
     def num_prompts(self, which: np.ndarray) -> int:
         """Distinct prompts of some trajectories, bool ``[N, S]``."""
         return len(np.unique(self.prompts[which]))
+
+
+def prompts_of_all(batch: HostBatch, shard: Shard) -> HostBatch:
+    """What :meth:`FitData.of` reads of a batch: all rows, from each host's own.
+
+    Args:
+      batch: a part of its rows.
+      shard: which, of how many.
+    """
+    needed = (*_KEPT, "record_ids")
+    return whole_batch({n: batch[n] for n in needed if n in batch}, shard)
 
 
 def is_judged(hashes: np.ndarray, fraction: float) -> np.ndarray:
@@ -172,7 +187,11 @@ class FrozenStates:
         self._encode = None
 
     def of_rows(self, rows: np.ndarray) -> jax.Array:
-        """``[B, L, D]`` states of rows by number."""
+        """``[B, L, D]`` states of rows by number; each host reads its own."""
+        shard = self._partitioner.shard(len(rows))
+        own = rows[shard_rows(shard, len(rows))]
         if self._held is None:
-            return self._encode({n: x[rows] for n, x in self._data.fields.items()})
-        return self._partitioner.put_batch({"states": self._held[rows]})["states"]
+            fields = {n: x[own] for n, x in self._data.fields.items()}
+            return self._encode(fields, shard)
+        held = {"states": self._held[own]}
+        return self._partitioner.put_batch(held, shard)["states"]

@@ -10,15 +10,14 @@ import functools
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from flax import traverse_util
 
-from dro_jax.data import scratch
-from dro_jax.data.interface import Dataset, HostBatch
+from dro_jax.data.interface import Dataset, HostBatch, Shard
 from dro_jax.errors import CheckpointError, DataError
 from dro_jax.messages import say
 from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
@@ -33,14 +32,18 @@ from dro_jax.training.atomic_files import (
     write_arrays,
     write_json,
 )
-from dro_jax.training.before.record_fields import RecordIndex
 from dro_jax.training.before.reference import network_key
 from dro_jax.training.before.value_fit import ValueFit, ValueFitConfig, value_module
-from dro_jax.training.before.value_fit_data import FitData, FrozenStates
+from dro_jax.training.before.value_fit_data import (
+    FitData,
+    FrozenStates,
+    prompts_of_all,
+)
 from dro_jax.training.before.value_fit_report import FitReport
+from dro_jax.training.before.value_pass import one_pass, values_of_split
+from dro_jax.training.host_files import share_files
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import StopSignal
-from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.watchdog import Watchdog
 
 __all__ = ["FitReport", "ValueFitConfig", "ValueOfReference", "encode_prompts"]
@@ -121,7 +124,8 @@ class ValueOfReference:
             key["share of prompts left out to judge"] = str(judged_fraction)
         _claim(self._folder, key)
         if hosts.first_says((self._folder / _REPORT).exists):
-            params, report = self._read_fit()
+            share_files(self._folder, (_FIT, _REPORT))
+            params, report = hosts.agree(self._read_fit)
         else:
             try:
                 params, report = self._fit(dataset, judged_fraction)
@@ -167,23 +171,20 @@ class ValueOfReference:
         _claim(folder, key)
         path = folder / _VALUES
         if not hosts.first_says(path.exists):
-            values = self._compute(dataset, name)
+            values = self._compute(dataset)
             if jax.process_index() == 0:
                 write_array(path, values)
+            say(f"  kept in {folder}")
             return values
-        values, count = map_array(path, _WHAT), len(dataset.prompt_records())
-        if len(values) != count:
-            raise CheckpointError(
-                f"{_WHAT} {path} is of {len(values)} records, and the split has {count}: "
-                "delete it, and the run computes it anew"
-            )
-        return values
+        share_files(folder, (_VALUES,))
+        return hosts.agree(lambda: _read_values(path, len(dataset.prompt_records())))
 
     def _fit(
         self, dataset: Dataset, judged_fraction: float
     ) -> tuple[Params, FitReport]:
+        shard = self._shard(dataset)
         data = FitData.of(
-            _one_pass(dataset),
+            (prompts_of_all(batch, shard) for batch in one_pass(dataset, shard)),
             dataset.prompt_records(),
             self._config.held_out_fraction,
             judged_fraction,
@@ -201,7 +202,7 @@ class ValueOfReference:
             )
             return fit.run()
 
-    def _compute(self, dataset: Dataset, name: str) -> np.ndarray:
+    def _compute(self, dataset: Dataset) -> np.ndarray:
         module, fitted = self._fitted
 
         def values_of(params, batch):
@@ -209,36 +210,26 @@ class ValueOfReference:
             states = encode_prompts(self._model, reference, batch)
             return module.apply({"params": fitted}, states, prompt_mask(batch))
 
-        forward, params = self._compiled(values_of), (self._load(), fitted)
-        records, num_found = dataset.prompt_records(), 0
-        index = RecordIndex(records.ids, _WHAT)
-        values = scratch.array(len(records), np.float32)
-        with ProgressBar(
-            f"value of the reference ({name})", None, unit="records"
-        ) as bar:
-            for batch in _one_pass(dataset):
-                entries, present = index.find(batch)
-                values[entries[present]] = np.asarray(forward(params, batch))[present]
-                num_found += present.sum()
-                bar.advance(int(present.sum()))
-            bar.say()
-            say(f"  kept in {self._folder / name}")
-        if not num_found:
-            raise DataError(f"{name}: the split is empty, so there are no values")
-        if num_found != len(records):
-            raise DataError(
-                f"{name}: one pass over the split read {num_found} of its {len(records)} "
-                "records, and each needs a value"
-            )
-        return values
+        compiled, params = self._compiled(values_of), (self._load(), fitted)
 
-    def _compiled(self, function) -> Callable[[Any, HostBatch], jax.Array]:
-        """A function of parameters and a batch, for batches on the host; counted."""
+        def forward(batch, shard):
+            return np.asarray(compiled(params, batch, shard))
+
+        return values_of_split(dataset, forward, self._shard(dataset), _WHAT)
+
+    def _shard(self, dataset: Dataset) -> Shard:
+        return self._steps.partitioner.shard(dataset.batch_size)
+
+    def _compiled(self, function) -> Callable[[Any, HostBatch, Shard], jax.Array]:
+        """A function of parameters and part of a batch on the host; counted.
+
+        It gives the whole batch's.
+        """
         compiled = jax.jit(function, out_shardings=self._steps.partitioner.replicated)
 
-        def run(params, batch):
+        def run(params, batch, shard):
             with self._steps.partitioner.context():
-                result = compiled(params, self._steps.put(batch))
+                result = compiled(params, self._steps.put(batch, shard))
             self.num_forwards += 1
             self._tick()
             return result
@@ -277,10 +268,6 @@ def encode_prompts(model: FeedbackModel, params: Params, batch: Batch) -> jax.Ar
     return jax.lax.stop_gradient(states)
 
 
-def _one_pass(dataset: Dataset) -> Iterator[HostBatch]:
-    return dataset.one_pass(pack=True).batches()
-
-
 def _digest(module: PromptValue, params: Params) -> str:
     """Of all that turns encoder states into values."""
     digest = hashlib.sha256(f"{module.min_value} {module.max_value}".encode())
@@ -291,9 +278,17 @@ def _digest(module: PromptValue, params: Params) -> str:
 
 
 def _claim(folder: pathlib.Path, key: dict[str, str]) -> None:
-    claim_folder(
-        folder,
-        key,
-        f"{_WHAT} was estimated",
-        "Use another folder, or delete that one to estimate it anew",
-    )
+    what = f"{_WHAT} was estimated"
+    advice = "Use another folder, or delete that one to estimate it anew"
+    # A folder of another host's own may hold something else than the first one's.
+    hosts.agree(lambda: claim_folder(folder, key, what, advice))
+
+
+def _read_values(path: pathlib.Path, count: int) -> np.ndarray:
+    values = map_array(path, _WHAT)
+    if len(values) != count:
+        raise CheckpointError(
+            f"{_WHAT} {path} is of {len(values)} records, and the split has {count}: "
+            "delete it, and the run computes it anew"
+        )
+    return values

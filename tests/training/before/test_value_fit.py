@@ -38,7 +38,8 @@ def params():
 
 @pytest.fixture(scope="module")
 def encode(params):
-    return jax.jit(lambda batch: encode_prompts(MODEL, params, batch))
+    compiled = jax.jit(lambda batch: encode_prompts(MODEL, params, batch))
+    return lambda batch, shard: compiled(batch)
 
 
 @pytest.fixture
@@ -50,9 +51,9 @@ def fit(encode):
         data = read(dataset, config.held_out_fraction)
         calls = []
 
-        def counted(batch):
+        def counted(batch, shard):
             calls.append(len(batch["encoder_input_tokens"]))
-            return encode(batch)
+            return encode(batch, shard)
 
         partitioner = MeshConfig(data=1).build()
         states = FrozenStates(data, counted, partitioner)

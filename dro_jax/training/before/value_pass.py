@@ -1,0 +1,63 @@
+"""One pass of the value of the reference over a split."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from dro_jax.data import scratch
+from dro_jax.data.interface import Dataset, HostBatch, Shard
+from dro_jax.errors import DataError
+from dro_jax.training.before.record_fields import RecordIndex
+from dro_jax.training.host_rows import whole_batch
+from dro_jax.training.progress_bar import ProgressBar
+
+_OWNERS = ("record_ids", "trajectory_weights")
+
+
+def one_pass(dataset: Dataset, shard: Shard) -> Iterator[HostBatch]:
+    """The records once each, packed as every run packs them: a part of each batch."""
+    return dataset.one_pass(pack=True).batches(shard=shard)
+
+
+def values_of_split(
+    dataset: Dataset,
+    forward: Callable[[HostBatch, Shard], np.ndarray],
+    shard: Shard,
+    what: str,
+) -> np.ndarray:
+    """A value of each record, by the devices of all processes and known to all of them.
+
+    Args:
+      dataset: the split.
+      forward: part of a batch to the whole's values ``[B, S]``.
+      shard: which part of each batch's rows this process reads, of how many.
+      what: the values are, for the progress bar.
+
+    Returns:
+      ``[R]`` float32, in the order of the split's `prompt_records`.
+
+    Raises:
+      DataError: the split is empty, or a pass over it does not read all its records.
+    """
+    records, num_found = dataset.prompt_records(), 0
+    index = RecordIndex(records.ids, what)
+    values = scratch.array(len(records), np.float32)
+    name = f"{dataset.name}-{dataset.split}"
+    with ProgressBar(f"{what} ({name})", None, unit="records") as bar:
+        for batch in one_pass(dataset, shard):
+            found = forward(batch, shard)
+            # Each process reads its own rows, and all learn whose numbers these are.
+            owners = {name: batch[name] for name in _OWNERS}
+            entries, present = index.find(whole_batch(owners, shard))
+            values[entries[present]] = found[present]
+            num_found += present.sum()
+            bar.advance(int(present.sum()))
+        bar.say()
+    if not num_found:
+        raise DataError(f"{name}: the split is empty, so there are no values")
+    if num_found != len(records):
+        raise DataError(
+            f"{name}: one pass over the split read {num_found} of its {len(records)} "
+            "records, and each needs a value"
+        )
+    return values
