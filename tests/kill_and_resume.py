@@ -1,20 +1,19 @@
 """Kills a training run at random points, resumes it, and compares it with a whole run.
 
     python tests/kill_and_resume.py --rounds 20
+    python tests/kill_and_resume.py --processes 2 --devices 4 --rounds 20
 
-Every round starts the run again and ends it: with SIGKILL after some steps, while a
-checkpoint is being written, or while it starts up, and now and then with SIGTERM or
-Ctrl-C, which must save and exit with code 143 or 130. Then the run is let through to its end, and its
-parameters, optimiser state, data position and metrics by step are compared, bit by bit,
-with a run that was never touched. It trains DRO-V with dropout on packed batches and a
-cached reference, on 1 and on 8 simulated devices. The exit status is 1 at any difference.
+Every round starts the command again and ends one of its processes, whichever: with
+SIGKILL after some steps, while a checkpoint is being written, or while it starts up,
+and now and then with SIGTERM, which must save and end all with 143, or all of them
+with Ctrl-C, as a terminal does (130). What a SIGKILL leaves of the others is killed
+too, as a launcher does. Then the run is let through to its end, and its parameters,
+optimiser state, data position and metrics by step are compared, bit by bit, with a
+run that was never touched. It trains DRO-V with dropout on packed batches and a
+cached reference. The exit status is 1 at any difference.
 """
 
 import argparse
-import itertools
-import json
-import multiprocessing
-import os
 import pathlib
 import random
 import signal
@@ -22,14 +21,20 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "helpers"))
+
+import command_runs
+from run_differences import differences, last_step, unfinished_saves
+from several_processes import Processes
+
 STEPS_A_ROUND = 9  # more than any round can get through
 SAVE_PERIOD = 3
-START = pathlib.Path(__file__).parent
 KINDS = ("after steps", "during a save", "at start", "SIGTERM", "Ctrl-C")
 # Signals that a run answers, each with its exit code; the others are SIGKILL.
 ENDS = {"SIGTERM": (signal.SIGTERM, 143), "Ctrl-C": (signal.SIGINT, 130)}
-# Rates depend on the clock, not on the run.
-RATES = ("per_second", "mfu")
+KILLED = 128 + signal.SIGKILL
+# Seconds that a run may take to its end, and a process to leave after a signal.
+LONGEST, LEAVING = 1200, 300
 
 
 def main(argv=None) -> int:
@@ -37,144 +42,124 @@ def main(argv=None) -> int:
     parser.add_argument(
         "--rounds", type=int, nargs="+", default=[20], help="kills by device count"
     )
-    parser.add_argument("--devices", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--processes", type=int, default=1, help="of the run")
+    parser.add_argument(
+        "--devices", type=int, nargs="+", help="of each process; default 1 and 8, or 4"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
-    rounds = arguments.rounds
+    processes, rounds = arguments.processes, arguments.rounds
+    all_devices = arguments.devices or ([1, 8] if processes == 1 else [4])
     if len(rounds) == 1:
-        rounds = rounds * len(arguments.devices)
-    if len(rounds) != len(arguments.devices):
+        rounds = rounds * len(all_devices)
+    if len(rounds) != len(all_devices):
         parser.error("--rounds takes one number, or one for each of --devices")
-    # The server imports everything once; each run is a fork that starts its own JAX.
-    multiprocessing.set_start_method("forkserver")
-    multiprocessing.set_forkserver_preload(["kill_and_resume_run"])
-    os.environ["PYTHONPATH"] = str(START / "helpers")
-    sys.path.insert(0, str(START / "helpers"))
     same = True
-    with tempfile.TemporaryDirectory() as folder:
-        for devices, count in zip(arguments.devices, rounds, strict=True):
-            campaign = Campaign(
-                pathlib.Path(folder) / str(devices),
-                devices,
-                count,
-                random.Random(arguments.seed + devices),
-            )
-            same &= campaign.run()
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        command_runs.keep_compiled(folder / "compiled")
+        command_runs.prepare(folder)
+        for devices, count in zip(all_devices, rounds, strict=True):
+            draw = random.Random(arguments.seed + devices)
+            same &= Campaign(folder, processes, devices, count, draw).run()
     print("all runs are bitwise the same" if same else "RUNS DIFFER")
     return 0 if same else 1
 
 
 class Campaign:
-    """One whole run and one that is killed again and again, on some devices."""
+    """One whole run and one that is killed again and again, in one layout."""
 
-    def __init__(self, folder: pathlib.Path, devices: int, rounds: int, draw):
-        folder.mkdir()
-        self._folder, self._devices, self._rounds = folder, devices, rounds
+    def __init__(
+        self, folder: pathlib.Path, processes: int, devices: int, rounds, draw
+    ):
+        self._folder, self._rounds, self._draw = folder, rounds, draw
+        self._processes, self._devices = processes, devices
         self._steps = STEPS_A_ROUND * rounds + SAVE_PERIOD
-        self._draw = draw
+        self._layout = f"{devices} devices"
+        if processes > 1:
+            self._layout = f"{processes} processes of {self._layout}"
 
     def run(self) -> bool:
-        from kill_and_resume_run import prepare
-
-        self._wait(self._start(prepare))
-        whole, killed = self._folder / "whole", self._folder / "killed"
-        self._wait(self._run(whole))
+        whole = self._folder / f"whole_{self._devices}"
+        killed = self._folder / f"killed_{self._devices}"
+        self._finish(whole)
         for round_number in range(self._rounds):
             self._disturb(killed, round_number)
-        self._wait(self._run(killed))
-        return self._compare(whole, killed)
-
-    def _start(self, function, *arguments):
-        process = multiprocessing.Process(
-            target=function, args=(str(self._folder), self._devices, *arguments)
+        self._finish(killed)
+        found = differences(whole, killed, self._steps)
+        for difference in found:
+            print(f"{self._layout}: differs: {difference}")
+        print(
+            f"{self._layout}: {self._rounds} interruptions, {self._steps} steps, "
+            f"{len(found)} differences"
         )
-        process.start()
-        return process
+        return not found
 
-    def _run(self, model_dir: pathlib.Path):
-        from kill_and_resume_run import run
+    def _start(self, model_dir: pathlib.Path) -> Processes:
+        settings = {"TRAIN_STEPS": self._steps, "CHECKPOINT_PERIOD": SAVE_PERIOD}
+        if self._processes * self._devices > 1:
+            settings |= {"FSDP": True, "MODEL_PARALLEL": 2}
+        return Processes(
+            command_runs.train,
+            *command_runs.flags_of(self._folder, "dro_v", model_dir, **settings),
+            count=self._processes,
+            devices=self._devices,
+            logs=self._folder / f"logs_{model_dir.name}",
+        )
 
-        return self._start(run, str(model_dir), self._steps, SAVE_PERIOD)
-
-    @staticmethod
-    def _wait(process) -> None:
-        process.join()
-        if process.exitcode != 0:
-            raise SystemExit(f"a run that nobody disturbed exited {process.exitcode}")
+    def _finish(self, model_dir: pathlib.Path) -> None:
+        with self._start(model_dir) as run:
+            statuses = run.wait(LONGEST)
+            if any(statuses):
+                self._fail(run, f"a run that nobody disturbed ended with {statuses}")
 
     def _disturb(self, model_dir: pathlib.Path, round_number: int) -> None:
         kind = KINDS[round_number % len(KINDS)]
+        rank = self._draw.randrange(self._processes)
         begin = last_step(model_dir)
         after = begin + self._draw.randint(1, STEPS_A_ROUND - SAVE_PERIOD - 1)
         deadline = time.monotonic() + self._draw.uniform(0.2, 4.0)
-        seen = saves(model_dir)
-        process = self._run(model_dir)
+        seen = unfinished_saves(model_dir)
 
         def ready() -> bool:
             if kind == "at start":
                 return time.monotonic() > deadline or last_step(model_dir) >= after
             if last_step(model_dir) < after:
                 return False
-            return kind != "during a save" or bool(saves(model_dir) - seen)
+            return kind != "during a save" or bool(unfinished_saves(model_dir) - seen)
 
-        while process.is_alive() and not ready():
-            time.sleep(0.001)
-        sent = time.monotonic()
-        sign, expected = ENDS.get(kind, (signal.SIGKILL, -signal.SIGKILL))
-        os.kill(process.pid, sign)
-        process.join()
-        if process.exitcode != expected:
-            raise SystemExit(f"{kind}: exit code {process.exitcode}, not {expected}")
-        unfinished = ", a save unfinished" if saves(model_dir) else ""
+        with self._start(model_dir) as run:
+            if not run.until(ready, LONGEST):
+                self._fail(run, f"{kind}: a process ended by itself")
+            sent = time.monotonic()
+            if kind in ENDS:
+                self._ask(run, kind, rank)
+            else:
+                run.send(rank, signal.SIGKILL)
+                while run.status(rank) is None:
+                    time.sleep(0.001)
+                run.kill()
+                if run.status(rank) != KILLED:
+                    self._fail(run, f"{kind}: rank {rank} ended by itself")
+            gone = time.monotonic() - sent
+        who = f" of rank {rank}" if self._processes > 1 and kind != "Ctrl-C" else ""
+        unfinished = ", a save unfinished" if unfinished_saves(model_dir) else ""
         print(
-            f"{self._devices} devices, round {round_number + 1}: {kind}, from step "
-            f"{begin} to {last_step(model_dir)}, gone after "
-            f"{time.monotonic() - sent:.1f} s{unfinished}",
+            f"{self._layout}, round {round_number + 1}: {kind}{who}, from step {begin} "
+            f"to {last_step(model_dir)}, gone after {gone:.1f} s{unfinished}",
             flush=True,
         )
 
-    def _compare(self, whole: pathlib.Path, killed: pathlib.Path) -> bool:
-        from kill_and_resume_run import differences
+    def _ask(self, run: Processes, kind: str, rank: int) -> None:
+        sign, expected = ENDS[kind]
+        for each in range(self._processes) if kind == "Ctrl-C" else [rank]:
+            run.send(each, sign)
+        statuses = run.wait(LEAVING)
+        if statuses != [expected] * self._processes:
+            self._fail(run, f"{kind}: exit codes {statuses}, not {expected}")
 
-        found = differences(whole, killed, self._steps)
-        for a, b in itertools.zip_longest(metrics(whole), metrics(killed)):
-            if a != b:
-                found.append(f"metrics.jsonl: {a} became {b}")
-                break
-        if len(metrics(whole)) != self._steps:
-            found.append(f"{len(metrics(whole))} lines of metrics, not {self._steps}")
-        for difference in found:
-            print(f"{self._devices} devices: differs: {difference}")
-        print(
-            f"{self._devices} devices: {self._rounds} interruptions, {self._steps} steps, "
-            f"{len(found)} differences"
-        )
-        return not found
-
-
-def saves(model_dir: pathlib.Path) -> set[str]:
-    """Folders of checkpoints that are being written."""
-    return {path.name for path in model_dir.glob("*orbax-checkpoint-tmp*")}
-
-
-def last_step(model_dir: pathlib.Path) -> int:
-    """The newest step in the log; 0 without one."""
-    path = model_dir / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    for line in reversed(lines):
-        try:
-            return json.loads(line)["step"]
-        except json.JSONDecodeError:
-            continue  # cut short by a kill
-    return 0
-
-
-def metrics(model_dir: pathlib.Path) -> list[dict]:
-    """The log's lines without what depends on the clock."""
-    return [
-        {k: v for k, v in json.loads(line).items() if not k.endswith(RATES)}
-        for line in (model_dir / "metrics.jsonl").read_text().splitlines()
-    ]
+    def _fail(self, run: Processes, message: str) -> None:
+        raise SystemExit(f"{self._layout}: {message}\n{run.ends_of_logs()}")
 
 
 if __name__ == "__main__":

@@ -73,36 +73,50 @@ def _check_train(arguments: Any, elsewhere: Sequence[str]) -> None:
     )
     configuration = Configuration.of([*read.statements, *typed])
 
-    def local(name: str) -> str | None:
-        path = configuration.filled_in(configuration.macros.get(name))
-        if not isinstance(path, str) or is_url(path) or is_within(path, elsewhere):
-            return None
-        return path
-
-    for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR"):
-        if (path := local(name)) and not arguments.dry_run:
-            check_folder(expanded(path), name)
-    start = local("INITIAL_CHECKPOINT_PATH")
-    if start == "":
-        raise ConfigError(
-            "INITIAL_CHECKPOINT_PATH is empty: name a checkpoint, or None"
-        )
+    if not arguments.dry_run:
+        for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR"):
+            if path := _local(name, configuration, elsewhere):
+                check_folder(expanded(path), name)
     seed = configuration.filled_in(configuration.macros.get("RANDOM_SEED"))
     # JAX would take the lowest 32 bits: two seeds would be one, in silence.
     if isinstance(seed, int) and not -(2**31) <= seed < 2**32:
         raise ConfigError(
             f"RANDOM_SEED = {seed}: give a number of 32 bits, from 0 to {2**32 - 1:,}"
         )
-    # A name without any folder may be one on Hugging Face's hub.
-    is_path = start is not None and start.startswith(("/", ".", "~", "$"))
-    if is_path and not os.path.exists(expanded(start)):
-        raise CheckpointError(
-            f"INITIAL_CHECKPOINT_PATH: no checkpoint at {start}: there is no such folder"
-        )
+    check_are_there(configuration, elsewhere)
+
+
+def check_are_there(configuration: Any, elsewhere: Sequence[str] = ()) -> None:
+    """Refuses settings that name checkpoints and files which do not exist.
+
+    Args:
+      configuration: of a run of ours or of T5X.
+      elsewhere: as for :func:`check`.
+
+    Raises:
+      ConfigError, CheckpointError: there is one.
+    """
+    for name in ("INITIAL_CHECKPOINT_PATH", "CHECKPOINT_PATH"):
+        start = _local(name, configuration, elsewhere)
+        if start == "":
+            raise ConfigError(f"{name} is empty: name a checkpoint, or None")
+        # A name without any folder may be one on Hugging Face's hub.
+        is_path = start is not None and start.startswith(("/", ".", "~", "$"))
+        if is_path and not os.path.exists(expanded(start)):
+            raise CheckpointError(
+                f"{name}: no checkpoint at {start}: there is no such folder"
+            )
     for name in ("TRAIN_PATH", "VALIDATION_PATH", "VOCABULARY"):
-        path = local(name)
+        path = _local(name, configuration, elsewhere)
         if path and path != _BYTE and not _found(expanded(path)):
             raise ConfigError(f"{name} = {path!r}: there is no such file or folder")
+
+
+def _local(name: str, configuration: Any, elsewhere: Sequence[str]) -> str | None:
+    path = configuration.filled_in(configuration.macros.get(name))
+    if not isinstance(path, str) or is_url(path) or is_within(path, elsewhere):
+        return None
+    return path
 
 
 def _found(path: str) -> bool:

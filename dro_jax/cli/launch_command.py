@@ -5,7 +5,7 @@ import re
 import shlex
 
 from dro_jax.cli import gin_setup, launch_parser
-from dro_jax.cli.launch_plan import check_plan, plan_words
+from dro_jax.cli.launch_checks import checks_of, run_checks
 from dro_jax.cli.launched_command import job_of
 from dro_jax.errors import ConfigError
 from dro_jax.exit_codes import DONE
@@ -14,13 +14,14 @@ from dro_jax.launching.interface import Job, Target
 from dro_jax.messages import say
 from dro_jax.paths import expanded
 
+_THIS_MACHINE = "local"
 _NAME = re.compile("[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 def run(arguments) -> int:
     """Check, then show or launch; the status is that of the launch."""
     target, common = _settings(arguments)
-    job = job_of(
+    job, configuration = job_of(
         arguments.launched,
         name=_checked_name(arguments.name),
         common=common,
@@ -29,14 +30,16 @@ def run(arguments) -> int:
     )
     folder = os.path.abspath(expanded(arguments.launch_dir or f"launched/{job.name}"))
     prepared = target.prepare(job, folder)
-    plan = None if arguments.no_plan else plan_words(job, target.topology)
+    checks = checks_of(job, configuration, target.topology)
+    # Processes of this machine look for the task themselves, as soon.
+    if arguments.no_plan or arguments.target == _THIS_MACHINE:
+        checks = []
     if arguments.dry_run:
-        if plan is not None:
-            print(f"# first, unless --no_plan is given:\n{shlex.join(plan)}")
+        for words in checks:
+            print(f"{shlex.join(words)}  # first, unless --no_plan is given")
         print(files.text_of(prepared, folder), end="")
         return DONE.number
-    if plan is not None:
-        check_plan(plan)
+    run_checks(checks)
     return _launched(target, job, prepared, folder)
 
 

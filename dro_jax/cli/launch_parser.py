@@ -68,7 +68,8 @@ def add_launch(commands) -> None:
     parser.add_argument(
         "--no_plan",
         action="store_true",
-        help="do not ask `dro-jax plan` first whether the run fits the slice",
+        help="leave out what takes long: looking up the task, and asking `dro-jax plan` "
+        "whether the run fits the slice",
     )
     parser.add_argument(
         "--name", help="of the job; default, the last part of its MODEL_DIR"

@@ -19,9 +19,9 @@ _OURS = "dro_jax."
 _STANDARD_INPUT = "-"
 
 
-def fields(
+def checked(
     command: str, flags: Sequence[str], *, elsewhere: Sequence[str], dry_run: bool
-) -> Mapping[str, Any]:
+) -> tuple[Mapping[str, Any], Configuration | None]:
     """The fields of a `Job` that runs one of ours, checked as the command itself does.
 
     Args:
@@ -29,6 +29,9 @@ def fields(
       flags: as typed.
       elsewhere: folders that the hosts see and this machine need not.
       dry_run: write nothing.
+
+    Returns:
+      The fields, and the configuration of a run that is trained.
 
     Raises:
       ConfigError, CheckpointError: the command would refuse this, or hosts cannot share
@@ -58,13 +61,14 @@ def fields(
             "the hosts mount the bucket (docs/launch.md)"
         )
     folders = [path for path in arguments.gin_search_paths.split(",") if path]
-    return {
+    found = {
         "command": ("dro-jax", command, *flags),
         "gin_files": read.own if read else {},
         "modules": own_modules(configuration),
         "resumes": not getattr(arguments, "overwrite", False),
         **sorted_paths(model_dir, [*paths, *folders]),
     }
+    return found, configuration if command == "train" else None
 
 
 def own_modules(configuration: Configuration | None) -> tuple[str, ...]:

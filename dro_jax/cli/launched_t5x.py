@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.early_checks import check_are_there
 from dro_jax.cli.gin_files import COMMAND_LINE, GinFiles, parse_statements
 from dro_jax.cli.gin_names import check_names
 from dro_jax.cli.gin_selectors import check_selectors
@@ -33,9 +34,9 @@ _NEEDS = {
 }
 
 
-def fields(
+def checked(
     program: str, flags: Sequence[str], common: Common, *, elsewhere: Sequence[str]
-) -> Mapping[str, Any]:
+) -> tuple[Mapping[str, Any], Configuration | None]:
     """The fields of a `Job` that runs one of T5X's programs.
 
     Args:
@@ -44,8 +45,12 @@ def fields(
       common: says where T5X is.
       elsewhere: folders that the hosts see and this machine need not.
 
+    Returns:
+      The fields, and the configuration where all files were read.
+
     Raises:
-      ConfigError: a gin file or setting is missing or is no gin.
+      ConfigError, CheckpointError: a gin file or setting is missing or is no gin, or names
+        what is not there.
     """
     arguments, rest = _parser().parse_known_args(flags)
     for flag in rest:
@@ -62,15 +67,17 @@ def fields(
     read = GinFiles(names, [*search, *folders])
     typed = _typed(flag for flag in rest if flag.startswith("--gin."))
     check_selectors(read.statements, [])
-    if names == arguments.gin_file:
+    is_whole = names == arguments.gin_file
+    if is_whole:
         check_names(read.statements, typed)
     configuration = Configuration.of([*read.statements, *typed])
+    check_are_there(configuration, elsewhere)
     folder = folder_of(configuration)
-    if folder is None and names == arguments.gin_file:
+    if folder is None and is_whole:
         name = _NEEDS[program]
         raise ConfigError(f"{program} needs --gin.{name}=\"'FOLDER'\"")
     path = os.pathsep.join(map(absolute, common.t5x_folders))
-    return {
+    found = {
         "command": ("python", "-m", program, *flags),
         "environment": {"PYTHONPATH": path} if path else {},
         "gin_files": read.own,
@@ -80,6 +87,7 @@ def fields(
             folder, [*paths_of(configuration), *search, *common.t5x_folders]
         ),
     }
+    return found, configuration if is_whole else None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -123,6 +123,11 @@ class _Processes:
             copy.start()
             self._copies.append(copy)
 
+    @property
+    def status(self) -> int:
+        """That of the job, once all have ended."""
+        return exit_codes.of_all(self._statuses())
+
     def run(self, received: list[int]) -> int:
         """Waits until all have ended.
 
@@ -147,7 +152,7 @@ class _Processes:
                     self._signal(signal.SIGKILL)
             time.sleep(_POLL_SECONDS)
         self._finish_logs()
-        return exit_codes.of_all(self._statuses())
+        return self.status
 
     def _finish_logs(self) -> None:
         """Waits for what was written; what the processes have left running ends."""
@@ -196,8 +201,10 @@ class _Processes:
             if number in self._killed:
                 how = "killed by the launcher: it went on when another had failed"
             yield f"{number:4}  {status:6}  {how}"
-        failed = zip(self._order, self._statuses(), strict=True)
-        for number in [number for number, status in failed if status][:_MOST_SHOWN]:
+        # Whose status is the job's comes before those that it took along.
+        pairs = zip(self._order, self._statuses(), strict=True)
+        failed = [(status != self.status, number) for number, status in pairs if status]
+        for _, number in sorted(failed, key=lambda pair: pair[0])[:_MOST_SHOWN]:
             yield f"the last lines of {self._path(number)}:"
             yield from (f"  {line}" for line in self._last_lines(number))
 

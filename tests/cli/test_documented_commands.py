@@ -6,11 +6,13 @@ import shlex
 
 import pytest
 
-from dro_jax.cli import gin_setup
+from dro_jax.cli import gin_setup, launch_parser
+from dro_jax.cli.launched_command import job_of
 from dro_jax.cli.main import gin_bindings
 from dro_jax.cli.parser import build_parser
 from dro_jax.cli.tasks_parser import take_rest
 from dro_jax.errors import ConfigError
+from dro_jax.launching.common import Common
 
 PAGES = ["README.md", *sorted(map(str, pathlib.Path("docs").glob("*.md")))]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -34,7 +36,10 @@ def commands_of(text):
 
 def check(arguments):
     """Parses; of `train` the gin files and names too, if its files are there."""
+    arguments, launched = launch_parser.split(arguments)
     parsed, rest = build_parser().parse_known_args(arguments)
+    if parsed.command == "launch":
+        return check_launch(parsed, gin_bindings(rest), launched)
     bindings = gin_bindings(take_rest(parsed, rest))
     files = parsed.gin_file
     ours = all(
@@ -43,6 +48,16 @@ def check(arguments):
     if parsed.command != "train" or not ours:
         return False
     gin_setup.check(files, bindings, allow_imports=parsed.allow_import)
+    return True
+
+
+def check_launch(parsed, bindings, launched):
+    """The target's settings, and the command behind `--`; its paths are on the hosts."""
+    files = [*launch_parser.target_files(parsed.target), *parsed.gin_file]
+    gin_setup.check(files, [*bindings, *launch_parser.settings(parsed)])
+    if launched[0] in ("generate", "score"):
+        return check(launched)
+    job_of(launched, name=parsed.name, common=Common(), elsewhere=("/",), dry_run=True)
     return True
 
 
@@ -72,6 +87,7 @@ def test_the_command_line_takes_every_command(in_a_folder_of_the_documents):
     assert sum(checked["README.md"]) >= 3
     assert sum(checked["docs/tutorial.md"]) == 2
     assert len(checked["docs/generate.md"]) >= 3
+    assert sum(checked["docs/launch.md"]) >= 3
 
 
 @pytest.mark.parametrize(
@@ -83,6 +99,19 @@ def test_a_command_of_which_something_is_wrong_is_found(more):
     check(first)
     with pytest.raises((ConfigError, AssertionError)):
         check([*first, more])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--gin.NUM_PROCESS=3 -- train --gin_file=gin_configs/runs/hha_dro_v.gin",
+        "-- trains --gin_file=gin_configs/runs/hha_dro_v.gin",
+        "-- train --gin_file=gin_configs/runs/hha_dro_v.gin --gin.MODEL=/a",
+    ],
+)
+def test_a_launch_of_which_something_is_wrong_is_found(more):
+    with pytest.raises(ConfigError):
+        check(["launch", "local", *more.split()])
 
 
 def test_commands_need_no_word_splitting():
