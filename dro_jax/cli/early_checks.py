@@ -28,6 +28,8 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
     """
     if arguments.command == "train":
         _check_train(arguments, elsewhere)
+    elif arguments.command == "plan":
+        _check_plan(arguments)
     elif arguments.command == "tasks":
         from dro_jax.data.modules import look_in_current_folder
 
@@ -54,12 +56,34 @@ def _check_use(arguments: Any, elsewhere: Sequence[str]) -> None:
         )
 
 
-def _check_train(arguments: Any, elsewhere: Sequence[str]) -> None:
+def _check_plan(arguments: Any) -> None:
+    from dro_jax.cli import gin_setup
+    from dro_jax.cli.plan_placeholders import PLACEHOLDERS
+    from dro_jax.planning.slice_names import check_topology
+
+    _check_has_files(arguments)
+    if arguments.topology is not None:
+        check_topology(arguments.topology)
+    gin_setup.check(
+        arguments.gin_file,
+        arguments.gin_bindings,
+        arguments.gin_search_paths,
+        arguments.allow_import,
+        tell=None,
+        placeholders=PLACEHOLDERS,
+    )
+
+
+def _check_has_files(arguments: Any) -> None:
     if not arguments.gin_file:
         raise ConfigError(
             "no --gin_file is given: a run needs a run file, for example "
             "gin_configs/runs/quickstart_reference.gin"
         )
+
+
+def _check_train(arguments: Any, elsewhere: Sequence[str]) -> None:
+    _check_has_files(arguments)
     # gin itself is light, and so is what reads its files; --help needs neither.
     from dro_jax.cli import gin_setup
     from dro_jax.cli.configuration_diff import Configuration

@@ -46,7 +46,7 @@ def check_names(
         name = _macro_set_by(statement)
         if name is not None and name not in used and name not in asked_for:
             _unused(name, used, configuration, tell)
-    _refuse_missing(configuration, used)
+    _refuse_missing(configuration)
 
 
 def _unused(name: str, used: set[str], configuration: Configuration, tell) -> None:
@@ -62,11 +62,15 @@ def _unused(name: str, used: set[str], configuration: Configuration, tell) -> No
     )
 
 
-def _refuse_missing(configuration: Configuration, used: set[str]) -> None:
+def missing_names(configuration: Configuration) -> list[str]:
+    """The names that are used and not set, or marked as required."""
     macros = configuration.macros
     required = {name for name, value in macros.items() if value == _REQUIRED}
-    missing = sorted(required | (used - set(macros)))
-    if missing:
+    return sorted(required | (_used(configuration) - set(macros)))
+
+
+def _refuse_missing(configuration: Configuration) -> None:
+    if missing := missing_names(configuration):
         raise ConfigError(
             "required settings are missing: "
             + ", ".join(missing)

@@ -5,7 +5,7 @@ import copy
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -13,13 +13,14 @@ import gin
 from dro_jax.cli import gin_allow
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.gin_files import PARSING_ERRORS, GinFiles, place
-from dro_jax.cli.gin_names import check_names
+from dro_jax.cli.gin_names import check_names, missing_names
 from dro_jax.cli.gin_selectors import check_selectors
 from dro_jax.cli.gin_values import as_gin, check_values, typed_statements
 from dro_jax.data.modules import look_in_current_folder, module_names
 from dro_jax.errors import ConfigError, UserError
 from dro_jax.messages import note
 
+_REFUSE = object()
 _CALLS = "\n  In call to configurable"
 # gin writes this line where a constant is used, as `%gin.REQUIRED`.
 _IMPORT_OF_CONSTANTS = "from gin import config"
@@ -32,6 +33,7 @@ def parse(
     allow_imports: Sequence[str] = (),
     *,
     only: Sequence[str] = (),
+    placeholders: Mapping[str, str] | None = None,
 ) -> None:
     """Replace gin's configuration by these files and bindings, in this order.
 
@@ -46,6 +48,7 @@ def parse(
       allow_imports: modules and packages that files may use beside those that every
         file may (`gin_allow.ALLOWED`).
       only: macros; the first file is another's, and is read for these alone.
+      placeholders: values of names that need not be set, since they are not used.
 
     Raises:
       ConfigError: a file is missing or uses a module that it may not, a name is unknown,
@@ -54,7 +57,7 @@ def parse(
     """
     gin.clear_config()
     try:
-        _parse(files, bindings, search_paths, allow_imports, only)
+        _parse(files, bindings, search_paths, allow_imports, only, placeholders)
     except ConfigError:
         gin.clear_config()
         raise
@@ -85,15 +88,21 @@ def call(function, **more):
     return function(**arguments)
 
 
-def macro(name: str):
+def macro(name: str, *, default: Any = _REFUSE):
     """The value of a macro such as `MODEL`, with what it refers to built.
 
+    Args:
+      name: the macro's.
+      default: given for one that is not bound.
+
     Raises:
-      ConfigError: the macro is not bound.
+      ConfigError: the macro is not bound, and there is no default.
     """
     try:
         value = gin.query_parameter(f"{name}/gin.macro.value")
     except ValueError:
+        if default is not _REFUSE:
+            return default
         raise ConfigError(f"gin: {name} is not set in the gin files") from None
     with _translated_building(name):
         return copy.deepcopy(value)  # gin calls what it refers to
@@ -107,11 +116,12 @@ def check(
     *,
     tell: Callable[[str], None] | None = note,
     only: Sequence[str] = (),
+    placeholders: Mapping[str, str] | None = None,
 ) -> tuple[GinFiles, list[Any]]:
     """What `parse` refuses without importing anything: files, imports, names.
 
     Args:
-      files, bindings, search_paths, allow_imports, only: as for `parse`.
+      files, bindings, search_paths, allow_imports, only, placeholders: as for `parse`.
       tell: is given sentences about settings without effect, and about people's own
         files in the place of those that ship.
 
@@ -128,6 +138,10 @@ def check(
     read = GinFiles(files, folders, only)
     gin_allow.check_imports(read, gin_allow.AllowList(allow_imports))
     typed = typed_statements(bindings, Configuration.of(read.statements))
+    if placeholders:
+        missing = missing_names(Configuration.of([*read.statements, *typed]))
+        values = [f"{x} = {placeholders[x]}" for x in missing if x in placeholders]
+        typed += typed_statements(values, Configuration.of(read.statements))
     check_selectors(read.statements, typed)
     check_names(read.statements, typed, tell, only)
     if tell is not None:
@@ -140,8 +154,17 @@ def check(
     return read, typed
 
 
-def _parse(files, bindings, search_paths, allow_imports, only) -> None:
-    read, typed = check(files, bindings, search_paths, allow_imports, only=only)
+def _parse(
+    files, bindings, search_paths, allow_imports, only, placeholders=None
+) -> None:
+    read, typed = check(
+        files,
+        bindings,
+        search_paths,
+        allow_imports,
+        only=only,
+        placeholders=placeholders,
+    )
     allowed = gin_allow.AllowList(allow_imports)
     with read.given_to_gin():
         with _translated("gin"):

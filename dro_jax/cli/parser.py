@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     add_launch(commands)
+    _add_plan(commands)
     _add_generate(commands)
     _add_score(commands)
     add_tasks(commands)
@@ -82,6 +83,24 @@ def _add_train(commands) -> None:
         "REFERENCE_CACHE_DIR, and train nothing",
     )
     add_processes(parser)
+
+
+def _add_plan(commands) -> None:
+    parser = command(
+        commands,
+        "plan",
+        "plan_command",
+        "compile a run's train step for a slice, and print the memory and time it takes",
+        gin=True,
+    )
+    parser.add_argument(
+        "--topology",
+        metavar="VERSION:CHIPS",
+        help="a TPU slice, as v5e:4x4; default, this machine's own devices",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="also write the plan as JSON; - is the output"
+    )
 
 
 def _add_model_arguments(parser, reads: str, writes: str) -> None:

@@ -29,11 +29,11 @@ def settle(folder: pathlib.Path | None) -> None:
     Raises:
       UserError: the checkpoint or the task cannot be used.
     """
-    if _macro(MACRO, default=0) is not None:
+    if gin_setup.macro(MACRO, default=0) is not None:
         return
     rows = _of_run(folder)
     if rows is None:
-        start = _macro("INITIAL_CHECKPOINT_PATH")
+        start = gin_setup.macro("INITIAL_CHECKPOINT_PATH", default=None)
         if start is not None:
             rows = formats.open_model(start).config.vocab_size
             reason = f"that of {start}"
@@ -68,10 +68,3 @@ def _dataset() -> Any:
             "file, for example --gin_file=gin_configs/runs/train.gin"
         ) from None
     return value.scoped_configurable_fn()
-
-
-def _macro(name: str, default: Any = None) -> Any:
-    try:
-        return gin_setup.macro(name)
-    except ConfigError:
-        return default

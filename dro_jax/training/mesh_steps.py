@@ -27,7 +27,8 @@ class MeshSteps:
       optimizer: gives the updates.
       partitioner: places everything.
       example: a batch like those to come.
-      key: seeds dropout; the masks of step k are those of `fold_in(key, k)`.
+      key: seeds dropout; the masks of step k are those of `fold_in(key, k)`. Its shape
+        will do where nothing is run.
       num_microbatches, on_non_finite: as in `make_train_step`.
     """
 
@@ -119,6 +120,27 @@ class MeshSteps:
             state, metrics = self._train(state, placed, reference_params, self._key)
             return state, self._in_flight.sent(metrics)
 
+    @property
+    def reference_layout(self) -> Params:
+        """Shapes of a frozen reference's parameters, with shardings."""
+        policy = self._model.policy_params
+        return _placed(policy(self.layout.shapes), policy(self.layout.shardings))
+
+    def lower_train(self, *, frozen_copy: bool) -> jax.stages.Lowered:
+        """The update, traced for batches like the example: nothing is computed.
+
+        Args:
+          frozen_copy: whether the step is given the reference's parameters.
+        """
+        batch, key = self._example, self._key
+        with self.partitioner.context():
+            return self._train.lower(
+                self.state_layout,
+                _placed(batch, dict.fromkeys(batch, self.partitioner.by_row)),
+                self.reference_layout if frozen_copy else None,
+                _placed(key, self.partitioner.replicated),
+            )
+
     def evaluate(
         self,
         params: Params,
@@ -185,3 +207,14 @@ class MeshSteps:
         with self.partitioner.context():
             placed = self.put(batch, shard)
             return np.asarray(self._log_ratios(params, placed, reference_params))
+
+
+def _placed(tree, shardings):
+    """Shapes of arrays, with shardings."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=sharding
+        ),
+        tree,
+        shardings,
+    )

@@ -231,7 +231,10 @@ class ParamLayout:
         cls, model: FeedbackModel, batch: Batch, partitioner: Partitioner
     ) -> "ParamLayout":
         """That of a model for batches shaped as `batch`."""
-        shapes, axes = jax.eval_shape(model.init, jax.random.key(0), batch)
+        # The key is made within: devices that are planned for can make none.
+        shapes, axes = jax.eval_shape(
+            lambda batch: model.init(jax.random.key(0), batch), batch
+        )
         return cls(shapes, partitioner.params(shapes, axes))
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -73,7 +74,8 @@ def train(
     tensorboard: bool = True,
     dry_run: Callable[[str], None] | None = None,
     reference_share: str | None = None,
-) -> TrainState | None:
+    instead: Callable[[RunSettings], Any] | None = None,
+) -> TrainState | Any | None:
     """Train a model, or go on where an interrupted run of `model_dir` stopped.
 
     The names are those that gin files bind; they are grouped, and the run is told in
@@ -118,9 +120,10 @@ def train(
       dry_run: is told what would be done, which is not done then.
       reference_share: `3/8`, to compute the third of eight shares of the reference's
         log-probabilities (:func:`compute_share`) and not to train.
+      instead: is given the grouped settings, and nothing is trained.
 
     Returns:
-      The final state; None where nothing is trained.
+      The final state; what `instead` returns; None where nothing is trained.
 
     Raises:
       ConfigError: a setting is missing, unknown or without effect, or another process
@@ -156,6 +159,8 @@ def train(
         checkpoints=checkpoints,
         process=ProcessSettings(watchdog_seconds, tensorboard),
     )
+    if instead is not None:
+        return instead(settings)
     if reference_share is not None:
         return compute_share(settings, Share.parse(reference_share))
     return train_run(settings, dry_run)
