@@ -22,6 +22,7 @@ from dro_jax.messages import say
 
 _GIN_FLAGS = ("--gin_file", "--gin_search_paths", "--allow_import")
 _LOOK_UP = ("python", "-m", "dro_jax.cli.look_up_task")
+_OURS = (sys.executable, "-P", "-m", "dro_jax.cli.main")
 _INSTEAD = "or launch with --no_plan, which leaves this out"
 
 
@@ -76,7 +77,7 @@ def run_checks(checks: Sequence[Sequence[str]]) -> None:
 
 
 def _check_task(words: Sequence[str]) -> None:
-    done = subprocess.run([sys.executable, *words[1:]], check=False)
+    done = subprocess.run([sys.executable, "-P", *words[1:]], check=False)
     if done.returncode == REFUSED.number:
         raise ConfigError("the run's task cannot be found: see above")
     if done.returncode:
@@ -93,7 +94,7 @@ def _check_plan(words: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = os.path.join(folder, "plan.json")
         done = subprocess.run(
-            [sys.executable, "-m", "dro_jax.cli.main", *words[1:], f"--json={report}"],
+            [*_OURS, *words[1:], f"--json={report}"],
             stdout=subprocess.PIPE,
             text=True,
             check=False,

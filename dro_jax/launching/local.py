@@ -1,8 +1,9 @@
 """The target `local`: processes on this machine, each as a host of its own."""
 
 import dataclasses
+import itertools
 import os
-import shutil
+import pkgutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from dro_jax.launching.rank_flags import rank_flags
 
 _LOOPBACK = "127.0.0.1"
 _PROGRAMS = {
-    "dro-jax": (sys.executable, "-m", "dro_jax.cli.main"),
+    # As the script does, it looks for no modules in the current folder.
+    "dro-jax": (sys.executable, "-P", "-m", "dro_jax.cli.main"),
     "python": (sys.executable,),
 }
 _HOST_DEVICES = "--xla_force_host_platform_device_count"
@@ -118,7 +120,9 @@ class Local:
         shared = dict(job.environment)
         if "PYTHONPATH" in shared and (own := os.environ.get("PYTHONPATH")):
             shared["PYTHONPATH"] += os.pathsep + own
-        gpus = _gpus() if self.platform != "cpu" else []
+        gpus = [] if self.platform == "cpu" else _gpus()
+        if self.platform is None and not _jax_uses_gpus():
+            gpus = []
         if not gpus and self.platform != "gpu":
             flags = os.environ.get("XLA_FLAGS", "").split()
             flags = [flag for flag in flags if not flag.startswith(_HOST_DEVICES)]
@@ -138,6 +142,11 @@ class Local:
         ]
 
 
+def _jax_uses_gpus() -> bool:
+    """Whether JAX is installed with its part for NVIDIA's GPUs; imports nothing."""
+    return any(module.name.startswith("jax_cuda") for module in pkgutil.iter_modules())
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((_LOOPBACK, 0))
@@ -148,12 +157,18 @@ def _gpus() -> list[str]:
     """The NVIDIA GPUs that a process started here would see, by number or name."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip()]
-    program = shutil.which("nvidia-smi")
-    if program is None:
+        names = [name.strip() for name in visible.split(",")]
+        # CUDA takes those before the first that is none.
+        return [*itertools.takewhile(lambda name: name not in ("", "-1"), names)]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return []
-    listed = subprocess.run(
-        [program, "-L"], capture_output=True, text=True, check=False, timeout=60
-    )
     lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
     return [str(number) for number in range(len(lines))]

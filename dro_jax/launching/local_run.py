@@ -13,11 +13,12 @@ from typing import IO, BinaryIO, NamedTuple
 
 from dro_jax import exit_codes
 from dro_jax.errors import ConfigError
-from dro_jax.exit_codes import EXIT_CODES, INTERRUPTED, shell_status
+from dro_jax.exit_codes import DONE, EXIT_CODES, INTERRUPTED, PREEMPTED, shell_status
 from dro_jax.messages import say
 from dro_jax.paths import make_folder
 
 _POLL_SECONDS = 0.05
+_SAVING = 10  # times the grace: checkpoints take minutes
 _LAST_LINES = 5
 _MOST_READ = 1 << 16  # bytes
 _MOST_SHOWN = 4  # processes of which the last lines are shown
@@ -135,16 +136,19 @@ class _Processes:
           received: signals that the launcher was sent; each is handed on, the second of
             Ctrl-C as SIGKILL.
         """
-        handed_on, failed_at, terminated_at = 0, None, None
+        handed_on, ended_at, terminated_at = 0, None, None
         while self._is_running():
             if len(received) > handed_on:
                 handed_on = len(received)
                 kill = handed_on > 1 and received[-1] == signal.SIGINT
                 self._signal(signal.SIGKILL if kill else received[0])
             now = time.monotonic()
-            if failed_at is None and any(self._statuses()):
-                failed_at = now
-            if failed_at is not None and now - failed_at >= self._grace:
+            failures = {*self._statuses()} - {DONE.number}
+            if failures and ended_at is None:
+                ended_at = now
+            # Where all are told to stop, the others may still be saving.
+            patience = _SAVING if failures == {PREEMPTED.number} else 1
+            if failures and now - ended_at >= patience * self._grace:
                 if terminated_at is None:
                     terminated_at = now
                     self._signal(signal.SIGTERM)
@@ -219,25 +223,38 @@ class _Processes:
 def _copy(pipe: IO[bytes], file: BinaryIO, terminal: IO[str]) -> None:
     """Copies what a process writes to its log, and to the terminal while it is read."""
     descriptor: int | None = terminal.fileno()
+    begun = b""  # of a line: the other pipe's lines come between lines alone
     with pipe:
         while chunk := os.read(pipe.fileno(), 1 << 16):
-            file.write(chunk)
+            begun += chunk
+            end = 1 + max(begun.rfind(b"\n"), begun.rfind(b"\r"))
+            file.write(begun[:end])
             file.flush()
+            begun = begun[end:]
             try:
                 if descriptor is not None:
                     os.write(descriptor, chunk)
             except OSError:
                 descriptor = None
+    file.write(begun)
 
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """The SIGTERM and SIGINT that come while this lasts, in their order."""
+    """The SIGTERM and SIGINT that come while this lasts, in their order.
+
+    A terminal that is closed counts as SIGTERM, but not under `nohup`.
+    """
     received: list[int] = []
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    handed_on = {
+        signal.SIGTERM: signal.SIGTERM,
+        signal.SIGHUP: signal.SIGTERM,
+        signal.SIGINT: signal.SIGINT,
+    }
     before = {
-        number: signal.signal(number, lambda n, _: received.append(n))
-        for number in numbers
+        number: signal.signal(number, lambda n, _: received.append(handed_on[n]))
+        for number in handed_on
+        if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield received

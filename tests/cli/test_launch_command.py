@@ -45,7 +45,7 @@ def test_a_dry_run_is_what_would_run(in_a_folder, capsys):
     assert launch(*flags, "--dry_run", command=command) == 0
     line = (
         "env JAX_PLATFORMS=cpu XLA_FLAGS=--xla_force_host_platform_device_count=4 "
-        f"{PYTHON} -m dro_jax.cli.main train {RUN[0]} "
+        f"{PYTHON} -P -m dro_jax.cli.main train {RUN[0]} "
         """'--gin.MODEL_DIR='"'"'runs/a b'"'"'' """
         "--coordinator=127.0.0.1:4321 --num_processes=2 --process_id="
     )
@@ -80,12 +80,22 @@ def test_gpus_are_shared_out(in_a_folder, capsys, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5,GPU-7")
     command = ["train", *RUN, "--gin.MODEL_DIR=run"]
     flags = ["--num_processes=2", "--devices_per_process=2", "--dry_run"]
+    flags += ["--gin.PLATFORM=gpu"]
     assert launch(*flags, command=command) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("env CUDA_VISIBLE_DEVICES=0,3 ")
     assert second.startswith("env CUDA_VISIBLE_DEVICES=5,GPU-7 ")
-    assert launch("--num_processes=5", "--dry_run", command=command) == 2
-    assert "is 5, and this machine has 4 GPUs" in capsys.readouterr().err
+    assert launch(*flags, "--num_processes=3", command=command) == 2
+    assert "is 6, and this machine has 4 GPUs" in capsys.readouterr().err
+
+
+def test_no_gpus_are_taken_where_none_are_visible(in_a_folder, capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    command = ["train", *RUN, "--gin.MODEL_DIR=run"]
+    assert launch("--dry_run", command=command) == 0
+    assert "JAX_PLATFORMS=cpu" in capsys.readouterr().out
+    assert launch("--gin.PLATFORM=gpu", "--dry_run", command=command) == 2
+    assert "is 2, and this machine has 0 GPUs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

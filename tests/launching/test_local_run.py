@@ -87,6 +87,14 @@ def test_one_that_is_slow_to_end_has_its_time(tmp_path):
                grace_seconds=5) == 2  # fmt: skip
 
 
+def test_those_that_save_have_longer(tmp_path):
+    saves = "import signal; signal.signal(15, signal.SIG_IGN); time.sleep(0.8)"
+    assert run(tmp_path, "sys.exit(143)", f"{saves}; sys.exit(143)",
+               grace_seconds=0.15) == 143  # fmt: skip
+    assert run(tmp_path, "sys.exit(134)", f"{saves}; sys.exit(143)",
+               grace_seconds=0.15) == 134  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "status, times", [(143, 3), (142, 3), (134, 3), (2, 1), (1, 1), (0, 1), (130, 1)]
 )
