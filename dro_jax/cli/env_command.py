@@ -1,5 +1,6 @@
 """`dro-jax env`: what a bug report should say of the machine; no paths, no names."""
 
+import collections
 import importlib.metadata
 import os
 import platform
@@ -7,6 +8,7 @@ import platform
 import jax
 
 import dro_jax
+from dro_jax.plurals import counted
 
 _PACKAGES = (
     "jax",
@@ -37,21 +39,32 @@ def run(arguments) -> None:
 
 def lines() -> list[str]:
     """A fact a line."""
-    devices = jax.devices()
-    kinds = sorted({device.device_kind for device in devices})
     return [
         f"dro-jax {dro_jax.__version__}",
         (
             f"Python {platform.python_version()} on {platform.system()} "
             f"{platform.machine()}, {os.cpu_count()} CPUs"
         ),
-        (
-            f"devices: {len(devices)} × {', '.join(kinds)} ({jax.default_backend()}), "
-            f"{jax.process_count()} processes"
-        ),
+        *_devices(),
         *(f"{name} {_version(name)}" for name in _PACKAGES),
         *(f"{name}={os.environ[name]}" for name in _VARIABLES if name in os.environ),
     ]
+
+
+def _devices() -> list[str]:
+    devices, count = jax.devices(), jax.process_count()
+    kinds = sorted({device.device_kind for device in devices})
+    everywhere = (
+        f"devices: {len(devices)} × {', '.join(kinds)} ({jax.default_backend()}), "
+        f"{counted(count, 'process')}"
+    )
+    held = collections.Counter(device.process_index for device in devices)
+    if count == 1:
+        return [everywhere]
+    # Of a slice of hundreds of hosts only what is not alike is worth a line each.
+    if len({*held.values()}) == 1:
+        return [everywhere, f"devices of each process: {len(devices) // count}"]
+    return [everywhere, *(f"devices of process {p}: {held[p]}" for p in range(count))]
 
 
 def _version(package: str) -> str:

@@ -7,14 +7,13 @@ import sys
 import tempfile
 import traceback
 
-from dro_jax import exit_codes
+from dro_jax import exit_codes, messages
 from dro_jax.cli import early_checks, flag_paths, launch_parser, outputs, tasks_parser
 from dro_jax.cli.parser import build_parser
 from dro_jax.data.store.folders import set_prepared_dir
 from dro_jax.errors import ConfigError, UserError
-from dro_jax.messages import say
 from dro_jax.training import distributed
-from dro_jax.training.host_places import place_of
+from dro_jax.training.host_places import Place, place_of
 
 # Commands that read no data, so that they need no TensorFlow.
 _WITHOUT_DATA = (
@@ -41,9 +40,16 @@ def main(argv: list[str] | None = None) -> int:
         arguments.gin_bindings = gin_bindings(rest)
         flag_paths.expand(arguments)
         set_prepared_dir(getattr(arguments, "prepared_dir", None))
-        with outputs.prepared(arguments):
+        place = _place(arguments)
+        if place is not None:
+            messages.set_process(place.process_id, place.num_processes)
+            if not _takes_part(arguments):
+                messages.warn(f"`{arguments.command}` is done by process 0 alone")
+                return exit_codes.DONE.number
+        with outputs.prepared(arguments), messages.results_once():
             early_checks.check(arguments)
-            _join_others(arguments)
+            if place is not None and _runs_as_one(arguments):
+                distributed.join(place, arguments.start_timeout)
             status = _import_command(arguments.command_module).run(arguments)
         sys.stdout.flush()
         distributed.finish()
@@ -74,29 +80,40 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _ended(arguments, code: exit_codes.ExitCode, message: str) -> int:
-    print(f"dro-jax {arguments.command}: {message}", file=sys.stderr)
+    messages.warn(f"dro-jax {arguments.command}: {message}")
     return distributed.leave(code.number, message)
 
 
-def _join_others(arguments) -> None:
-    """Finds the other processes, of a command that several may run as one.
+def _runs_as_one(arguments) -> bool:
+    """Whether several processes run the command as one, on the devices of all."""
+    return hasattr(arguments, "start_timeout")
 
-    After what the command line alone can get wrong, which need not wait for them, and
-    before anything touches JAX's devices.
+
+def _takes_part(arguments) -> bool:
+    """Whether this process of several does anything: what is no one's run is one's."""
+    # Processes that prepare the same records share the work without knowing each other.
+    shared = getattr(arguments, "action", None) == "prepare"
+    return messages.is_first() or shared or _runs_as_one(arguments)
+
+
+def _place(arguments) -> Place | None:
+    """Which of several processes this is; None, one of its own.
+
+    A command that several run as one finds the others after what the command line alone
+    can get wrong, which need not wait for them, and before anything touches JAX's devices.
     """
-    if not hasattr(arguments, "start_timeout"):
-        return
+    if not _runs_as_one(arguments):
+        # A host of a slice may well be used alone: only a launcher's word counts.
+        return place_of(environment=os.environ | {"JAX_PLATFORMS": "cpu"})
     timeout = arguments.start_timeout
     if not timeout > 0:
         raise ConfigError(f"--start_timeout must be above 0, got {timeout:g}")
-    place = place_of(
+    return place_of(
         arguments.coordinator,
         arguments.num_processes,
         arguments.process_id,
         timeout=timeout,
     )
-    if place is not None:
-        distributed.join(place, timeout)
 
 
 def _import_command(name: str):
@@ -105,7 +122,7 @@ def _import_command(name: str):
         return importlib.import_module(f"dro_jax.cli.{name}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" not in sys.modules:
-        say("importing TensorFlow …")
+        messages.say("importing TensorFlow …")
     with _hidden_native_notes():
         import tensorflow
 

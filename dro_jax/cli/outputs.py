@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from dro_jax import paths
 from dro_jax.cli.compressed_output import compressed
 from dro_jax.errors import ConfigError
+from dro_jax.messages import is_first
 
 STDOUT = "-"
 _FILE_FLAGS = ("output", "json", "png")
@@ -32,7 +33,7 @@ Write = Callable[[bytes], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """Where a command writes a file.
+    """Where a command writes a file; of several processes the first, and it alone.
 
     A plain file, or what a link leads to, appears whole or not at all. A pipe or a
     device is written to as it is, `-` is the standard output. What is named `.gz`,
@@ -58,6 +59,8 @@ class Output:
           ConfigError: nothing can be written there.
         """
         given = os.fspath(path)
+        if not is_first():
+            return cls(flag, given, streamed=True)  # nothing is looked at or written
         _check_is_named(flag, given)
         if given in _STANDARD or (match := _DESCRIPTOR.fullmatch(given)):
             number = _STANDARD.get(given) or int(match[1])
@@ -108,9 +111,13 @@ class Output:
     def write(self, produce: Callable[[Write], Any]) -> None:
         """Calls a function with what writes bytes, and keeps the whole.
 
+        On another process than the first the function is not called.
+
         Raises:
           ConfigError: the system refuses it.
         """
+        if not is_first():
+            return
         # Imports jax, and checks come before that.
         from dro_jax.training.atomic_files import write_whole
 
@@ -137,9 +144,13 @@ class Output:
 
     def write_picture(self, draw: Callable[[BinaryIO], Any]) -> None:
         """Writes what a function draws into a file."""
-        picture = io.BytesIO()
-        draw(picture)
-        self.write(lambda write: write(picture.getvalue()))
+
+        def produce(write: Write) -> None:
+            picture = io.BytesIO()
+            draw(picture)
+            write(picture.getvalue())
+
+        self.write(produce)
 
     def write_records(self, records: Iterable[Mapping[str, Any]]) -> int:
         """Writes records as JSON lines, each as it comes; returns how many."""

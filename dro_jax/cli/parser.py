@@ -44,12 +44,14 @@ def build_parser() -> argparse.ArgumentParser:
         "print a table of all settings of the gin files, with defaults and meanings",
         gin=False,
     )
-    command(
-        commands,
-        "env",
-        "env_command",
-        "print versions and devices, for a bug report",
-        gin=False,
+    add_processes(
+        command(
+            commands,
+            "env",
+            "env_command",
+            "print versions and devices, for a bug report",
+            gin=False,
+        )
     )
     return parser
 
@@ -120,7 +122,13 @@ def _add_model_arguments(parser, reads: str, writes: str) -> None:
         help="another name for a field that is added; records that have one of its "
         "name are refused. May be repeated",
     )
-    parser.add_argument("--batch_size", type=int, default=32, help="rows at a time")
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        default=32,
+        help="rows at a time, on all devices together",
+    )
+    add_processes(parser)
 
 
 def _add_generate(commands) -> None:
@@ -215,6 +223,7 @@ def _add_quickstart(commands) -> None:
         "--steps", type=int, help="of each of the two runs; default their gin files'"
     )
     parser.add_argument("--seed", type=int, default=0, help="of all that is random")
+    add_processes(parser)
 
 
 def _add_benchmark(commands) -> None:

@@ -10,14 +10,18 @@ import numpy as np
 from dro_jax.cli import gin_setup
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.outputs import Output
+from dro_jax.cli.restored import mesh_settings
 from dro_jax.cli.train_command import train_from_gin
 from dro_jax.data.inputs import Input, input_batches
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation import report
 from dro_jax.evaluation.policy_evaluation import evaluate_policy, evaluate_responses
+from dro_jax.interop import formats
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.paths import make_folder
-from dro_jax.training import checkpoints
+from dro_jax.training.hosts import agree
+from dro_jax.training.initialization import stored_params
+from dro_jax.training.sharding import MeshConfig
 
 _RUNS = "dro_jax/gin_configs/runs/quickstart_{}.gin"
 _BATCH_SIZE = 125
@@ -49,10 +53,7 @@ def quickstart(
       bindings: further gin bindings for both runs.
     """
     began = time.monotonic()
-    files = {
-        kind: Output.at("--output_dir", make_folder(output, "--output_dir") / name)
-        for kind, name in (("json", "report.json"), ("png", "report.png"))
-    }
+    files = agree(lambda: _files(output))
     common = [f"RANDOM_SEED = {seed}", *bindings]
     reference_dir, policy_dir = output / "reference", output / "dro_v"
     print("1/3  train the reference by NLL on the logged replies", flush=True)
@@ -62,6 +63,14 @@ def quickstart(
     _train("dro_v", policy_dir, [*_limit("dro_v", steps), *common, *start])
     print("3/3  sample replies to unseen prompts and score them", flush=True)
     _compare(reference_dir, policy_dir, files, seed, began)
+
+
+def _files(output: pathlib.Path) -> dict[str, Output]:
+    folder = make_folder(output, "--output_dir")
+    return {
+        kind: Output.at("--output_dir", folder / name)
+        for kind, name in (("json", "report.json"), ("png", "report.png"))
+    }
 
 
 def _train(name: str, model_dir: pathlib.Path, bindings: list[str]) -> None:
@@ -87,18 +96,24 @@ def _compare(reference_dir, policy_dir, files, seed, began) -> None:
     every = np.arange(len(logged))
     prompts = logged.texts(every, "inputs")
     inputs = [Input({}, prompt) for prompt in prompts]
-    batches = list(input_batches(task, inputs, lengths, _BATCH_SIZE))
+    mesh = MeshConfig(**mesh_settings()).build()
+    batch_size = mesh.num_rows(_BATCH_SIZE)
+    shard = mesh.shard(batch_size)
+    batches = list(input_batches(task, inputs, lengths, batch_size, shard))
     config = DecodingConfig(max_decode_length=lengths["targets"], seed=seed)
-    reference_params = checkpoints.load_params(reference_dir)
+    reference_params, policy_params = (
+        stored_params(model, formats.open_model(folder), mesh, value=False)
+        for folder in (reference_dir, policy_dir)
+    )
 
     def evaluate(name, params):
         return evaluate_policy(
             name, model, params, reference_params, inputs, batches, task.vocabulary,
-            task.reward_fn, config,
+            task.reward_fn, config, mesh, shard=shard,
         )  # fmt: skip
 
     reference = evaluate("reference", reference_params)
-    dro_v = evaluate("DRO-V", checkpoints.load_params(policy_dir))
+    dro_v = evaluate("DRO-V", policy_params)
     logs = evaluate_responses(
         "logged data", prompts, logged.texts(every, "targets"), task.reward_fn
     )

@@ -1,11 +1,12 @@
 """A trained model rebuilt from its folder, for the commands that use one."""
 
 import dataclasses
+import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flax.traverse_util import flatten_dict
+import jax
 
 from dro_jax.cli import gin_setup
 from dro_jax.data.mixtures import task_for_inputs
@@ -13,20 +14,33 @@ from dro_jax.data.modules import import_modules
 from dro_jax.data.settings import check_lengths
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.interop import formats
 from dro_jax.interop.network_shape import differences, parameter_shapes
 from dro_jax.models.model import FeedbackModel
-from dro_jax.models.networks import VALUE, Params
-from dro_jax.training import checkpoints
+from dro_jax.models.networks import Params
+from dro_jax.training import initialization
+from dro_jax.training.hosts import agree
 from dro_jax.training.run_files import CONFIG
+from dro_jax.training.sharding import MeshConfig, Partitioner
 
 TASK_OF_A_FOLDER = ("MIXTURE_OR_TASK_MODULE", "MIXTURE_OR_TASK_NAME")
 # All that is read of a folder's config.gin, which may be anybody's.
 READ_OF_A_FOLDER = ("MODEL", "TASK_FEATURE_LENGTHS", *TASK_OF_A_FOLDER)
+_MESH = {
+    "DATA_PARALLEL": "data",
+    "MODEL_PARALLEL": "model",
+    "FSDP": "fsdp",
+    "SHARD_ACTIVATIONS": "shard_activations",
+}
 _KINDS = {
     "MODEL": (FeedbackModel, "a model, as @model.FeedbackModel() is"),
     "TASK_FEATURE_LENGTHS": (Mapping, "lengths, as {'inputs': 512, 'targets': 256}"),
     "MIXTURE_OR_TASK_MODULE": ((str, list, tuple, type(None)), "text: modules' names"),
     "MIXTURE_OR_TASK_NAME": (str, "text: the name of a task or mixture"),
+    "DATA_PARALLEL": ((int, type(None)), "a number of devices, or None"),
+    "MODEL_PARALLEL": (int, "a number of devices"),
+    "FSDP": (bool, "True or False"),
+    "SHARD_ACTIVATIONS": (bool, "True or False"),
 }
 
 
@@ -36,7 +50,8 @@ class Restored:
 
     Attributes:
       model: network, value estimate and objective.
-      params: the parameters of one checkpoint.
+      params: the parameters of one checkpoint, on the mesh.
+      mesh: all devices, of all hosts.
       task: the feedback task it was trained on, of a mixture one of those that read
         alike: vocabulary, templates, truncation.
       lengths: the task feature lengths it was trained with.
@@ -44,17 +59,29 @@ class Restored:
 
     model: FeedbackModel
     params: Params
+    mesh: Partitioner
     task: FeedbackTask
     lengths: Mapping[str, int]
 
 
-def restore(arguments) -> Restored:
+def restore(arguments, *, value: bool = False) -> Restored:
     """The model of `--model_dir`, its gin configuration overridden by the flags.
+
+    Its parameters are spread as the run's were, as far as there are the devices. All
+    processes of a command must call this; where one cannot read the folder, all refuse.
+
+    Args:
+      arguments: the command line.
+      value: whether the value estimate is wanted too, where the model has one.
 
     Raises:
       CheckpointError: the folder is missing or holds no checkpoint that fits.
       ConfigError: its configuration cannot be used.
     """
+    return agree(lambda: _restore(arguments, value))
+
+
+def _restore(arguments, value: bool) -> Restored:
     folder = pathlib.Path(arguments.model_dir)
     config = folder / CONFIG
     if not config.is_file():
@@ -66,14 +93,35 @@ def restore(arguments) -> Restored:
         arguments.gin_bindings,
         arguments.gin_search_paths,
         arguments.allow_import,
-        only=READ_OF_A_FOLDER,
+        only=(*READ_OF_A_FOLDER, *_MESH),
     )
     name = f"checkpoint_{arguments.step}" if arguments.step is not None else ""
     model, lengths, module, task = map(_value, READ_OF_A_FOLDER)
     check_lengths("DatasetConfig", lengths)
-    params = _params(folder / name, model)
+    mesh = _mesh(arguments.gin_bindings)
+    params = _params(folder / name, model, mesh, value)
     import_modules(module)
-    return Restored(model, params, task_for_inputs(task, module), lengths)
+    return Restored(model, params, mesh, task_for_inputs(task, module), lengths)
+
+
+def mesh_settings() -> dict[str, Any]:
+    """The settings of `MeshConfig` that the configuration's macros give."""
+    return {
+        field: _value(name) for name, field in _MESH.items() if gin_setup.is_set(name)
+    }
+
+
+def _mesh(bindings: Sequence[str]) -> Partitioner:
+    """All devices, model-parallel as the run was, or as flags say."""
+    settings = mesh_settings()
+    typed = {binding.partition("=")[0].strip() for binding in bindings}
+    # The run's own devices are not those here: of what it had, only what divides them.
+    if "DATA_PARALLEL" not in typed:
+        settings.pop("data", None)
+    if "MODEL_PARALLEL" not in typed:
+        model = settings.get("model", 1)
+        settings["model"] = math.gcd(model, jax.device_count())
+    return MeshConfig(**settings).build()
 
 
 def _value(name: str) -> Any:
@@ -89,16 +137,17 @@ def _value(name: str) -> Any:
     return value
 
 
-def _params(path: pathlib.Path, model: FeedbackModel) -> Params:
+def _params(
+    path: pathlib.Path, model: FeedbackModel, mesh: Partitioner, value: bool
+) -> Params:
     """A checkpoint's parameters, which are those of the model."""
     config = model.network_config
-    params = checkpoints.load_params(path, scan_layers=config.scan_layers)
-    policy = {name: part for name, part in params.items() if name != VALUE}
-    found = {name: x.shape for name, x in flatten_dict(policy, sep="/").items()}
+    stored = formats.open_model(path, scan_layers=config.scan_layers)
+    found = {name: leaf.shape for name, leaf in stored.policy.items()}
     if problems := differences(parameter_shapes(config), found, "the model"):
         raise CheckpointError(
             f"the checkpoint at {path} does not fit the model that its config.gin and "
             f"the flags describe: {problems}. Leave out the gin files and settings of "
             "another model"
         )
-    return params
+    return initialization.stored_params(model, stored, mesh, value=value)

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dro_jax.data.interface import HostBatch
+from dro_jax.batch_fields import device_fields
+from dro_jax.data.interface import WHOLE, HostBatch, Shard
 from dro_jax.errors import CheckpointError
+from dro_jax.evaluation.placement import Placement, one_behind
 from dro_jax.models import decoding
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
@@ -19,35 +20,89 @@ def generate(
     params: Params,
     batches: Iterable[HostBatch],
     config: DecodingConfig,
+    placement: Placement,
+    *,
+    shard: Shard = WHOLE,
     eos_id: int = 1,
 ) -> Iterator[tuple[HostBatch, decoding.Decoded]]:
-    """Decode each batch of prompts.
+    """Decode each batch of prompts, its rows shared out over a mesh.
 
     Samples are drawn by the configuration's seed, the record's id and the sample's
-    number: a record's are the same in whatever batch and row it stands.
+    number: a record's are the same in whatever batch and row it stands, and on however
+    many devices. Over several processes all must call this with their parts of the same
+    batches.
 
     Args:
       model: whose policy network decodes.
-      params: the policy's parameters.
-      batches: with `encoder_input_tokens` ``[B, L]`` and `record_ids` ``[B, 1, 2]``.
+      params: the policy's parameters, where the placement has them.
+      batches: with `encoder_input_tokens` ``[B, L]`` and `record_ids` ``[B, 1, 2]``, or
+        one part of their rows.
       config: how responses are chosen.
+      placement: the devices; as many rows as divide over them.
+      shard: which part of a batch's rows this process gives, of how many.
       eos_id: the token that ends a response.
 
     Returns:
-      Pairs of the batch and its `Decoded` of ``[B, K]`` responses, on the host.
+      Pairs of the batch as it was given and the `Decoded` of the whole batch, ``[B, K]``
+      responses, on the host; a batch behind the devices.
     """
     # Other generators draw otherwise where several keys are used at once.
     key = jax.random.key(config.seed, impl="threefry2x32")
-    for batch in batches:
-        decoded = decoding.decode(
-            model.network,
-            params,
-            jnp.asarray(batch["encoder_input_tokens"]),
-            _record_keys(key, batch["record_ids"][:, 0]),
-            config,
-            eos_id=eos_id,
-        )
-        yield batch, jax.device_get(decoded)
+    everywhere = jax.jit(lambda decoded: decoded, out_shardings=placement.replicated)
+
+    def decode(batch: HostBatch) -> decoding.Decoded:
+        read = {
+            "encoder_input_tokens": batch["encoder_input_tokens"],
+            "record_ids": batch["record_ids"][:, 0],
+        }
+        with placement.context():
+            placed = placement.put_batch(read, shard)
+            decoded = decoding.decode(
+                model.network,
+                params,
+                placed["encoder_input_tokens"],
+                _record_keys(key, placed["record_ids"]),
+                config,
+                eos_id=eos_id,
+            )
+            return everywhere(decoded)
+
+    return one_behind(batches, decode)
+
+
+def score(
+    model: FeedbackModel,
+    params: Params,
+    batches: Iterable[HostBatch],
+    placement: Placement,
+    *,
+    shard: Shard = WHOLE,
+) -> Iterator[tuple[HostBatch, dict[str, np.ndarray]]]:
+    """Log-probabilities of each batch's responses, and values where there are any.
+
+    Args:
+      model: whose networks score.
+      params: theirs, where the placement has them.
+      batches: of one response a row, or one part of their rows.
+      placement, shard: as for :func:`generate`.
+
+    Returns:
+      Pairs of the batch as it was given and, of the whole batch, what
+      `FeedbackModel.score` gives, with `truncated` of the batch beside; ``[B, 1]`` each,
+      on the host.
+    """
+    compute = jax.jit(
+        lambda params, batch: (
+            model.score(params, batch) | {"truncated": batch["truncated"]}
+        ),
+        out_shardings=placement.replicated,
+    )
+
+    def scores(batch: HostBatch) -> dict[str, jax.Array]:
+        with placement.context():
+            return compute(params, placement.put_batch(device_fields(batch), shard))
+
+    return one_behind(batches, scores)
 
 
 def check_numbers(*computed: np.ndarray) -> None:
@@ -81,10 +136,22 @@ def response_text(vocabulary, tokens: np.ndarray) -> str:
     return vocabulary.decode(ids)
 
 
-def as_trajectories(batch: HostBatch, decoded: decoding.Decoded) -> HostBatch:
-    """Decoded responses as a batch that models score: B·K rows, one trajectory each."""
-    rows, samples, length = decoded.tokens.shape
-    targets = decoded.tokens.reshape(rows * samples, length)
+def as_trajectories(
+    batch: HostBatch, decoded: decoding.Decoded, shard: Shard = WHOLE
+) -> HostBatch:
+    """Decoded responses as a batch that models score: B·K rows, one trajectory each.
+
+    Args:
+      batch: the prompts, or one part of them.
+      decoded: the whole batch's responses.
+      shard: which part the prompts are, of how many; the result is the same part.
+    """
+    rows, (_, samples, length) = (
+        len(batch["encoder_input_tokens"]),
+        decoded.tokens.shape,
+    )
+    own = decoded.tokens[shard[0] * rows : (shard[0] + 1) * rows]
+    targets = own.reshape(rows * samples, length)
     prompts = np.repeat(batch["encoder_input_tokens"], samples, axis=0)
     present = np.repeat(batch["trajectory_weights"], samples, axis=0)
     return {

@@ -7,12 +7,9 @@ import jax
 import numpy as np
 
 from dro_jax.data.inputs import Input
-from dro_jax.evaluation.generation import (
-    HostBatch,
-    as_trajectories,
-    generate,
-    response_text,
-)
+from dro_jax.data.interface import WHOLE, HostBatch, Shard
+from dro_jax.evaluation.generation import as_trajectories, generate, response_text
+from dro_jax.evaluation.placement import Placement
 from dro_jax.evaluation.text_metrics import (
     bootstrap_mean_interval,
     distinct_n,
@@ -76,8 +73,11 @@ def evaluate_policy(
     vocabulary,
     reward_fn: RewardFn,
     config: DecodingConfig,
+    placement: Placement,
+    *,
+    shard: Shard = WHOLE,
 ) -> Evaluation:
-    """Sample one response a prompt and measure it.
+    """Sample one response a prompt and measure it; on all processes the same.
 
     ``KL(π‖π_ref) = E_{y∼π}[log π(y|x) − log π_ref(y|x)]`` is estimated by its mean over
     the samples, which is unbiased when responses are sampled at temperature 1 from all
@@ -86,28 +86,31 @@ def evaluate_policy(
     Args:
       name: whose responses they are.
       model: whose network both policies share.
-      params: the policy.
-      reference_params: the reference policy.
+      params: the policy, where the placement has it.
+      reference_params: the reference policy, likewise.
       inputs: the prompts.
-      batches: the same prompts in batches, in the same order.
+      batches: the same prompts in batches, in the same order; or one part of their rows.
       vocabulary: to read tokens as text.
       reward_fn: (prompt, response) to the true reward.
       config: how responses are chosen.
+      placement: the devices.
+      shard: which part of a batch's rows this process gives, of how many.
     """
-    score = jax.jit(model.logprobs)
+    score = jax.jit(model.logprobs, out_shardings=placement.replicated)
     responses: list[str] = []
     log_ratios: list[float] = []
     policy = model.policy_params(params)
-    # The last batch is filled up with rows without a trajectory, which count nowhere.
     for batch, decoded in generate(
-        model, policy, batches, config, vocabulary.eos_id
+        model, policy, batches, config, placement, shard=shard, eos_id=vocabulary.eos_id
     ):
-        scored = as_trajectories(batch, decoded)
-        present = scored["trajectory_weights"][:, 0] > 0
-        reference = np.asarray(score(reference_params, scored))[:, 0]
-        log_ratios += list((decoded.logprobs[:, 0] - reference)[present])
-        texts = [response_text(vocabulary, row[0]) for row in decoded.tokens]
-        responses += [t for t, here in zip(texts, present, strict=True) if here]
+        own = as_trajectories(batch, decoded, shard)
+        with placement.context():
+            placed = placement.put_batch(own, shard)
+            reference = np.asarray(score(reference_params, placed))[:, 0]
+        log_ratios += list(decoded.logprobs[:, 0] - reference)
+        responses += [response_text(vocabulary, row[0]) for row in decoded.tokens]
+    # The last batch is filled up with rows that count nowhere.
+    del responses[len(inputs) :], log_ratios[len(inputs) :]
     prompts = [item.prompt for item in inputs]
     evaluation = evaluate_responses(name, prompts, responses, reward_fn)
     return dataclasses.replace(evaluation, kl=float(np.mean(log_ratios)))

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from dro_jax.messages import say
+from dro_jax.messages import say, set_process
 from dro_jax.training.host_places import Place
 from dro_jax.training.roll_call import bind_address, call_roll
 
@@ -46,6 +46,7 @@ def join(place: Place, timeout: float = START_SECONDS) -> None:
     """
     if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
         return
+    set_process(place.process_id, place.num_processes)
     names = call_roll(place, timeout)
     import jax
 

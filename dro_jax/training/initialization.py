@@ -7,8 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import traverse_util
 
+from dro_jax.data.interface import HostBatch
 from dro_jax.errors import CheckpointError
 from dro_jax.interop import formats
 from dro_jax.interop.network_shape import differences
@@ -17,7 +19,7 @@ from dro_jax.messages import say
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Batch, Params
 from dro_jax.models.t5_config import T5Config
-from dro_jax.training.sharding import ParamLayout
+from dro_jax.training.sharding import ParamLayout, Partitioner
 
 _EMBEDDING = "token_embedder/embedding"
 _HEAD = "head/"
@@ -75,6 +77,55 @@ def pretrained_params(
     fresh = jax.jit(missing, out_shardings=_without(shardings, origins))(key)
     taken = _placed(origins, expected, shardings)
     return traverse_util.unflatten_dict(fresh | taken, sep="/")
+
+
+def stored_params(
+    model: FeedbackModel, stored: StoredModel, partitioner: Partitioner, *, value: bool
+) -> Params:
+    """A checkpoint's own parameters in their shards, none of them made anew.
+
+    Args:
+      model: gives the parameter tree.
+      stored: the checkpoint; its policy has the model's shapes.
+      partitioner: where they go.
+      value: whether those of the value estimate are wanted too, if the model has one.
+
+    Raises:
+      CheckpointError: the value estimate is missing, or has other shapes.
+    """
+    with partitioner.context():
+        layout = ParamLayout.of(model, smallest_batch(), partitioner)
+        expected = traverse_util.flatten_dict(layout.shapes, sep="/")
+        shardings = traverse_util.flatten_dict(layout.shardings, sep="/")
+        origins = dict(stored.policy)
+        if value:
+            wanted = _shapes(_value_part(expected))
+            if wanted != {
+                n: x for n, x in _shapes(stored.value).items() if n in wanted
+            }:
+                raise CheckpointError(
+                    f"the checkpoint at {stored.path} holds no value estimate of the "
+                    "shapes that the model's has: give the gin files and settings that "
+                    "it was trained with"
+                )
+            origins |= {f"{VALUE}/{name}": stored.value[name] for name in wanted}
+        return traverse_util.unflatten_dict(
+            _placed(origins, expected, shardings), sep="/"
+        )
+
+
+def smallest_batch() -> HostBatch:
+    """The smallest batch that parameters can be made for: their shapes need no data."""
+    rows = jax.device_count()
+    tokens = np.ones((rows, 1), np.int32)
+    return {
+        "encoder_input_tokens": tokens,
+        "decoder_input_tokens": tokens,
+        "decoder_target_tokens": tokens,
+        "decoder_loss_weights": tokens,
+        "rewards": np.zeros((rows, 1), np.float32),
+        "trajectory_weights": np.ones((rows, 1), np.float32),
+    }
 
 
 def check_fits(model: FeedbackModel, path: str | pathlib.Path, shapes: Params) -> None:

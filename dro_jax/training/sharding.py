@@ -173,6 +173,11 @@ class Partitioner:
         placed = [place(path, leaf) for path, leaf in _with_names(tree)]
         return jax.tree.unflatten(jax.tree.structure(tree), placed)
 
+    def num_rows(self, batch_size: int) -> int:
+        """The least rows that devices share out evenly, of at least so many."""
+        parts = self.mesh.shape[DATA]
+        return -(-batch_size // parts) * parts
+
     def shard(self, num_rows: int) -> Shard:
         """Which part of a batch of so many rows this host's devices hold."""
         return host_shard(self.by_row, num_rows)

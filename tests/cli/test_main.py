@@ -72,8 +72,8 @@ def test_help_says_the_defaults(command, capsys):
         main.main([command, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     expected = {
-        "generate": ["rows at a time (default: 32)", "0 decodes greedily (default: 1.0)"],
-        "score": ["rows at a time (default: 32)"],
+        "generate": ["rows at a time, on all devices together (default: 32)", "0 decodes greedily (default: 1.0)"],
+        "score": ["rows at a time, on all devices together (default: 32)"],
         "tasks": ["which split: default train;", "how many to show (default: 3)"],
         "train": ["and start anew --allow_change"],
         "quickstart": ["of all that is random (default: 0)"],

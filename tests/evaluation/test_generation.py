@@ -8,10 +8,14 @@ from dro_jax.errors import ConfigError
 from dro_jax.evaluation.generation import as_trajectories, generate, response_text
 from dro_jax.evaluation.policy_evaluation import Evaluation, evaluate_responses
 from dro_jax.evaluation.report import samples, table
-from dro_jax.models.decoding import DecodingConfig, decode
+from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
+from dro_jax.training.initialization import smallest_batch
 from dro_jax.training.mesh_steps import device_fields
+from dro_jax.training.sharding import MeshConfig, ParamLayout
+
+ONE = MeshConfig(data=1).build()
 
 
 class Letters:
@@ -30,7 +34,7 @@ def decoded():
     model = FeedbackModel(network=small.NETWORK, objective=NLL())
     params = small.init(model, device_fields(batches[0]))
     config = DecodingConfig(max_decode_length=5, num_samples=2, seed=4)
-    return model, params, list(generate(model, params, batches, config))
+    return model, params, list(generate(model, params, batches, config, ONE))
 
 
 def test_sampled_logprobs_are_what_the_model_scores(decoded):
@@ -70,7 +74,7 @@ def samples_by_record(model, params, order, batch_size, **settings):
     ]
     config = DecodingConfig(**{"max_decode_length": 6, "num_samples": 3} | settings)
     found = {}
-    results = generate(model, params, given, config)
+    results = generate(model, params, given, config, ONE)
     for part, (_, out) in zip(batches, results, strict=True):
         for row, record in enumerate(part):
             found[int(record)] = (out.tokens[row], out.logprobs[row])
@@ -102,23 +106,27 @@ def test_a_sample_depends_on_its_record_alone(decoded, settings):
         assert_same_samples(found, whole)
 
 
-def test_samples_do_not_depend_on_the_devices(decoded):
+@pytest.mark.parametrize("settings", [{}, {"beams": 3}])
+def test_samples_do_not_depend_on_the_devices(decoded, settings):
+    """Rows shared out over four, layers over two, parameters over all."""
     model, params, _ = decoded
-    keys = jax.vmap(jax.random.key)(np.arange(8))
-    mesh = jax.sharding.Mesh(jax.devices(), ("data",))
-    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    config = DecodingConfig(max_decode_length=6, num_samples=3)
-    one = decode(model.network, params, PROMPTS[:8], keys, config)
-    eight = decode(
-        model.network,
-        jax.device_put(params, everywhere),
-        jax.device_put(PROMPTS[:8], rows),
-        jax.device_put(keys, rows),
-        config,
-    )
-    assert len(eight.tokens.sharding.device_set) == 8
+    given = [
+        {
+            "encoder_input_tokens": PROMPTS[:8],
+            "record_ids": IDS[:8, None],
+            "trajectory_weights": np.ones((8, 1), np.float32),
+        }
+    ]
+    config = DecodingConfig(max_decode_length=6, num_samples=3, **settings)
+    ((_, one),) = generate(model, params, given, config, ONE)
+    mesh = MeshConfig(model=2, fsdp=True).build()
+    with mesh.context():
+        shardings = ParamLayout.of(model, smallest_batch(), mesh).shardings
+    spread = jax.device_put(params, shardings)
+    assert any(not leaf.is_fully_replicated for leaf in jax.tree.leaves(spread))
+    ((_, eight),) = generate(model, spread, given, config, mesh)
     np.testing.assert_array_equal(one.tokens, eight.tokens)
+    np.testing.assert_allclose(one.logprobs, eight.logprobs, atol=1e-4)
 
 
 def test_text_ends_at_eos_or_padding():
