@@ -57,6 +57,9 @@ EXIT_CODES = {
     )
 }
 
+# Of the codes of a job's processes, the first that one has is the job's.
+OUTRANKS = (REFUSED, INTERRUPTED, CRASHED, STUCK, PREEMPTED, ABORTED, KILLED)
+
 
 def shell_status(returncode: int) -> int:
     """The status that a shell reports of a `subprocess` return code.
@@ -73,8 +76,7 @@ def of_all(statuses: list[int]) -> int:
     A refusal outranks what it makes of its peers (aborted, crashed); then an interrupt,
     a crash, and what may be retried; done is only where all are.
     """
-    order = (REFUSED, INTERRUPTED, CRASHED, STUCK, PREEMPTED, ABORTED, KILLED)
-    for code in order:
+    for code in OUTRANKS:
         if code.number in statuses:
             return code.number
     return next((status for status in statuses if status), DONE.number)

@@ -31,7 +31,9 @@ _SEQIO = (
 _NAMES = {
     "dro_jax.data.dataset": "DatasetConfig",
     "dro_jax.launching.common": "Common",
+    "dro_jax.launching.gke": "Gke",
     "dro_jax.launching.local": "Local",
+    "dro_jax.launching.tpu_vm": "TpuVm",
     "dro_jax.models.decoding": "DecodingConfig",
     "dro_jax.models.model": "FeedbackModel",
     "dro_jax.models.t5_config": "T5Config",
