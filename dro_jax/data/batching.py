@@ -5,11 +5,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dro_jax.data.interface import NEXT_POSITION, WHOLE, HostBatch, Position, Shard
+from dro_jax.batch_fields import MISMATCHED
+from dro_jax.data.interface import (
+    NEXT_POSITION,
+    WHOLE,
+    Beside,
+    HostBatch,
+    Position,
+    Shard,
+)
 from dro_jax.data.joined_records import JoinedRecords
 from dro_jax.data.ordering import Order
 from dro_jax.data.packing import EMPTY, Packing
-from dro_jax.data.row_merging import merged_rows
+from dro_jax.data.row_merging import merged_rows, prompt_rows
 from dro_jax.data.row_plans import RowPlan, planned
 from dro_jax.data.settings import shard_rows
 from dro_jax.errors import ConfigError
@@ -39,7 +47,11 @@ class RowReader:
     packing: Packing | None
 
     def batches(
-        self, batch_size: int, start: Position, shard: Shard = WHOLE
+        self,
+        batch_size: int,
+        start: Position,
+        shard: Shard = WHOLE,
+        beside: Beside | None = None,
     ) -> Iterator[list[HostBatch]]:
         """Batches from a position on, some at a time.
 
@@ -49,6 +61,7 @@ class RowReader:
           batch_size: rows of a batch, over all parts.
           start: where to begin, checked by :func:`check_start`.
           shard: which part of each batch's rows to read, of how many.
+          beside: says whose prompts come beside each row, as in `Dataset.batches`.
         """
         rows = shard_rows(shard, batch_size)
         waiting: list[RowPlan] = []
@@ -58,10 +71,10 @@ class RowReader:
                 continue
             plan = RowPlan.joined(waiting)
             whole = len(plan) // batch_size * batch_size
-            yield self._read(plan[:whole], batch_size, rows)
+            yield self._read(plan[:whole], batch_size, rows, beside)
             waiting = [plan[whole:]]
         if sum(map(len, waiting)):
-            yield self._read(RowPlan.joined(waiting), batch_size, rows)
+            yield self._read(RowPlan.joined(waiting), batch_size, rows, beside)
 
     def _plans(self, batch_size: int, start: Position) -> Iterator[RowPlan]:
         """Rows from a position on, some at a time."""
@@ -86,7 +99,9 @@ class RowReader:
         following[-1] = record + self.packing.window, 0
         return following
 
-    def _read(self, plan: RowPlan, batch_size: int, rows: slice) -> list[HostBatch]:
+    def _read(
+        self, plan: RowPlan, batch_size: int, rows: slice, beside: Beside | None
+    ) -> list[HostBatch]:
         """The batches of a plan, the last filled up; of each these rows alone."""
         starts = range(0, len(plan), batch_size)
         own = np.concatenate(
@@ -94,6 +109,12 @@ class RowReader:
         )
         # All at once, since most of a call's cost does not grow with its rows.
         made = self._rows(plan[own])
+        if beside is not None:
+            others = [
+                start + self._others(plan[start:][:batch_size], beside)[rows]
+                for start in starts
+            ]
+            made |= self._prompts_beside(plan[np.concatenate(others)])
         size = rows.stop - rows.start
         return [
             {
@@ -102,6 +123,23 @@ class RowReader:
             }
             for i, start in enumerate(starts)
         ]
+
+    def _others(self, plan: RowPlan, beside: Beside) -> np.ndarray:
+        """Whose prompts come beside each row of a whole batch: nothing else is read."""
+        present = plan.responses != EMPTY
+        owners = self.records.record_ids(plan.responses[present])
+        ids = np.zeros((*present.shape, 2), np.int32)
+        ids[present] = owners
+        return beside(ids, present)
+
+    def _prompts_beside(self, plan: RowPlan) -> HostBatch:
+        """Rows' prompts, and where there are any, as fields of mismatched pairs."""
+        present = plan.prompts != EMPTY
+        tokens = self.records.tokens(plan.prompts[present], "inputs")
+        segments = self.packing is not None
+        made = prompt_rows(tokens, present, self.widths[0], segments=segments)
+        made = {f"{MISMATCHED}{name}": rows for name, rows in made.items()}
+        return made | {f"{MISMATCHED}weights": present.astype(np.float32)}
 
     def _rows(self, plan: RowPlan) -> HostBatch:
         prompts, responses = plan.prompts != EMPTY, plan.responses != EMPTY

@@ -10,7 +10,14 @@ from dro_jax.data.batching import check_start
 from dro_jax.data.draws import Draws
 from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.grouping import Groups, Singles, task_groups
-from dro_jax.data.interface import START, WHOLE, HostBatch, Position, Shard
+from dro_jax.data.interface import (
+    START,
+    WHOLE,
+    Beside,
+    HostBatch,
+    Position,
+    Shard,
+)
 from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.modules import import_modules
 from dro_jax.data.ordering import ORDER
@@ -257,7 +264,10 @@ class DatasetConfig:
         return [self.identity(record_id) for record_id in batch["record_ids"][present]]
 
     def batches(
-        self, start: Position = START, shard: Shard = WHOLE
+        self,
+        start: Position = START,
+        shard: Shard = WHOLE,
+        beside: Beside | None = None,
     ) -> Iterator[HostBatch]:
         """The batches from a position on.
 
@@ -269,6 +279,8 @@ class DatasetConfig:
           shard: (index, count), to read only that of `count` equal parts of each batch's
             rows. Nothing but lengths is read of the records of other parts, and
             `next_position` is the whole batch's.
+          beside: as in `dro_jax.data.interface.Dataset`; for records that are not
+            grouped.
 
         Returns:
           An iterator, which works ahead in a thread until it is closed or forgotten, of
@@ -306,7 +318,8 @@ class DatasetConfig:
             num_epochs=self.num_epochs,
             packing=packing,
         )
-        return prefetched(reader.batches(self.batch_size, start, shard), _AHEAD)
+        parts = reader.batches(self.batch_size, start, shard, beside)
+        return prefetched(parts, _AHEAD)
 
     def _groups(self, task: FeedbackTask) -> Groups:
         return task_groups(task, self.split, self.group_size, self.single_responses)

@@ -3,7 +3,7 @@
 Nothing here imports TensorFlow, and nothing is computed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -20,6 +20,9 @@ START: Position = (0, 0)
 # Which part of each batch's rows: (this one, of how many).
 Shard = tuple[int, int]
 WHOLE: Shard = (0, 1)
+# From a whole batch's ``[B, S, 2]`` record ids and ``[B, S]`` which are present, for each
+# row the row whose prompts come beside it, ``[B]``.
+Beside = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # A batch's field with the position of the one that follows.
 NEXT_POSITION = "next_position"
 Side = Literal["inputs", "targets"]
@@ -100,9 +103,20 @@ class Dataset(Protocol):
         ...
 
     def batches(
-        self, start: Position = START, shard: Shard = WHOLE
+        self,
+        start: Position = START,
+        shard: Shard = WHOLE,
+        beside: Beside | None = None,
     ) -> Iterator[HostBatch]:
-        """The batches from a position on, or one part of each one's rows."""
+        """The batches from a position on, or one part of each one's rows.
+
+        Args:
+          start: where the first begins.
+          shard: which part of the rows, of how many.
+          beside: asked for of one part alone: gives rows, of all parts, whose prompts
+            come beside the part's own rows, as the fields `mismatched_encoder_…`;
+            `mismatched_weights` then says where those rows have prompts.
+        """
         ...
 
     def one_pass(self, *, pack: bool | None = None) -> "Dataset":

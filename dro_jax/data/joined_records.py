@@ -80,16 +80,20 @@ class JoinedRecords:
             )
         ]
         truncated = PROMPT_TRUNCATED * cut[0] + RESPONSE_TRUNCATED * cut[1]
+        return {
+            "rewards": self._gathered(positions, self._rewards, np.float32),
+            "trajectory_weights": np.ones(len(positions), np.float32),
+            "record_ids": self.record_ids(positions),
+            "truncated": truncated.astype(np.int32),
+        }
+
+    def record_ids(self, positions: np.ndarray) -> np.ndarray:
+        """``[n, 2]`` the task's fingerprint and the record's index."""
         ids = np.empty((len(positions), 2), np.int32)
         for task, within, own in self._by_task(positions):
             ids[own, 0] = self._names[task]
             ids[own, 1] = self._records[task].indices[within]
-        return {
-            "rewards": self._gathered(positions, self._rewards, np.float32),
-            "trajectory_weights": np.ones(len(positions), np.float32),
-            "record_ids": ids,
-            "truncated": truncated.astype(np.int32),
-        }
+        return ids
 
     def _whole_lengths(self, positions: np.ndarray) -> np.ndarray:
         lengths = [records.lengths for records in self._records]

@@ -41,7 +41,6 @@ def merged_rows(
       `encoder_segment_ids`, `encoder_positions` ``[R, L]``, `decoder_segment_ids`,
       `decoder_positions` ``[R, T]`` (int32).
     """
-    encoder = _Side(prompts.lengths, prompt_places, widths[0])
     decoder = _Side(responses.lengths, response_places, widths[1])
     targets = decoder.rows(responses.values)
     if segments:
@@ -51,17 +50,22 @@ def merged_rows(
     else:
         inputs = np.pad(targets[:, :-1], [(0, 0), (1, 0)], constant_values=bos_id)
     rows = {
-        "encoder_input_tokens": encoder.rows(prompts.values),
+        **prompt_rows(prompts, prompt_places, widths[0], segments=segments),
         "decoder_input_tokens": inputs,
         "decoder_target_tokens": targets,
         "decoder_loss_weights": (targets != 0).astype(np.int32),
         **{name: _placed(values, response_places) for name, values in fields.items()},
     }
-    if segments:
-        for name, side in (("encoder", encoder), ("decoder", decoder)):
-            rows[f"{name}_segment_ids"] = side.rows(side.segments)
-            rows[f"{name}_positions"] = side.rows(side.within)
-    return rows
+    return rows | (decoder.places("decoder") if segments else {})
+
+
+def prompt_rows(
+    prompts: Tokens, places: np.ndarray, width: int, *, segments: bool
+) -> dict[str, np.ndarray]:
+    """The encoder's fields of :func:`merged_rows` alone; arguments as there."""
+    encoder = _Side(prompts.lengths, places, width)
+    rows = {"encoder_input_tokens": encoder.rows(prompts.values)}
+    return rows | (encoder.places("encoder") if segments else {})
 
 
 class _Side:
@@ -81,6 +85,13 @@ class _Side:
         self.within = counting(lengths)
         self._targets = np.repeat(begins, lengths) + self.within
         self.segments = np.repeat(slots + 1, lengths)
+
+    def places(self, name: str) -> dict[str, np.ndarray]:
+        """Each token's segment, and its place in it."""
+        return {
+            f"{name}_segment_ids": self.rows(self.segments),
+            f"{name}_positions": self.rows(self.within),
+        }
 
     def rows(self, values: np.ndarray) -> np.ndarray:
         """``[R, width]`` int32 from values of all tokens, 0 elsewhere."""

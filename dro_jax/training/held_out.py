@@ -6,10 +6,11 @@ from collections.abc import Callable
 import jax
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.data.interface import START, WHOLE, Shard
+from dro_jax.data.interface import START, Shard
+from dro_jax.data.settings import shard_rows
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
-from dro_jax.training.before.mismatched_pairs import MismatchedPairs
+from dro_jax.training.before.mismatched_pairs import PAIRED, MismatchedPairs
 from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.before.split_trajectories import SplitTrajectories
 from dro_jax.training.host_rows import whole_batch
@@ -75,16 +76,18 @@ class HeldOut:
     def _whole(self, state: TrainState, tick: Tick) -> metrics_lib.Metrics | None:
         split, of_rows = SplitTrajectories(), _HostSums()
         pairs = MismatchedPairs() if self._model.objective.needs.mismatched else None
+        shard = self._shard()
         # Pairs are formed of the split's tokens, which every process then needs.
-        shard = self._shard() if pairs is None else WHOLE
+        fields = ("record_ids",) if pairs is None else PAIRED
         for batch in self._data.batches(START, shard):
             part, metrics = self._steps.gather(
                 state.params, batch, self._reference, shard
             )
-            owners = whole_batch({"record_ids": batch["record_ids"]}, shard)
+            owners = {name: batch[name] for name in fields if name in batch}
+            owners = whole_batch(owners, shard)
             split.add(owners["record_ids"], part)
             if pairs is not None:
-                pairs.add(batch)
+                pairs.add(owners)
             of_rows.add(metrics)
             if tick():
                 return None
@@ -93,7 +96,11 @@ class HeldOut:
         )
         if pairs is not None:
             for batch, owners in pairs.batches():
-                found = self._steps.log_ratios(state.params, batch, self._reference)
+                rows = shard_rows(shard, len(owners))
+                own = {name: values[rows] for name, values in batch.items()}
+                found = self._steps.log_ratios(
+                    state.params, own, self._reference, shard
+                )
                 pairs.keep(owners, found)
                 if tick():
                     return None

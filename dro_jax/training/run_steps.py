@@ -3,21 +3,29 @@
 import jax
 
 from dro_jax.data.interface import HostBatch
-from dro_jax.training import initialization
+from dro_jax.training import hosts, initialization, run_files
 from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.run_settings import RunSettings, Updates
 
 
 def plan_of(run: RunSettings) -> RunPlan:
-    """The plan of a run, as `plan_run` makes it."""
-    return plan_run(
-        run.model,
-        run.data,
-        run.reference,
-        model_dir=run.model_dir,
-        mesh=run.updates.mesh,
-        num_microbatches=run.updates.num_microbatches,
+    """The plan of a run, as `plan_run` makes it; what one process refuses, all do.
+
+    When it is there, all processes are: reading and preparing splits may have taken one
+    far longer than another, more than the first collective would wait.
+    """
+    starts = hosts.first_says(lambda: not run_files.has_checkpoint(run.model_dir))
+    return hosts.agree(
+        lambda: plan_run(
+            run.model,
+            run.data,
+            run.reference,
+            model_dir=run.model_dir,
+            mesh=run.updates.mesh,
+            num_microbatches=run.updates.num_microbatches,
+            starts=starts,
+        )
     )
 
 

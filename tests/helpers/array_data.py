@@ -65,7 +65,7 @@ class ArrayDataset:
     def facts(self):
         return {"copying": {"records": {"num_kept": self.num_records}}}
 
-    def batches(self, start=(0, 0), shard=(0, 1)):
+    def batches(self, start=(0, 0), shard=(0, 1), beside=None):
         rng = np.random.default_rng(self.seed)
         prompts = rng.integers(2, 40, (self.num_records, 4)).astype(np.int32)
         copies = rng.random(self.num_records) < 0.5
@@ -97,6 +97,12 @@ class ArrayDataset:
             size = self.batch_size // shard[1]
             own = slice(shard[0] * size, (shard[0] + 1) * size)
             position = np.array([batch * self.batch_size, 0])
+            if beside is not None:
+                present = whole["trajectory_weights"] > 0
+                others = beside(whole["record_ids"], present)
+                tokens = whole["encoder_input_tokens"][others]
+                whole["mismatched_encoder_input_tokens"] = tokens
+                whole["mismatched_weights"] = whole["trajectory_weights"][others]
             yield {name: x[own] for name, x in whole.items()} | {
                 "next_position": position
             }

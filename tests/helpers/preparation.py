@@ -32,9 +32,9 @@ asked = set()
 class OwnRows(ArrayDataset):
     """Remembers which rows were read."""
 
-    def batches(self, start=(0, 0), shard=(0, 1)):
+    def batches(self, start=(0, 0), shard=(0, 1), beside=None):
         asked.add(shard)
-        return super().batches(start, shard)
+        return super().batches(start, shard, beside)
 
 
 class OwnPrompts(PromptRewards):

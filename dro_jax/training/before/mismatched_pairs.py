@@ -18,6 +18,10 @@ from dro_jax.data.record_ids import join_ids
 _OF_PAIRS = batch_fields.names(source="pairs", axes="BL")
 _PROMPT = "encoder_input_tokens"
 _RESPONSE = batch_fields.names(source="split", axes="BT")
+_WEIGHTS = f"{MISMATCHED}weights"
+_SIDES = ("encoder", "decoder", "trajectory_weights")
+# What pairs are formed of and made into.
+PAIRED = (*(n for n in batch_fields.FIELDS if n.startswith(_SIDES)), "record_ids")
 
 
 def with_mismatched_prompts(batch: HostBatch) -> HostBatch:
@@ -37,15 +41,29 @@ def with_mismatched_prompts(batch: HostBatch) -> HostBatch:
       field `mismatched_…` of the same shape.
     """
     present = batch["trajectory_weights"] > 0
-    partners = _partners(batch["record_ids"], present.any(1))
-    digests = _prompt_digests(batch)
-    counts = present & present[partners] & (digests != digests[partners])
+    rows = partners(batch["record_ids"], present)
     fields = {
-        name: batch[own][partners]
+        name: batch[own][rows]
         for name in _OF_PAIRS
         if (own := name.removeprefix(MISMATCHED)) in batch
     }
-    return {**batch, **fields, f"{MISMATCHED}weights": counts.astype(np.float32)}
+    weights = present[rows].astype(np.float32)
+    return with_pairs_that_count({**batch, **fields, _WEIGHTS: weights})
+
+
+def with_pairs_that_count(batch: HostBatch) -> HostBatch:
+    """The batch with `mismatched_weights` of 0 where there is no pair.
+
+    Args:
+      batch: with the fields of mismatched pairs, `mismatched_weights` saying where there
+        is another row's prompt.
+    """
+    present = (batch["trajectory_weights"] > 0) & (batch[_WEIGHTS] > 0)
+    counts = np.zeros(present.shape, np.float32)
+    for row, slot in np.argwhere(present):
+        own, other = (_prompt(batch, prefix, row, slot) for prefix in ("", MISMATCHED))
+        counts[row, slot] = not np.array_equal(own, other)
+    return {**batch, _WEIGHTS: counts}
 
 
 class MismatchedPairs:
@@ -65,7 +83,7 @@ class MismatchedPairs:
         self._paired = np.zeros(0, bool)
 
     def add(self, batch: HostBatch) -> None:
-        """Adds the records of a batch."""
+        """Adds the records of a batch, all its rows; the fields of `PAIRED` will do."""
         self._like = batch
         ids = join_ids(batch["record_ids"])
         sides = [((_PROMPT,), "encoder"), (_RESPONSE, "decoder")]
@@ -141,7 +159,7 @@ class MismatchedPairs:
         batch = {
             name: np.zeros_like(rows)
             for name, rows in self._like.items()
-            if name.startswith(("encoder", "decoder", "trajectory_weights"))
+            if name.startswith(_SIDES)
         }
         owners = np.full(batch["trajectory_weights"].shape, -1)
         for row, places in enumerate(planned):
@@ -169,18 +187,22 @@ def _write(batch, row, slot, texts, ends) -> None:
         ends[side] += length
 
 
-def _partners(record_ids: np.ndarray, used: np.ndarray) -> np.ndarray:
+def partners(record_ids: np.ndarray, present: np.ndarray) -> np.ndarray:
     """``[B]``: the row whose prompts each row meets; itself where it is empty.
 
     Neighbours in a file often share a prompt, so ids are scrambled for the order.
+
+    Args:
+      record_ids: ``[B, S, 2]``.
+      present: ``[B, S]`` which trajectories are.
     """
-    rows = np.flatnonzero(used)
+    rows = np.flatnonzero(present.any(1))
     cycle = rows[np.argsort(_scrambled(join_ids(record_ids[rows])), kind="stable")]
     # A cycle and not independent draws: each row's prompts are met once, and no row
     # meets itself unless it is alone.
-    partners = np.arange(len(used))
-    partners[cycle] = np.roll(cycle, 1)
-    return partners
+    found = np.arange(len(present))
+    found[cycle] = np.roll(cycle, 1)
+    return found
 
 
 def _scrambled(ids: np.ndarray) -> np.ndarray:
@@ -189,14 +211,7 @@ def _scrambled(ids: np.ndarray) -> np.ndarray:
     return np.array(keys, "S8")
 
 
-def _prompt_digests(batch: HostBatch) -> np.ndarray:
-    """``[B, S]``: equal where prompts are."""
-    tokens, segments = batch["encoder_input_tokens"], batch.get("encoder_segment_ids")
-    digests = np.zeros(batch["trajectory_weights"].shape, np.int64)
-    for row, slot in np.ndindex(*digests.shape):
-        own = (
-            tokens[row] if segments is None else tokens[row][segments[row] == slot + 1]
-        )
-        digest = hashlib.blake2b(own.tobytes(), digest_size=8).digest()
-        digests[row, slot] = int.from_bytes(digest, "little", signed=True)
-    return digests
+def _prompt(batch: HostBatch, prefix: str, row: int, slot: int) -> np.ndarray:
+    tokens = batch[f"{prefix}{_PROMPT}"][row]
+    segments = batch.get(f"{prefix}encoder_segment_ids")
+    return tokens if segments is None else tokens[segments[row] == slot + 1]

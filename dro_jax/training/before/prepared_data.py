@@ -8,9 +8,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from dro_jax import batch_fields
+from dro_jax.batch_fields import MISMATCHED
 from dro_jax.data import scratch
 from dro_jax.data.interface import (
-    NEXT_POSITION,
     START,
     WHOLE,
     Dataset,
@@ -19,10 +19,13 @@ from dro_jax.data.interface import (
     Shard,
 )
 from dro_jax.data.record_ids import PromptRecords
-from dro_jax.data.settings import shard_rows
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.objectives.interface import Objective
-from dro_jax.training.before.mismatched_pairs import with_mismatched_prompts
+from dro_jax.training.before.mismatched_pairs import (
+    partners,
+    with_mismatched_prompts,
+    with_pairs_that_count,
+)
 from dro_jax.training.before.prompt_statistics import (
     prompt_value_table,
     quantile_table,
@@ -60,7 +63,11 @@ class PreparedData:
         """A batch of the data set with what the objective needs beside it."""
         for table in self.tables:
             batch = table.attach(batch)
-        return with_mismatched_prompts(batch) if self.mismatched else batch
+        if not self.mismatched:
+            return batch
+        if f"{MISMATCHED}weights" in batch:
+            return with_pairs_that_count(batch)
+        return with_mismatched_prompts(batch)
 
     def batches(
         self, start: Position = START, shard: Shard = WHOLE
@@ -71,14 +78,13 @@ class PreparedData:
           start: where the first begins.
           shard: which part of the rows, of how many.
         """
-        if not self.mismatched or shard == WHOLE:
-            return map(self.complete, self.dataset.batches(start=start, shard=shard))
-        # A row's partner may be in another part: all rows are made, and these kept.
-        rows = shard_rows(shard, self.dataset.batch_size)
-        return (
-            {name: x if name == NEXT_POSITION else x[rows] for name, x in batch.items()}
-            for batch in map(self.complete, self.dataset.batches(start=start))
-        )
+        # A row's partner may be in another part: of that its prompts are read too.
+        beside = partners if self.mismatched and shard != WHOLE else None
+        if beside is None:
+            batches = self.dataset.batches(start=start, shard=shard)
+        else:
+            batches = self.dataset.batches(start=start, shard=shard, beside=beside)
+        return map(self.complete, batches)
 
 
 class Preparation:

@@ -10,6 +10,7 @@ from dro_jax.training.before.judged_prompts import judged_part
 from dro_jax.training.before.prepared_data import Preparation, PreparedData
 from dro_jax.training.before.reference import Reference
 from dro_jax.training.before.run_plan import RunPlan
+from dro_jax.training.before.same_data import check_same_data
 from dro_jax.training.before.value_fit_report import FitReport
 from dro_jax.training.before.value_of_reference import ValueOfReference
 from dro_jax.training.mesh_steps import MeshSteps
@@ -100,8 +101,9 @@ def prepare_run(
             reference and reference.fingerprint(),
             plan.judged_fraction,
         )
-    # First, since what follows may take hours. A run of the first versions recorded
-    # nothing, which is not what is there now.
+    # First, since what follows may take hours.
+    check_same_data(data, identity)
+    # A run of the first versions recorded nothing, which is not what is there now.
     if began is not None:
         check_identity(began, identity)
     value = fit = None

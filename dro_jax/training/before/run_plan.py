@@ -109,6 +109,7 @@ def plan_run(
     mesh: MeshConfig | None = None,
     num_microbatches: int = 1,
     frozen_copy: bool = True,
+    starts: bool | None = None,
     tell: Callable[[str], None] = note,
 ) -> RunPlan:
     """Looks at all that is known of a run before anything is computed.
@@ -123,6 +124,8 @@ def plan_run(
       num_microbatches: parts of a batch.
       frozen_copy: as for `prepare_run`; one that the trainer's own state holds needs no
         path here.
+      starts: whether the run starts, where several processes must hold the same of it;
+        default, whether `model_dir` has no checkpoint.
       tell: is given a sentence about each setting that is not used, and the like.
 
     Raises:
@@ -142,7 +145,8 @@ def plan_run(
         for sentence in unused_settings(model, data, reference):
             tell(sentence)
     folders = _folders(model, reference, model_dir)
-    starts = not run_files.has_checkpoint(model_dir)
+    if starts is None:
+        starts = not run_files.has_checkpoint(model_dir)
     if starts:
         check_dropout(model, reference.tolerance)
     partitioner = (mesh or MeshConfig()).build()
