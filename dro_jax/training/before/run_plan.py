@@ -233,7 +233,7 @@ def _local(folder: str | None) -> str:
     if is_url(folder):
         raise ConfigError(
             f"what is computed of the reference cannot be kept at {folder}, which is a "
-            "URL: set REFERENCE_CACHE_DIR to a folder that all hosts see, or REFERENCE = "
-            "'frozen_copy'"
+            "URL: set REFERENCE_CACHE_DIR to a folder (each host may have its own), or "
+            "REFERENCE = 'frozen_copy'"
         )
     return local_folder(folder, "REFERENCE_CACHE_DIR")
