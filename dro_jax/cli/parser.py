@@ -103,6 +103,12 @@ def _add_plan(commands) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="also write the plan as JSON; - is the output"
     )
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="where less than a tenth of the memory is left, try FSDP, rematerialisation, "
+        "microbatches and model parallelism until it is",
+    )
 
 
 def _add_model_arguments(parser, reads: str, writes: str) -> None:

@@ -1,6 +1,6 @@
 """`dro-jax plan`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gin
 import jax
@@ -8,29 +8,57 @@ import jax
 from dro_jax.cli import gin_setup, vocabulary_size
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.plan_placeholders import PLACEHOLDERS
+from dro_jax.errors import ConfigError
 from dro_jax.messages import note, say
 from dro_jax.planning.report import PlanReport, plan
+from dro_jax.planning.search import (
+    NOTHING_FOUND,
+    Change,
+    Found,
+    advice,
+    has_enough,
+    search,
+)
 from dro_jax.planning.table import table
-from dro_jax.planning.topologies import Slice, slice_of
+from dro_jax.planning.topologies import slice_of
 from dro_jax.training.run_settings import RunSettings
 from dro_jax.training.train import train
 
 
 def run(arguments) -> None:
-    """Plan what the gin files describe."""
+    """Plan what the gin files describe.
+
+    Raises:
+      ConfigError: it does not fit.
+    """
     if arguments.topology is not None:
         # This machine's own accelerator stays free: nothing is computed.
         jax.config.update("jax_platforms", "cpu")
-    report = plan_from_gin(
-        arguments.gin_file,
-        arguments.gin_bindings,
-        arguments.gin_search_paths,
-        allow_imports=arguments.allow_import,
-        topology=arguments.topology,
-    )
+    given = (arguments.gin_file, arguments.gin_bindings, arguments.gin_search_paths)
+    options = {
+        "allow_imports": arguments.allow_import,
+        "topology": arguments.topology,
+    }
+    report = plan_from_gin(*given, **options)
+    written, found = report.to_json(), None
+    if arguments.search and not has_enough(report):
+        print(f"{table(report)}\n")
+        found = search_from_gin(report, *given, **options)
+        written["search"] = found.to_json()
     if arguments.json is not None:
-        arguments.json.write_json(report.to_json())
-    print(table(report))
+        arguments.json.write_json(written)
+    if found is not None and found.found is not None:
+        change, better = found.found
+        print(f"with {change.flags()}\n{table(better)}")
+        return
+    if found is None:
+        print(table(report))
+    if not report.fits:
+        where = report.devices.name or "this machine"
+        what_to_do = advice(report) if found is None else NOTHING_FOUND
+        raise ConfigError(f"the run does not fit {where}. {what_to_do}")
+    if found is not None:
+        note(NOTHING_FOUND)
 
 
 def plan_from_gin(
@@ -40,6 +68,7 @@ def plan_from_gin(
     *,
     allow_imports: Sequence[str] = (),
     topology: str | None = None,
+    tell: Callable[[str], None] = note,
 ) -> PlanReport:
     """Parses, and compiles the run's train step for a slice.
 
@@ -50,6 +79,7 @@ def plan_from_gin(
       search_paths: folders, comma-separated.
       allow_imports: modules that the files may use beside the usual ones.
       topology: `v5e:4x4`; None, this machine's devices.
+      tell: is given a sentence about what is assumed.
 
     Returns:
       The report; its `fits` says whether memory is enough.
@@ -60,9 +90,40 @@ def plan_from_gin(
     """
     devices = slice_of(topology)
     settings = settings_from_gin(
-        files, bindings, search_paths, allow_imports=allow_imports
+        files, bindings, search_paths, allow_imports=allow_imports, tell=tell
     )
-    return _told(settings, devices)
+    where = devices.name or "this machine"
+    say(f"compiling for {where}: {len(devices.devices)} × {devices.kind} …")
+    return plan(settings, devices)
+
+
+def search_from_gin(
+    report: PlanReport,
+    files: Sequence[str],
+    bindings: Sequence[str],
+    search_paths: str = "",
+    *,
+    allow_imports: Sequence[str] = (),
+    topology: str | None = None,
+) -> Found:
+    """Tries settings that save memory until the run has enough to spare.
+
+    Args:
+      report: of the run as it is; the rest as for :func:`plan_from_gin`.
+      files, bindings, search_paths, allow_imports, topology: as there.
+    """
+
+    def plan_with(change: Change) -> PlanReport:
+        return plan_from_gin(
+            files,
+            [*bindings, *change.bindings()],
+            search_paths,
+            allow_imports=allow_imports,
+            topology=topology,
+            tell=lambda sentence: None,  # it was told of the run as it is
+        )
+
+    return search(report, plan_with, say)
 
 
 def settings_from_gin(
@@ -71,6 +132,7 @@ def settings_from_gin(
     search_paths: str = "",
     *,
     allow_imports: Sequence[str] = (),
+    tell: Callable[[str], None] = note,
 ) -> RunSettings:
     """The settings of a run, its data and checkpoint left aside; as `plan_from_gin`."""
     gin_setup.parse(
@@ -78,7 +140,7 @@ def settings_from_gin(
     )
     _leave_tasks_aside()
     if gin_setup.macro(vocabulary_size.MACRO, default=0) is None:
-        note(
+        tell(
             "VOCAB_SIZE is not set: T5's 32,128 rows are planned for. A run takes those "
             "of its checkpoint, or as many as its vocabulary needs"
         )
@@ -91,9 +153,3 @@ def _leave_tasks_aside() -> None:
     for name in bindings:
         if name.endswith(".mixture_or_task_name"):
             gin.bind_parameter(name, "not_read")
-
-
-def _told(settings: RunSettings, devices: Slice) -> PlanReport:
-    where = devices.name or "this machine"
-    say(f"compiling for {where}: {len(devices.devices)} × {devices.kind} …")
-    return plan(settings, devices)

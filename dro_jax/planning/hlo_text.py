@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 _COMMENT = re.compile(r"/\*.*?\*/")
-_HEAD = re.compile(r"(ENTRY )?%?(?P<name>[^\s(]+) \(.*\) -> .*\{$")
+_HEAD = re.compile(r"(ENTRY )?%?(?P<name>[\w.\-]+)( \(.*\) -> .*)? \{$")
 _ASSIGNED = re.compile(r"(?P<root>ROOT )?%?(?P<name>[\w.\-]+) = ")
 _OPCODE = re.compile(r"\s*(?P<opcode>[a-z][\w\-]*)\(")
 _ARRAY = re.compile(

@@ -94,6 +94,8 @@ def exhausted(error: Exception, state: int, available: int | None) -> MemoryUse 
     text = str(error)
     if "RESOURCE_EXHAUSTED" not in text and "out of memory" not in text.lower():
         return None
+    if re.search(r"memory space (?!hbm)\w+mem\b", text):
+        return None  # the chip's own memory is the compiler's affair
     needed = _found(_NEEDED, text) or 0
     temporary = needed - state if "Total hbm usage" in text else needed
     return MemoryUse(

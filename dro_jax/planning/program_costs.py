@@ -6,7 +6,7 @@ The compiler's own totals count a loop's body once.
 import dataclasses
 from collections.abc import Mapping
 
-from dro_jax.planning.collectives import collective_of
+from dro_jax.planning.collectives import Collective, collective_of
 from dro_jax.planning.hlo_text import Computation, Instruction, Program
 from dro_jax.planning.loops import trip_count
 from dro_jax.planning.products import product_flops
@@ -99,14 +99,17 @@ class _Counter:
         """Those of a computation that is not fused into another."""
         if name not in self._known:
             computation = self._program.computations[name]
-            total, seen = Costs(), set()
+            total, seen = Costs(), set[Collective]()
             for instruction in computation:
                 total += self._of_instruction(computation, instruction, seen)
             self._known[name] = total
         return self._known[name]
 
     def _of_instruction(
-        self, computation: Computation, instruction: Instruction, seen: set[str]
+        self,
+        computation: Computation,
+        instruction: Instruction,
+        seen: set[Collective],
     ) -> Costs:
         opcode = instruction.opcode
         if opcode == "while":
@@ -126,20 +129,26 @@ class _Counter:
         return self._inside(computation, instruction, seen) + Costs(bytes=moved)
 
     def _inside(
-        self, computation: Computation, instruction: Instruction, seen: set[str]
+        self,
+        computation: Computation,
+        instruction: Instruction,
+        seen: set[Collective],
+        *,
+        fused: bool = False,
     ) -> Costs:
         """Arithmetic and exchanges of an instruction and of what is fused into it."""
         if instruction.opcode == "fusion":
             inner = self._program.computations[instruction.called("calls")[0]]
-            parts = [self._inside(inner, part, seen) for part in inner]
+            parts = [self._inside(inner, part, seen, fused=True) for part in inner]
             return sum(parts, Costs())
         exchange = collective_of(computation, instruction, self._num_devices)
         if exchange is None:
             return Costs(flops=product_flops(computation, instruction))
         # One that goes on beside several fusions is written into each of them.
-        if exchange.channel is not None and exchange.channel in seen:
+        if fused and exchange in seen:
             return Costs()
-        seen.add(exchange.channel)
+        if fused and exchange.channel is not None:
+            seen.add(exchange)
         traffic = Traffic(1, exchange.bytes, exchange.sent_bytes)
         return Costs(collectives={exchange.kind: traffic})
 

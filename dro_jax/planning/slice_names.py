@@ -17,6 +17,17 @@ FORMS: Mapping[str, str] = {
     "v6e": "v6e:1x1, v6e:2x2, v6e:2x4, v6e:4x4, v6e:4x8, v6e:8x8, v6e:8x16, v6e:16x16",
     "tpu7x": "tpu7x:2x2x1, tpu7x:2x2x2, tpu7x:2x2x4, tpu7x:2x4x4, tpu7x:4x4x4, …",
 }
+# A type of accelerator that has such chips, for libtpu; how many chips it says is of no
+# matter to the compiler.
+ACCELERATORS: Mapping[str, str] = {
+    "v2": "v2-8",
+    "v3": "v3-8",
+    "v4": "v4-8",
+    "v5e": "v5litepod-16",
+    "v5p": "v5p-8",
+    "v6e": "v6e-16",
+    "tpu7x": "tpu7x-8",
+}
 _AXES = {"v2": 2, "v3": 2, "v5e": 2, "v6e": 2}
 _NAME = re.compile(r"(?P<version>[a-z]\w*):(?P<sizes>\d+(x\d+)*)")
 

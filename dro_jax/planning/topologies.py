@@ -10,7 +10,7 @@ import jax
 
 from dro_jax.errors import ConfigError
 from dro_jax.planning.chips import chip_of
-from dro_jax.planning.slice_names import check_topology, forms
+from dro_jax.planning.slice_names import ACCELERATORS, check_topology, forms
 
 # A compiler's process is no host of a slice: nothing is asked of a metadata server, no
 # other host is waited for, and one that trains beside it keeps its lock.
@@ -78,7 +78,7 @@ def slice_of(topology: str | None) -> Slice:
 
     options = {} if bounds is None else {"chips_per_host_bounds": bounds}
     try:
-        with _environment():
+        with _environment(topology.partition(":")[0]):
             found = topologies.get_topology_desc(
                 platform="tpu", topology_name=topology, **options
             )
@@ -88,9 +88,10 @@ def slice_of(topology: str | None) -> Slice:
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[None]:
+def _environment(version: str) -> Iterator[None]:
     """libtpu's settings while it is loaded; processes that are started later get none."""
-    added = {name: x for name, x in _ENVIRONMENT.items() if name not in os.environ}
+    wanted = _ENVIRONMENT | {"TPU_ACCELERATOR_TYPE": ACCELERATORS[version]}
+    added = {name: x for name, x in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield

@@ -10,6 +10,7 @@ from dro_jax.cli import gin_setup, launch_parser
 from dro_jax.cli.launched_command import job_of
 from dro_jax.cli.main import gin_bindings
 from dro_jax.cli.parser import build_parser
+from dro_jax.cli.plan_placeholders import PLACEHOLDERS
 from dro_jax.cli.tasks_parser import take_rest
 from dro_jax.errors import ConfigError
 from dro_jax.launching.common import Common
@@ -35,7 +36,7 @@ def commands_of(text):
 
 
 def check(arguments):
-    """Parses; of `train` the gin files and names too, if its files are there."""
+    """Parses; of `train` and `plan` gin files and names too, if the files are there."""
     arguments, launched = launch_parser.split(arguments)
     parsed, rest = build_parser().parse_known_args(arguments)
     if parsed.command == "launch":
@@ -45,9 +46,11 @@ def check(arguments):
     ours = all(
         name.startswith("gin_configs/") or pathlib.Path(name).exists() for name in files
     )
-    if parsed.command != "train" or not ours:
+    if parsed.command not in ("train", "plan") or not ours:
         return False
-    gin_setup.check(files, bindings, allow_imports=parsed.allow_import)
+    needless = PLACEHOLDERS if parsed.command == "plan" else None
+    allowed = parsed.allow_import
+    gin_setup.check(files, bindings, allow_imports=allowed, placeholders=needless)
     return True
 
 
@@ -87,6 +90,7 @@ def test_the_command_line_takes_every_command(in_a_folder_of_the_documents):
     assert sum(checked["README.md"]) >= 3
     assert sum(checked["docs/tutorial.md"]) == 2
     assert len(checked["docs/generate.md"]) >= 3
+    assert checked["docs/plan.md"] == [True, True]
     assert sum(checked["docs/launch.md"]) >= 3
 
 

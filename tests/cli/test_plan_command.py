@@ -1,0 +1,128 @@
+"""`dro-jax plan`: what a run takes, of the files that `train` takes and nothing else."""
+
+import contextlib
+import io
+import json
+
+import pytest
+from small_gin import SIZES
+
+from dro_jax.cli.main import main
+from dro_jax.cli.plan_command import settings_from_gin
+from dro_jax.planning.planned_run import planned
+from dro_jax.planning.topologies import slice_of
+
+# VOCABULARY, TRAIN_PATH and INITIAL_CHECKPOINT_PATH are not there.
+FILES = [
+    "gin_configs/models/tiny.gin",
+    "gin_configs/objectives/dro_v.gin",
+    "gin_configs/tasks/jsonl.gin",
+    "gin_configs/runs/train.gin",
+]
+SETTINGS = SIZES | {
+    "t5_config.T5Config.num_encoder_layers": 3,
+    "t5_config.T5Config.num_decoder_layers": 3,
+    "TASK_FEATURE_LENGTHS": {"inputs": 16, "targets": 8},
+    "BATCH_SIZE": 8,
+    "TRAIN_PATH": "/no/such/file.jsonl",
+    "VOCABULARY": "/no/such/file.model",
+    "INITIAL_CHECKPOINT_PATH": "/no/such/folder",
+    "VOCAB_SIZE": 40,
+}
+FLAGS = [
+    *(f"--gin_file={name}" for name in FILES),
+    *(f"--gin.{name}={value}" for name, value in SETTINGS.items()),
+]
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory):
+    """The JSON and the table, with layers scanned and with each written out."""
+    folder, found = tmp_path_factory.mktemp("plans"), {}
+    for scan in (True, False):
+        path = folder / f"{scan}.json"
+        flags = [*FLAGS, f"--gin.SCAN_LAYERS={scan}", f"--json={path}"]
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            assert main(["plan", *flags]) == 0
+        found[scan] = json.loads(path.read_text()), output.getvalue()
+    return found
+
+
+@pytest.mark.slow
+def test_the_plan_as_json(plans):
+    told, _ = plans[True]
+    assert told["fits"] is True
+    assert told["topology"] is None
+    assert told["devices"] == told["mesh"]["data"] == 8
+    assert told["batch"] == {
+        "rows": 8, "inputs": 16, "targets": 8, "trajectories_per_row": 1
+    }  # fmt: skip
+    memory = told["memory"]
+    # Each device has the whole of the parameters, float32, beside the optimiser's state.
+    parameters = sum(told["parameters"].values())
+    assert memory["state_bytes"] > 4 * parameters
+    assert memory["temporary_bytes"] > 0
+    assert memory["total_bytes"] < memory["available_bytes"]
+    # Gradients are summed over devices, and there is little else to exchange.
+    assert told["collectives"]["all-reduce"]["bytes"] >= 4 * parameters
+    assert told["bytes"]["accessed"] > memory["state_bytes"]
+    assert told["roofline"] is None  # of a CPU nothing is listed
+    assert told["compile_seconds"] > 0
+    assert told["loops_of_unknown_length"] == 0
+
+
+@pytest.mark.slow
+def test_scanned_layers_count_as_often_as_they_run(plans):
+    (scanned, _), (unrolled, _) = plans[True], plans[False]
+    assert scanned["settings"]["scan_layers"] is True
+    flops = scanned["flops"]["compiled"]
+    assert flops == pytest.approx(unrolled["flops"]["compiled"], rel=0.03)
+    # What is counted by hand, and by reading the compiler's program.
+    assert flops == pytest.approx(scanned["flops"]["model"], rel=0.03)
+
+
+@pytest.mark.slow
+def test_the_table_says_the_same(plans):
+    told, text = plans[True]
+    assert "DROV, float32, remat none, layers scanned, reference cached" in text
+    assert "8 rows of 16 + 8 tokens" in text
+    assert "yes, with" in text
+    assert f"model {told['flops']['model']:.3g}" in text
+
+
+def test_what_only_a_run_needs_may_be_missing(capsys):
+    needless = ("TRAIN_PATH", "VOCABULARY", "INITIAL_CHECKPOINT_PATH", "VOCAB_SIZE")
+    bindings = [f"{n} = {v!r}" for n, v in SETTINGS.items() if n not in needless]
+    settings = settings_from_gin(FILES, [*bindings, "VOCAB_SIZE = None"])
+    assert settings.data.train.batch_size == 8
+    assert settings.model.network_config.vocab_size == 32128
+    assert "VOCAB_SIZE is not set: T5's 32,128 rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["kto", "a_lol", "pro", "rpo"])
+def test_runs_of_papers_are_planned_as_they_are(name):
+    """With data that need not be there, whatever the objective reads of them."""
+    sizes = [f"{setting} = {value}" for setting, value in SIZES.items()]
+    settings = settings_from_gin([f"gin_configs/runs/paper/{name}.gin"], sizes)
+    run = planned(settings, slice_of(None))
+    assert run.state_bytes > 0
+    needs = settings.model.objective.needs
+    assert ("mismatched_weights" in run.batch) == needs.mismatched
+    assert ("group_weights" in run.batch) == needs.groups
+    assert ("advantages" in run.batch) == needs.advantages
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "no --gin_file is given"),
+        ([*FLAGS, "--topology=v5e"], "is no TPU slice. Name the version"),
+        (FLAGS[1:4], "required settings are missing: MODEL"),
+        ([*FLAGS, "--gin.BATCH_SIZE=12"], "BATCH_SIZE = 12 rows do not divide"),
+        ([*FLAGS, "--gin.MODEL_PARALLEL=3"], "does not fit 8 devices"),
+        ([*FLAGS, "--json=/no/such/folder/plan.json"], "make it first"),
+    ],
+)
+def test_refusals(flags, message, capsys):
+    assert main(["plan", *flags]) == 2
+    assert message in capsys.readouterr().err
