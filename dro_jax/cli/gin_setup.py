@@ -108,15 +108,6 @@ def macro(name: str, *, default: Any = _REFUSE):
         return copy.deepcopy(value)  # gin calls what it refers to
 
 
-def is_set(name: str) -> bool:
-    """Whether a macro is bound."""
-    try:
-        gin.query_parameter(f"{name}/gin.macro.value")
-    except ValueError:
-        return False
-    return True
-
-
 def check(
     files: Sequence[str],
     bindings: Sequence[str],

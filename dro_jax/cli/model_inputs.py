@@ -21,7 +21,8 @@ from dro_jax.data.interface import HostBatch, Shard
 from dro_jax.data.records import RawRecord
 from dro_jax.data.vocabularies import check_vocabulary
 from dro_jax.messages import is_first
-from dro_jax.training.hosts import first_says, from_first
+from dro_jax.training.hosts import count, first_says, from_first
+from dro_jax.training.watchdog import Watchdog
 
 
 class ModelInputs:
@@ -75,26 +76,32 @@ class ModelInputs:
             self._inputs += as_inputs(task, self._records, responses=responses)
 
         first_says(take)
+        # One process alone may wait for whoever reads its output as long as that takes.
+        several = count() > 1
+        self._watchdog = Watchdog(restored.watchdog_seconds if several else None)
         # A generator, which looks at nothing where it is not the first process's.
         texts = from_first(list(part) for part in text_batches(self._inputs, size))
-        rows = (
-            encoded(task, InputTexts(*part), restored.lengths, size, shard)
-            for part in texts
-        )
-        return rows, shard
+
+        def rows() -> Iterator[HostBatch]:
+            for part in texts:
+                self._watchdog.reset()
+                yield encoded(task, InputTexts(*part), restored.lengths, size, shard)
+
+        return rows(), shard
 
     def write(self, results: Iterable[Mapping[str, Any]]) -> int:
         """Writes each record with its results; gives how many there are.
 
         Args:
           results: for each record; more, for rows that fill the last batch, are left
-            out. They are computed by all processes together.
+            out. They are computed by all processes together, from :meth:`batches`.
         """
-        if not is_first():
+        with self._watchdog:
+            if is_first():
+                return self._output.write_records(
+                    self._fields.added_to(item.fields, values)
+                    for item, values in zip(self._inputs, results, strict=False)
+                )
             for _ in results:
                 pass
             return 0
-        return self._output.write_records(
-            self._fields.added_to(item.fields, values)
-            for item, values in zip(self._inputs, results, strict=False)
-        )

@@ -32,6 +32,8 @@ _MESH = {
     "FSDP": "fsdp",
     "SHARD_ACTIVATIONS": "shard_activations",
 }
+_WATCHDOG = "WATCHDOG_SECONDS"
+_UNSET = object()
 _KINDS = {
     "MODEL": (FeedbackModel, "a model, as @model.FeedbackModel() is"),
     "TASK_FEATURE_LENGTHS": (Mapping, "lengths, as {'inputs': 512, 'targets': 256}"),
@@ -41,6 +43,7 @@ _KINDS = {
     "MODEL_PARALLEL": (int, "a number of devices"),
     "FSDP": (bool, "True or False"),
     "SHARD_ACTIVATIONS": (bool, "True or False"),
+    _WATCHDOG: ((int, float, type(None)), "seconds, or None"),
 }
 
 
@@ -55,6 +58,7 @@ class Restored:
       task: the feedback task it was trained on, of a mixture one of those that read
         alike: vocabulary, templates, truncation.
       lengths: the task feature lengths it was trained with.
+      watchdog_seconds: after so long without a batch several processes end; None, never.
     """
 
     model: FeedbackModel
@@ -62,6 +66,7 @@ class Restored:
     mesh: Partitioner
     task: FeedbackTask
     lengths: Mapping[str, int]
+    watchdog_seconds: float | None
 
 
 def restore(arguments, *, value: bool = False) -> Restored:
@@ -93,7 +98,7 @@ def _restore(arguments, value: bool) -> Restored:
         arguments.gin_bindings,
         arguments.gin_search_paths,
         arguments.allow_import,
-        only=(*READ_OF_A_FOLDER, *_MESH),
+        only=(*READ_OF_A_FOLDER, *_MESH, _WATCHDOG),
     )
     name = f"checkpoint_{arguments.step}" if arguments.step is not None else ""
     model, lengths, module, task = map(_value, READ_OF_A_FOLDER)
@@ -101,14 +106,18 @@ def _restore(arguments, value: bool) -> Restored:
     mesh = _mesh(arguments.gin_bindings)
     params = _params(folder / name, model, mesh, value)
     import_modules(module)
-    return Restored(model, params, mesh, task_for_inputs(task, module), lengths)
+    watchdog_seconds = _value(_WATCHDOG) if _is_set(_WATCHDOG) else None
+    task = task_for_inputs(task, module)
+    return Restored(model, params, mesh, task, lengths, watchdog_seconds)
 
 
 def mesh_settings() -> dict[str, Any]:
     """The settings of `MeshConfig` that the configuration's macros give."""
-    return {
-        field: _value(name) for name, field in _MESH.items() if gin_setup.is_set(name)
-    }
+    return {field: _value(name) for name, field in _MESH.items() if _is_set(name)}
+
+
+def _is_set(name: str) -> bool:
+    return gin_setup.macro(name, default=_UNSET) is not _UNSET
 
 
 def _mesh(bindings: Sequence[str]) -> Partitioner:

@@ -195,6 +195,16 @@ def test_generate_refuses_what_cannot_work(nll_dir, data, tmp_path, flags, messa
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_a_value_that_is_not_stored_is_no_score(nll_dir, data, tmp_path, capsys):
+    objective = "--gin_file=gin_configs/objectives/dro_v.gin"
+    out = tmp_path / "out.jsonl"
+    assert command("score", nll_dir, data, out, objective) == 2
+    assert "holds no value estimate of the shapes" in capsys.readouterr().err
+    assert not out.exists()
+    # Whoever needs no value does not ask for it.
+    assert command("generate", nll_dir, data, out, objective) == 0
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from dro_jax import messages
 from dro_jax.cli import main
 from dro_jax.errors import ConfigError
 
@@ -104,3 +105,20 @@ def test_a_reader_that_has_enough_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_is_no_run_of_several_is_done_by_the_first(number, monkeypatch, capsys):
+    monkeypatch.setenv("DRO_JAX_COORDINATOR", "localhost:1")
+    monkeypatch.setenv("DRO_JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("DRO_JAX_PROCESS_ID", str(number))
+    try:
+        assert main.main(["settings"]) == 0
+    finally:
+        messages.set_process(0, 1)
+    shown = capsys.readouterr()
+    if number:
+        assert shown.out == ""
+        assert shown.err == "process 1: `settings` is done by process 0 alone\n"
+    else:
+        assert "MODEL_DIR" in shown.out
