@@ -14,6 +14,7 @@ from dro_jax.models.networks import Batch, Params
 from dro_jax.objectives.interface import Trajectories
 from dro_jax.training import initialization, step
 from dro_jax.training import state as state_lib
+from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.in_flight import InFlight
 from dro_jax.training.sharding import ParamLayout, Partitioner
 from dro_jax.training.state import TrainState
@@ -57,19 +58,21 @@ class MeshSteps:
             self.state_layout = state_lib.layout(
                 self.layout, optimizer, partitioner, model.objective.needs.running
             )
-        self._train = step.make_train_step(
+        train = step.make_train_step(
             model,
             optimizer,
             num_microbatches=num_microbatches,
             on_non_finite=on_non_finite,
             out_shardings=jax.tree.map(lambda leaf: leaf.sharding, self.state_layout),
         )
-        self._evaluate = step.make_eval_step(model)
+        self._train = CompiledTogether(train)
+        self._evaluate = CompiledTogether(step.make_eval_step(model))
         # Replicated, so that each host can read them whole and puts together the same
         # split from them.
-        self._gather = step.make_gather_step(model, partitioner.replicated)
-        self._log_ratios = jax.jit(
-            model.log_ratios, out_shardings=partitioner.replicated
+        replicated = partitioner.replicated
+        self._gather = CompiledTogether(step.make_gather_step(model, replicated))
+        self._log_ratios = CompiledTogether(
+            jax.jit(model.log_ratios, out_shardings=replicated)
         )
 
     @functools.cached_property
@@ -165,7 +168,7 @@ class MeshSteps:
         params = self.layout.shapes
         with self.partitioner.context():
             metrics = jax.eval_shape(
-                self._evaluate,
+                self._evaluate.function,
                 params,
                 device_fields(batch),
                 self._model.policy_params(params),

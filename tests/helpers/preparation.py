@@ -1,5 +1,6 @@
 """What a run prepares, by one process or by several with a disk each."""
 
+import contextlib
 import json
 import pathlib
 
@@ -10,15 +11,17 @@ import small
 from array_data import ArrayDataset
 from prompt_rewards import PromptRewards
 
-from dro_jax.errors import CheckpointError
+from dro_jax.errors import CheckpointError, DataError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP, ALoLSeq
 from dro_jax.training.before.reference import Reference
+from dro_jax.training.before.same_data import check_same_data
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.before.value_of_reference import ValueOfReference
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.run_progress import RunProgress
+from dro_jax.training.run_settings import RunData
 from dro_jax.training.sharding import MeshConfig
 
 OTHERS = PromptRewards(num_prompts=30, split="train", seed=1)
@@ -66,6 +69,20 @@ def value_of(saved, folder):
     )
 
 
+@contextlib.contextmanager
+def compilations():
+    """Lists what is compiled."""
+    found = []
+
+    def note(name, seconds, **_):
+        if name.endswith("backend_compile_duration"):
+            found.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
 def go_on(folder, part):
     """One step from the checkpoint that a run has; gives the state's leaves."""
     steps = steps_of(SHARDED)
@@ -76,7 +93,10 @@ def go_on(folder, part):
     assert progress == RunProgress(position=(step, 0))
     batch = {n: x[part] for n, x in FIRST.items() if n != "next_position"}
     batch["reference_logprobs"] = np.zeros_like(batch["rewards"])
-    state, _ = steps.train(state, batch, None)
+    # No process begins the step before all have compiled it, and none compiles twice.
+    with compilations() as found:
+        state, _ = steps.train(state, batch, None)
+    assert len(found) == 1, found
     after = RunProgress(position=(step + 1, 0))
     checkpointer.save(state, after)
     checkpointer.close()
@@ -122,6 +142,12 @@ def _mended_and_refused(saved, disk, rank):
     found = reference.table(OwnRows()).attach(FIRST)["reference_token_logprobs"]
     np.testing.assert_array_equal(found, wanted)
     assert reference.num_forwards == 6
+    try:
+        check_same_data(RunData(ArrayDataset(), ArrayDataset(seed=rank)), {})
+    except DataError as error:
+        assert "process 1" in str(error) and "from seed 0 → 48" in str(error), error
+    else:
+        raise AssertionError("processes that read other data went on")
     # One process's folder holds something else: all refuse it, and say whose it is.
     (key,) = cache.rglob("key.json")
     if rank == 1:

@@ -24,6 +24,7 @@ from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
 from dro_jax.training.before.reference_pass import Forward, ReferencePass
 from dro_jax.training.before.reference_share import Share
 from dro_jax.training.before.reference_table import ReferenceTable
+from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import StopSignal
 from dro_jax.training.progress_bar import ProgressBar
@@ -236,10 +237,10 @@ class Reference:
         kept = kept[batch["trajectory_weights"] > 0]
         return float(np.max(np.abs(kept - anew.logprobs)))
 
-    def _forward(self):
-        return jax.jit(
-            self._model.token_logprobs,
-            out_shardings=self._steps.partitioner.replicated,
+    def _forward(self) -> CompiledTogether:
+        replicated = self._steps.partitioner.replicated
+        return CompiledTogether(
+            jax.jit(self._model.token_logprobs, out_shardings=replicated)
         )
 
     def _counted_forward(self) -> Forward:

@@ -16,6 +16,7 @@ from dro_jax.models.attention_pool import PromptValue, prompt_mask
 from dro_jax.models.networks import Batch, Params
 from dro_jax.training.before.value_fit_data import FitData, FrozenStates, row_batches
 from dro_jax.training.before.value_fit_report import EpochErrors, FitReport
+from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.in_flight import InFlight
 from dro_jax.training.optimizers import with_standard_promotion
 from dro_jax.training.progress_bar import ProgressBar
@@ -125,9 +126,9 @@ class ValueFit:
         self._module = value_module(config, self._bounds, initial=self._constant)
         self._optimizer = with_standard_promotion(optax.adam(config.learning_rate))
         replicated = partitioner.replicated
-        self._values = jax.jit(self._apply, out_shardings=replicated)
-        self._update = jax.jit(
-            self._updated, donate_argnums=(0, 1), out_shardings=replicated
+        self._values = CompiledTogether(jax.jit(self._apply, out_shardings=replicated))
+        self._update = CompiledTogether(
+            jax.jit(self._updated, donate_argnums=(0, 1), out_shardings=replicated)
         )
 
     def run(self) -> tuple[Params, FitReport]:

@@ -41,6 +41,7 @@ from dro_jax.training.before.value_fit_data import (
 )
 from dro_jax.training.before.value_fit_report import FitReport
 from dro_jax.training.before.value_pass import one_pass, values_of_split
+from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.host_files import share_files
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import StopSignal
@@ -225,7 +226,8 @@ class ValueOfReference:
 
         It gives the whole batch's.
         """
-        compiled = jax.jit(function, out_shardings=self._steps.partitioner.replicated)
+        replicated = self._steps.partitioner.replicated
+        compiled = CompiledTogether(jax.jit(function, out_shardings=replicated))
 
         def run(params, batch, shard):
             with self._steps.partitioner.context():
