@@ -13,8 +13,6 @@ from dro_jax.planning.roofline import Roofline, roofline
 from dro_jax.planning.topologies import Slice
 from dro_jax.training.run_settings import RunSettings
 
-_GIB = 2**30
-
 
 @dataclasses.dataclass(frozen=True)
 class PlanReport:
@@ -47,7 +45,6 @@ class PlanReport:
 
     def to_json(self) -> dict[str, Any]:
         """All of it; memory, bytes and collectives of one device, FLOPs of all."""
-        memory, costs = self.compilation.memory, self.costs
         return {
             "fits": self.fits,
             "spare": self.spare,
@@ -55,36 +52,49 @@ class PlanReport:
             "parameters": self._parameters(),
             "batch": self._batch(),
             "settings": self._settings(),
-            "memory": {
-                "state_bytes": memory.state_bytes,
-                "temporary_bytes": memory.temporary_bytes,
-                "code_bytes": memory.code_bytes,
-                "reference_bytes": self.run.reference_bytes,
-                "total_bytes": memory.total_bytes,
-                "available_bytes": memory.available_bytes,
-            },
+            "memory": self._memory(),
+            **self._costs(),
+            "roofline": self._roofline(),
+            "compile_seconds": self.compilation.seconds,
+        }
+
+    def _memory(self) -> dict[str, int | None]:
+        memory = self.compilation.memory
+        return {
+            "state_bytes": memory.state_bytes,
+            "temporary_bytes": memory.temporary_bytes,
+            "code_bytes": memory.code_bytes,
+            "reference_bytes": self.run.reference_bytes,
+            "total_bytes": memory.total_bytes,
+            "available_bytes": memory.available_bytes,
+        }
+
+    def _costs(self) -> dict[str, Any]:
+        """What is counted of the program; None where there is none."""
+        costs = self.costs
+        collectives = costs and {
+            kind: dataclasses.asdict(traffic)
+            for kind, traffic in sorted(costs.collectives.items())
+        }
+        return {
             "flops": {
                 "model": self.run.model_flops,
                 "compiled": costs and costs.flops * self._num_devices,
             },
             "bytes": {"accessed": costs and costs.bytes},
-            "collectives": costs
-            and {
-                kind: dataclasses.asdict(traffic)
-                for kind, traffic in sorted(costs.collectives.items())
-            },
+            "collectives": collectives,
             "loops_of_unknown_length": costs and costs.unknown_loops,
-            "roofline": None
-            if self.roofline is None
-            else {
-                "seconds": self.roofline.seconds,
-                "bound": self.roofline.bound,
-                **{
-                    f"{name}_seconds": seconds
-                    for name, seconds in dataclasses.asdict(self.roofline).items()
-                },
-            },
-            "compile_seconds": self.compilation.seconds,
+        }
+
+    def _roofline(self) -> dict[str, Any] | None:
+        least = self.roofline
+        if least is None:
+            return None
+        terms = dataclasses.asdict(least).items()
+        return {
+            "seconds": least.seconds,
+            "bound": least.bound,
+            **{f"{name}_seconds": seconds for name, seconds in terms},
         }
 
     @property

@@ -66,21 +66,27 @@ def moved_bytes(
         if target.startswith(_FREE_CALLS):
             return 0
 
+    if opcode == "fusion":
+        return sum(_of_fusion(program, computation, instruction, counts))
+
     def size(type: Type) -> int:
         return sum(array.bytes for array in arrays(type) if counts(array))
 
-    if opcode == "fusion":
-        return sum(map(size, _of_fusion(program, computation, instruction)))
     operands = [computation.get(name) for name in instruction.operands]
     types = [operand.type for operand in operands if operand is not None]
-    if opcode in _PARTS:
-        read = size(instruction.type) if size(types[0]) else 0
-        return read + size(instruction.type)
+    result = result_of(instruction)
+    if opcode.removesuffix("-start") in _PARTS:
+        # Of its operand, wherever the part goes.
+        return _all(result) * bool(size(types[0])) + size(result)
     if opcode == "dynamic-update-slice":
-        return 2 * size(types[1])
+        return 2 * _all(types[1]) * bool(size(types[0]))
     if opcode == "scatter":
-        return 2 * size(types[-1]) + size(types[1])
-    return sum(map(size, types)) + size(result_of(instruction))
+        return 2 * _all(types[-1]) * bool(size(types[0])) + size(types[1])
+    return sum(map(size, types)) + size(result)
+
+
+def _all(type: Type) -> int:
+    return sum(array.bytes for array in arrays(type))
 
 
 def result_of(instruction: Instruction) -> Type:
@@ -94,58 +100,65 @@ def result_of(instruction: Instruction) -> Type:
 
 
 def _of_fusion(
-    program: Program, computation: Computation, fusion: Instruction
-) -> Iterator[Type]:
-    """What a fusion reads of its operands, and what it writes."""
+    program: Program, computation: Computation, fusion: Instruction, counts: Counts
+) -> Iterator[int]:
+    """Bytes that a fusion reads of its operands, and those that it writes.
+
+    Where an array lies is what its type says outside of the fusion.
+    """
     inner = program.computations[fusion.called("calls")[0]]
-    readers = _readers(inner)
     for number, name in enumerate(fusion.operands):
         operand, parameter = computation.get(name), inner.parameters.get(number)
         if operand is None or parameter is None:
             continue
-        yield from _read(inner, readers, parameter, operand.type)
+        if any(map(counts, arrays(operand.type))):
+            yield sum(map(_all, _read(program, inner, parameter)))
     root = inner[inner.root]
-    outputs = [root]
+    outputs, types = [root], [fusion.type]
     if root.opcode == "tuple":
-        outputs = [inner[name] for name in root.operands]
-    for output in outputs:
-        yield from _written(inner, output)
+        outputs, types = [inner[name] for name in root.operands], fusion.type
+    for output, type in zip(outputs, types, strict=True):
+        if any(map(counts, arrays(type))):
+            yield _all(_written(program, inner, output))
 
 
-def _readers(inner: Computation) -> dict[str, list[tuple[Instruction, int]]]:
-    """Who reads each result, and as which operand."""
-    readers: dict[str, list[tuple[Instruction, int]]] = {}
-    for instruction in inner:
-        for number, name in enumerate(instruction.operands):
-            readers.setdefault(name, []).append((instruction, number))
-    return readers
-
-
-def _read(inner, readers, name: str, type: Type) -> Iterator[Type]:
-    """What is read of a parameter: of one that only parts are taken of, these."""
+def _read(program: Program, inner: Computation, name: str) -> list[Type]:
+    """What is read of a result in a fusion: of one of which parts are taken, these."""
     parts: list[Type] = []
-    for reader, number in readers.get(name, []):
-        if reader.opcode in _PARTS and number == 0:
+    for reader in inner:
+        if name not in reader.operands:
+            continue
+        first = reader.operands[0] == name
+        if reader.opcode in _PARTS and first:
             parts.append(reader.type)
         elif reader.opcode in _SAME and reader.name != inner.root:
-            parts += _read(inner, readers, reader.name, type)
-        elif reader.opcode == "dynamic-update-slice" and number == 0:
+            parts += _read(program, inner, reader.name)
+        elif reader.opcode == "fusion":
+            within = program.computations[reader.called("calls")[0]]
+            number = reader.operands.index(name)
+            parts += _read(program, within, within.parameters[number])
+        elif reader.opcode == "dynamic-update-slice" and first:
             continue  # it is updated in place
         elif reader.opcode == "tuple" or _is_handed_on(reader):
             continue
         else:
-            yield type
-            return
-    yield from parts
+            return [inner[name].type]
+    return parts
 
 
-def _written(inner: Computation, output: Instruction) -> Iterator[Type]:
+def _written(program: Program, inner: Computation, output: Instruction) -> Type:
+    """What is written of a fusion's result: of one that is updated in place, a part."""
     while output.opcode in _SAME and inner.operand(output, 0) is not None:
         output = inner.operand(output, 0)
     if output.opcode == "dynamic-update-slice":
-        yield inner.operand(output, 1).type
-    elif output.opcode != "parameter" and not _is_handed_on(output):
-        yield output.type
+        return inner.operand(output, 1).type
+    if output.opcode == "parameter" or _is_handed_on(output):
+        return ()
+    if output.opcode == "fusion":
+        within = program.computations[output.called("calls")[0]]
+        if within[within.root].opcode != "tuple":
+            return _written(program, within, within[within.root])
+    return output.type
 
 
 def _is_handed_on(instruction: Instruction) -> bool:

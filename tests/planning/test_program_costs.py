@@ -154,6 +154,12 @@ replica_groups=mesh['a'=16,'b'=1] {'a'}, dimensions={0}
   ROOT %both = (bf16[1,64]{1,0}, bf16[16,64]{1,0}) tuple(%p.0, %p.1)
 }
 
+%halved (r: f32[2]) -> f32[2] {
+  %r = f32[2]{0} parameter(0)
+  %part = f32[1]{0} slice(%r), slice={[0:1]}
+  ROOT %twice = f32[2]{0} concatenate(%part, %part), dimensions={0}
+}
+
 %wrapped (q: f32[8]) -> f32[4] {
   %q = f32[8]{0} parameter(0)
   ROOT %scattered = f32[4]{0} reduce-scatter(%q), replica_groups=[8,2]<=[16], \
@@ -169,6 +175,9 @@ ENTRY %main (a: bf16[1,64], b: bf16[16,64], c: f32[8], d: f32[32]) -> f32[4] {
   %second = (bf16[1,64]{1,0}, bf16[16,64]{1,0}) fusion(%a, %b), kind=kCustom, calls=%carry
   %moving = (f32[32]{0:S(1)}, f32[32]{0}, u32[]{:S(2)}) copy-start(%d)
   %moved = f32[32]{0:S(1)} copy-done(%moving)
+  %taking = ((f32[32]{0}), f32[2]{0:S(1)}, s32[]{:S(2)}) slice-start(%d), slice={[0:2]}
+  %taken = f32[2]{0:S(1)} slice-done(%taking)
+  %near = f32[2]{0:S(1)} fusion(%taken), kind=kLoop, calls=%halved
   %started = ((f32[8]{0}), f32[4]{0}) async-start(%c), calls=%wrapped
   ROOT %done = f32[4]{0} async-done(%started), calls=%wrapped
 }
@@ -182,6 +191,49 @@ def test_what_goes_on_beside_others_counts_once():
     assert costs.collectives["all-gather"].sent_bytes == 15 / 16 * 16 * 64 * 2
     assert costs.collectives["reduce-scatter"].count == 1
     assert costs.collectives["reduce-scatter"].sent_bytes == 1 / 2 * 8 * 4
-    # The copy reads HBM and writes the chip's memory; the fusions only hand on what the
+    # The copy reads HBM and writes the chip's memory, as the slice does with 2 numbers,
+    # of which a fusion takes one from there; the fusions before only hand on what the
     # collective fills; the scatter reads 8 numbers and writes 4.
-    assert costs.bytes == 32 * 4 + (8 + 4) * 4
+    assert costs.bytes == 32 * 4 + 2 * 4 + (8 + 4) * 4
+
+
+STACKED = """\
+%layer (stack: f32[24,8], number: s32[]) -> f32[8] {
+  %stack = f32[24,8]{1,0} parameter(0)
+  %number = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  %row = f32[1,8]{1,0} dynamic-slice(%stack, %number, %zero), dynamic_slice_sizes={1,8}
+  ROOT %flat = f32[8]{0} reshape(%row)
+}
+
+%kept (into: f32[24,8], value: f32[8], at: s32[]) -> f32[24,8] {
+  %into = f32[24,8]{1,0} parameter(0)
+  %value = f32[8]{0} parameter(1)
+  %at = s32[] parameter(2)
+  %origin = s32[] constant(0)
+  %line = f32[1,8]{1,0} reshape(%value)
+  ROOT %new = f32[24,8]{1,0} dynamic-update-slice(%into, %line, %at, %origin)
+}
+
+%outer (all: f32[24,8], sums: f32[24,8], i: s32[]) -> f32[24,8] {
+  %all = f32[24,8]{1,0} parameter(0)
+  %sums = f32[24,8]{1,0} parameter(1)
+  %i = s32[] parameter(2)
+  %one = f32[8]{0} fusion(%all, %i), kind=kLoop, calls=%layer
+  %twice = f32[8]{0} add(%one, %one)
+  ROOT %next = f32[24,8]{1,0} fusion(%sums, %twice, %i), kind=kLoop, calls=%kept
+}
+
+ENTRY %main (a: f32[24,8], b: f32[24,8], c: s32[]) -> f32[24,8] {
+  %a = f32[24,8]{1,0} parameter(0)
+  %b = f32[24,8]{1,0} parameter(1)
+  %c = s32[] parameter(2)
+  ROOT %done = f32[24,8]{1,0} fusion(%a, %b, %c), kind=kLoop, calls=%outer
+}
+"""
+
+
+def test_parts_that_fusions_within_fusions_take_are_parts():
+    # As TPU's compiler reads one layer of a stack: 8 numbers, and writes 8; and the
+    # place, which both of them read.
+    assert program_costs(STACKED, 1).bytes == 8 * 4 + 8 * 4 + 2 * 4

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dro_jax.errors import ConfigError
-from dro_jax.planning import topologies
+from dro_jax.planning import slice_names, topologies
 from dro_jax.planning.memory import available_bytes, exhausted
 from dro_jax.planning.program_costs import program_costs
 from dro_jax.planning.roofline import roofline
@@ -60,9 +60,11 @@ def test_devices_and_memory_of_slices(name, devices, a_chip, gib):
 
 
 @needs_libtpu
-def test_a_slice_that_libtpu_refuses_is_a_message():
-    with pytest.raises(ConfigError, match="v5e:64x64.*Name the version"):
-        slice_of("v5e:64x64")
+def test_a_version_that_libtpu_does_not_know_is_a_message(monkeypatch):
+    monkeypatch.setitem(slice_names.FORMS, "v9", "v9:2x2x1")
+    monkeypatch.setitem(slice_names.ACCELERATORS, "v9", "v9-8")
+    with pytest.raises(ConfigError, match="v9:2x2x1: INVALID_ARG.*Name the version"):
+        slice_of("v9:2x2x1")
 
 
 def _compiled(name, function, *shapes):
