@@ -1,15 +1,23 @@
 """`dro-jax train`."""
 
+import functools
 import pathlib
 import shlex
 from collections.abc import Sequence
 
 import gin
 
-from dro_jax.cli import gin_allow, gin_setup, model_folder, vocabulary_size
+from dro_jax.cli import (
+    gin_allow,
+    gin_setup,
+    model_folder,
+    same_settings,
+    vocabulary_size,
+)
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.data.modules import module_names
 from dro_jax.messages import say
+from dro_jax.training import hosts
 from dro_jax.training.before.checks import local_folder
 from dro_jax.training.metric_writers import finished_step
 from dro_jax.training.run_owner import owned
@@ -105,12 +113,20 @@ def train_from_gin(
         return
     with owned(folder):
         vocabulary_size.settle(None if overwrite else folder)
-        model_folder.prepare(
-            folder, gin.config_str(), overwrite=overwrite, allow_change=allow_change
+        same_settings.check(gin.config_str())
+        # By one process for all, or two would prepare it one through the other.
+        hosts.first_says(
+            functools.partial(
+                model_folder.prepare,
+                folder,
+                gin.config_str(),
+                overwrite=overwrite,
+                allow_change=allow_change,
+            )
         )
         written = Configuration.parse(gin.config_str(), "the configuration")
         steps = written.value("dro_jax.training.train.train.total_steps")
-        done = finished_step(folder)
+        done = hosts.first_says(functools.partial(finished_step, folder))
         if done is not None and isinstance(steps, int) and done >= steps:
             say(
                 f"this run is finished: it has done {done:,} steps, and TRAIN_STEPS is "

@@ -11,7 +11,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.interop import formats
 from dro_jax.messages import note
 from dro_jax.models.t5_config import rows_for
-from dro_jax.training import run_files
+from dro_jax.training import hosts, run_files
 
 MACRO = "VOCAB_SIZE"
 
@@ -31,18 +31,23 @@ def settle(folder: pathlib.Path | None) -> None:
     """
     if gin_setup.macro(MACRO, default=0) is not None:
         return
-    rows = _of_run(folder)
-    if rows is None:
-        start = gin_setup.macro("INITIAL_CHECKPOINT_PATH", default=None)
-        if start is not None:
-            rows = formats.open_model(start).config.vocab_size
-            reason = f"that of {start}"
-        else:
-            vocabulary = _dataset().vocabulary
-            rows = rows_for(vocabulary)
-            reason = f"the task's vocabulary has {vocabulary.vocab_size:,} pieces"
+    # Files are looked at by one process for all, which else might see different ones.
+    rows, reason = hosts.first_says(lambda: _rows(folder))
+    if reason:
         note(f"{MACRO} = {rows} ({reason})")
     gin.parse_config(f"{MACRO} = {rows}")
+
+
+def _rows(folder: pathlib.Path | None) -> tuple[int, str]:
+    """The rows, and why so many where the run is new."""
+    if (rows := _of_run(folder)) is not None:
+        return rows, ""
+    start = gin_setup.macro("INITIAL_CHECKPOINT_PATH", default=None)
+    if start is not None:
+        return formats.open_model(start).config.vocab_size, f"that of {start}"
+    vocabulary = _dataset().vocabulary
+    pieces = f"the task's vocabulary has {vocabulary.vocab_size:,} pieces"
+    return rows_for(vocabulary), pieces
 
 
 def _of_run(folder: pathlib.Path | None) -> int | None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from dro_jax.messages import say, set_process
+from dro_jax.messages import set_process, warn
 from dro_jax.training.host_places import Place
 from dro_jax.training.roll_call import bind_address, call_roll
 
@@ -77,7 +77,7 @@ def join(place: Place, timeout: float = START_SECONDS) -> None:
     # JAX names a process that goes away by its number alone.
     others = ", ".join(f"{n} on {host}" for n, host in enumerate(names[:_MOST_NAMED]))
     more = ", …" if len(names) > _MOST_NAMED else ""
-    say(f"process {place.process_id} of {place.num_processes}: {others}{more}")
+    warn(f"one of {place.num_processes}: {others}{more}")
 
 
 def finish() -> None:

@@ -3,6 +3,7 @@
 import glob
 import importlib.util
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _FLAGS = {
     PROCESS_ID: "--process_id",
 }
 # The upper ports of the range that systems give to connections, which nobody listens at.
+_FIRST_NODE = re.compile(r"([^,\[]+)(?:\[([^,\-\]]+))?")
 _FIRST_PORT, _NUM_PORTS = 61440, 4096
 
 
@@ -113,8 +115,9 @@ def _given(given: Mapping[str, str | int | None], names: Mapping[str, str]) -> P
 
 
 def _of_slurm(environment: Mapping[str, str]) -> Place:
-    from jax._src.clusters.slurm_cluster import SlurmCluster
-
+    # `node1,node2` or `node[01-16],other`: the first is process 0's.
+    nodes = environment["SLURM_STEP_NODELIST"]
+    first = "".join(_FIRST_NODE.match(nodes).groups(""))
     # JAX's port depends on the job alone, and two steps of a job may run at once.
     job, step = (
         int(environment.get(name, 0)) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")
@@ -123,7 +126,7 @@ def _of_slurm(environment: Mapping[str, str]) -> Place:
         _FIRST_PORT + (job + 61 * step) % _NUM_PORTS
     )
     return Place(
-        SlurmCluster.get_coordinator_address(None, port),
+        f"{first}:{port}",
         int(environment["SLURM_STEP_NUM_TASKS"]),
         int(environment["SLURM_PROCID"]),
         _devices_of_a_task(environment),

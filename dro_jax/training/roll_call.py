@@ -233,12 +233,12 @@ def _ask(
 ) -> dict[str, Any]:
     """Tells the first process who this is, and gives its answer."""
     problem = "it does not answer"
-    # The first one's own patience ends first, so that it says who is missing.
-    while (left := deadline + 10 - time.monotonic()) > 0:
+    while (left := deadline - time.monotonic()) > 0:
         try:
             with socket.create_connection((host, port), min(left, 10)) as connection:
                 connection.sendall(json.dumps(me._asdict()).encode() + b"\n")
-                connection.settimeout(left)
+                # The first one may have come later; it says who is missing.
+                connection.settimeout(left + timeout)
                 if (answer := _answer_in(connection)) is not None:
                     return answer
                 problem = "it ended before all were there"

@@ -10,73 +10,32 @@ clocks of several hosts do not matter.
 import contextlib
 import contextvars
 import dataclasses
-import json
 import os
 import pathlib
-import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 
-import jax
-
+from dro_jax import exit_codes
 from dro_jax.errors import ConfigError
 from dro_jax.messages import say
 from dro_jax.paths import make_folder, reason
-from dro_jax.processes import has_ended, process_start, process_world
+from dro_jax.processes import has_ended
+from dro_jax.training import distributed, host_news, hosts
 from dro_jax.training.atomic_files import place_new, write_json
+from dro_jax.training.owner_file import Owner, age_of, is_gone, read_owner, touched
 from dro_jax.training.run_files import OWNER
 
 TOUCH_SECONDS = 15.0
 SILENT_SECONDS = 300.0
+# Network file systems show a new file to other hosts after a minute at the latest.
+SHARED_SECONDS = 75.0
 # Folders that this thread of work owns: `dro-jax train` takes one before it looks into
 # it, and `train`, which it calls, need not take it again.
 _OWNED: contextvars.ContextVar[frozenset[pathlib.Path]] = contextvars.ContextVar(
     "owned", default=frozenset()
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Owner:
-    """A process that trains in a folder.
-
-    Attributes:
-      token: no other owner's.
-      host: its name for people.
-      world: what its process number counts in: a boot of a computer, or a container.
-      process: its number.
-      process_start: tells it from a later process of the same number.
-      since: when it came, seconds since 1970 by its own clock.
-    """
-
-    token: str
-    host: str
-    world: str
-    process: int
-    process_start: str
-    since: float
-
-    @classmethod
-    def this(cls) -> "Owner":
-        """This process, as a new owner."""
-        return cls(
-            token=uuid.uuid4().hex,
-            host=socket.gethostname(),
-            world=process_world(),
-            process=os.getpid(),
-            process_start=process_start(os.getpid()),
-            since=time.time(),
-        )
-
-    @property
-    def is_near(self) -> bool:
-        """Whether its process can be looked up from here."""
-        return self.host == socket.gethostname() and self.world == process_world()
-
-    def __str__(self) -> str:
-        return f"process {self.process} on {self.host}"
 
 
 @contextlib.contextmanager
@@ -85,32 +44,54 @@ def owned(
     *,
     touch_seconds: float = TOUCH_SECONDS,
     silent_seconds: float = SILENT_SECONDS,
+    shared_seconds: float = SHARED_SECONDS,
     on_loss: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """This process owns a folder while the block runs.
 
-    Of the processes of one run over several hosts the first owns it for all.
+    Of the processes of one run over several hosts the first owns it for all, and the
+    others must see that it does.
 
     Args:
       folder: a `MODEL_DIR`; made if need be.
       touch_seconds: how often the owner shows that it lives.
       silent_seconds: after how long without that an owner on another host is gone.
+      shared_seconds: how long other processes may take to see the owner's file.
       on_loss: called with a message where another process has taken the folder, which
         happens only to one that was silent for so long; default, the process ends with 1
         at once, since both would write the same files.
 
     Raises:
-      ConfigError: another process owns it; the message says which.
+      ConfigError: another process owns it, or not all processes of the run share it; the
+        message says which.
     """
-    folder = make_folder(folder, "MODEL_DIR").resolve()
-    if folder in _OWNED.get() or jax.process_index() != 0:
+    path = pathlib.Path(folder).resolve() / OWNER
+    if path.parent in _OWNED.get():
         yield
         return
     # A file and not a lock of the system's, which network file systems do not keep or do
     # not show to other hosts. A file stays behind a kill, so its owner must show that
     # it lives: near by its process, from afar by touching the file.
-    path, me = folder / OWNER, Owner.this()
-    _take(path, me, silent_seconds)
+    me = Owner.this()
+
+    def take() -> str:
+        make_folder(folder, "MODEL_DIR")
+        _take(path, me, silent_seconds)
+        return me.token
+
+    token = hosts.first_says(take)
+    with contextlib.ExitStack() as stack:
+        if hosts.index() == 0:
+            stack.enter_context(_kept(path, me, touch_seconds, on_loss))
+        _check_shared(path, token, shared_seconds)
+        before = _OWNED.set(_OWNED.get() | {path.parent})
+        stack.callback(_OWNED.reset, before)
+        yield
+
+
+@contextlib.contextmanager
+def _kept(path, me, touch_seconds, on_loss) -> Iterator[None]:
+    """Shows that the owner lives, and removes its file at the end."""
     done = threading.Event()
     toucher = threading.Thread(
         target=_keep_touching,
@@ -119,16 +100,39 @@ def owned(
         daemon=True,
     )
     toucher.start()
-    before = _OWNED.set(_OWNED.get() | {folder})
+
+    def release() -> None:
+        # Another's, where this process was silent for so long that it was taken for dead.
+        if read_owner(path) == me:
+            path.unlink(missing_ok=True)
+
     try:
-        yield
+        with host_news.before_a_sudden_end(release):
+            yield
     finally:
-        _OWNED.reset(before)
         done.set()
         toucher.join()
-        # Another's, where this process was silent for so long that it was taken for dead.
-        if _read(path) == me:
-            path.unlink(missing_ok=True)
+        release()
+
+
+def _check_shared(path: pathlib.Path, token: str, patience: float) -> None:
+    """Refuses a folder that some processes of the run do not see, for all of them."""
+    deadline = time.monotonic() + patience
+    while not (sees := _shows(path, token)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    blind = [n for n, its in enumerate(hosts.exchange(sees)) if not its]
+    if blind:
+        raise ConfigError(
+            f"MODEL_DIR {path.parent} is not one folder for all processes of this run: "
+            f"{', '.join(map(hosts.name, blind))} did not see within {patience:g} s "
+            f"what {hosts.name(0)} wrote there. Give a folder that all hosts share, and "
+            "the same one to all"
+        )
+
+
+def _shows(path: pathlib.Path, token: str) -> bool:
+    owner = read_owner(path)
+    return owner is not None and owner.token == token
 
 
 def _take(path: pathlib.Path, me: Owner, silent_seconds: float) -> None:
@@ -144,12 +148,12 @@ def _take(path: pathlib.Path, me: Owner, silent_seconds: float) -> None:
             "folder that you may write to"
         ) from error
     try:
-        while _read(path) != me:
+        while read_owner(path) != me:
             try:
                 place_new(partial, path)
             except FileExistsError:
                 # NFS may say so of a link that it made, its first answer being lost.
-                if _read(path) != me:
+                if read_owner(path) != me:
                     _pass_over(path, silent_seconds)
     except OSError as error:
         raise ConfigError(
@@ -166,10 +170,10 @@ def _pass_over(path: pathlib.Path, silent_seconds: float) -> None:
     Raises:
       ConfigError: it is not.
     """
-    other = _read(path)
+    other = read_owner(path)
     if other is None:
         # Its owner left just now; or it holds something else, which says nothing.
-        if (age := _age(path)) is None or age < silent_seconds:
+        if (age := age_of(path)) is None or age < silent_seconds:
             time.sleep(0.1)
             return
     elif other.is_near:
@@ -195,12 +199,12 @@ def _remove(path: pathlib.Path, dead: Owner | None) -> None:
         os.close(os.open(turn, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
         # It takes no time, so one that is old was left by a kill.
-        if (age := _age(turn)) is not None and age > 60:
+        if (age := age_of(turn)) is not None and age > 60:
             turn.unlink(missing_ok=True)
         time.sleep(0.05)
         return
     try:
-        if _read(path) == dead:
+        if read_owner(path) == dead:
             path.unlink(missing_ok=True)
     finally:
         turn.unlink(missing_ok=True)
@@ -208,10 +212,10 @@ def _remove(path: pathlib.Path, dead: Owner | None) -> None:
 
 def _shows_life(path: pathlib.Path, other: Owner, silent_seconds: float) -> bool | None:
     """Waits until an owner touches its file, has been silent for too long, or left."""
-    first, told = _touched(path), False
+    first, told = touched(path), False
     # Where it is another's by now, nobody is dead: the caller looks anew.
-    while _read(path) == other and (age := _age(path)) is not None:
-        if _touched(path) != first:
+    while read_owner(path) == other and (age := age_of(path)) is not None:
+        if touched(path) != first:
             return True
         if age >= silent_seconds:
             return False
@@ -227,7 +231,7 @@ def _shows_life(path: pathlib.Path, other: Owner, silent_seconds: float) -> bool
 
 
 def _refusal(path: pathlib.Path, other: Owner) -> ConfigError:
-    age = _age(path)
+    age = age_of(path)
     heard = "" if age is None else f", last heard of {age:.0f} s ago"
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(other.since))
     return ConfigError(
@@ -241,9 +245,9 @@ def _keep_touching(path, me, seconds, done, on_loss) -> None:
     while not done.wait(seconds):
         # A file system that does not answer just now says nothing about the owner.
         with contextlib.suppress(OSError):
-            if (owner := _read(path)) == me:
+            if (owner := read_owner(path)) == me:
                 os.utime(path)
-            elif owner is not None or _is_gone(path):
+            elif owner is not None or is_gone(path):
                 by = f"taken over by {owner}" if owner else f"left without {path.name}"
                 on_loss(
                     f"MODEL_DIR {path.parent} was {by} while this run, {me}, trained "
@@ -252,39 +256,7 @@ def _keep_touching(path, me, seconds, done, on_loss) -> None:
                 return
 
 
-def _is_gone(path: pathlib.Path) -> bool:
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return True
-    return False
-
-
 def _end_process(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
-    os._exit(1)
-
-
-def _read(path: pathlib.Path) -> Owner | None:
-    try:
-        return Owner(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _touched(path: pathlib.Path) -> int | None:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None
-
-
-def _age(path: pathlib.Path) -> float | None:
-    """Seconds since a file was touched, by the file system's own clock."""
-    # Hosts' own clocks may differ by more than an owner may be silent for.
-    touched = _touched(path)
-    probe = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    probe.touch()
-    now = probe.stat().st_mtime_ns
-    probe.unlink()
-    return None if touched is None else (now - touched) / 1e9
+    distributed.leave(exit_codes.CRASHED.number, message)
+    os._exit(exit_codes.CRASHED.number)

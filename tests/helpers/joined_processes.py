@@ -3,6 +3,7 @@
 import sys
 import traceback
 
+from dro_jax.cli import main
 from dro_jax.errors import UserError
 from dro_jax.training import distributed
 from dro_jax.training.host_places import Place
@@ -27,3 +28,15 @@ def executed_joined(place, program: str, *arguments: str, timeout: float = 60) -
         traceback.print_exc()
         return distributed.fail(error)
     return 0
+
+
+def command(place, by_rank: list[list[str]]) -> int:
+    """Runs `dro-jax` with each process's own flags, and those that make it one of many."""
+    return main.main(
+        [
+            *by_rank[place.rank],
+            f"--coordinator=127.0.0.1:{place.port}",
+            f"--num_processes={place.count}",
+            f"--process_id={place.rank}",
+        ]
+    )
