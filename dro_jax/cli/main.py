@@ -11,7 +11,7 @@ from dro_jax import exit_codes, messages
 from dro_jax.cli import early_checks, flag_paths, launch_parser, outputs, tasks_parser
 from dro_jax.cli.parser import build_parser
 from dro_jax.data.store.folders import set_prepared_dir
-from dro_jax.errors import ConfigError, UserError
+from dro_jax.errors import ConfigError, PeerError, UserError
 from dro_jax.training import distributed
 from dro_jax.training.host_places import Place, place_of
 
@@ -56,13 +56,15 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         # gin appends the configurables that it was calling.
         message = str(error).split("\n  In call to configurable")[0]
-        return _ended(arguments, exit_codes.REFUSED, message)
+        return _ended(arguments, exit_codes.REFUSED.number, message)
     except SystemExit as stopped:
+        whole = isinstance(stopped.code, int)
+        code = stopped.code if whole else exit_codes.CRASHED.number
         if getattr(stopped, "by_all", False):
-            print(f"dro-jax {arguments.command}: {stopped}", file=sys.stderr)
+            # All say so for themselves, and end when all have saved.
+            messages.warn(f"dro-jax {arguments.command}: {stopped}")
             distributed.finish()
-            return stopped.code
-        code = exit_codes.EXIT_CODES.get(stopped.code, exit_codes.CRASHED)
+            return code
         return _ended(arguments, code, str(stopped))
     except BrokenPipeError:
         # `| head` has read enough. Python flushes at its end, into nothing then.
@@ -70,7 +72,9 @@ def main(argv: list[str] | None = None) -> int:
         message = "nobody reads the output any more"
         return distributed.leave(exit_codes.UNREAD.number, message)
     except KeyboardInterrupt:
-        return _ended(arguments, exit_codes.INTERRUPTED, "interrupted")
+        return _ended(arguments, exit_codes.INTERRUPTED.number, "interrupted")
+    except PeerError as error:
+        return _ended(arguments, exit_codes.ABORTED.number, str(error))
     except Exception as error:
         if not distributed.is_joined():
             raise
@@ -79,9 +83,9 @@ def main(argv: list[str] | None = None) -> int:
     return status or exit_codes.DONE.number
 
 
-def _ended(arguments, code: exit_codes.ExitCode, message: str) -> int:
+def _ended(arguments, status: int, message: str) -> int:
     messages.warn(f"dro-jax {arguments.command}: {message}")
-    return distributed.leave(code.number, message)
+    return distributed.leave(status, message)
 
 
 def _runs_as_one(arguments) -> bool:

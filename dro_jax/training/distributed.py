@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+from dro_jax import exit_codes
 from dro_jax.messages import set_process, warn
 from dro_jax.training.host_places import Place
 from dro_jax.training.roll_call import bind_address, call_roll
@@ -89,7 +90,7 @@ def finish() -> None:
     from dro_jax.training import host_news, hosts
 
     hosts.meet("end")
-    host_news.close()
+    host_news.close(together=True)
     _joined.clear()
     jax.distributed.shutdown()
 
@@ -119,11 +120,6 @@ def fail(error: Exception) -> int:
     """
     import jax
 
-    from dro_jax import exit_codes
-    from dro_jax.errors import PeerError
-
-    if isinstance(error, PeerError):
-        return leave(exit_codes.ABORTED.number, str(error))
     if isinstance(error, jax.errors.JaxRuntimeError) and _is_of_peers(str(error)):
         time.sleep(_PEER_SECONDS)
         words = "lost its connection to another process, which says nothing"

@@ -40,6 +40,7 @@ class News:
     def __init__(self, log: int = 2):
         self._log = log
         self._client = hosts.client()
+        self._heard = 0
         self._leaving = threading.Lock()
         self._lock = threading.Lock()
         self._unheard: dict[str, list[Item]] = collections.defaultdict(list)
@@ -53,7 +54,7 @@ class News:
     def tell(self, kind: str, **item: Any) -> None:
         """Tells all processes, this one too."""
         item |= {"kind": kind, "process": hosts.index()}
-        for number in itertools.count():
+        for number in itertools.count(self._heard):
             try:
                 self._client.key_value_set(_key(number), json.dumps(item))
                 return
@@ -71,11 +72,12 @@ class News:
             for item in self._unheard.pop(kind, []):
                 listener(item)
 
-    def close(self) -> None:
-        """Stops listening, at the end of the process."""
+    def close(self, together: bool) -> None:
+        """Stops listening, at the end of the process; all at once where all are here."""
         # A thread that waits in C++ while Python ends aborts the process.
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            self.tell(_OVER)
+        if not together or hosts.index() == 0:
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
+                self.tell(_OVER, together=together)
         self._thread.join(timeout=5)
 
     def leave(self, status: int, words: str) -> None:
@@ -101,9 +103,10 @@ class News:
                 )
             except jax.errors.JaxRuntimeError:
                 return  # the run is over
+            self._heard = number + 1
             item = json.loads(text)
             if item["kind"] == _OVER:
-                if item["process"] == hosts.index():
+                if item["together"] or item["process"] == hosts.index():
                     return
                 continue
             with self._lock:
@@ -184,10 +187,14 @@ def news(log: int = 2) -> News:
     return _news[0]
 
 
-def close() -> None:
-    """Stops listening, where anybody does."""
+def close(together: bool = False) -> None:
+    """Stops listening, where anybody does.
+
+    Args:
+      together: whether all processes do so now, having met.
+    """
     while _news:
-        _news.pop().close()
+        _news.pop().close(together)
 
 
 def _key(number: int) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,11 +19,15 @@ from jax._src import distributed
 
 from dro_jax import errors
 from dro_jax.errors import PeerError, UserError
+from dro_jax.messages import warn
 
 # The watchdog ends a run that stands still; this is for one that has none.
 PATIENCE_MILLISECONDS = 24 * 3600 * 1000
 _turns = itertools.count()
 _KEPT = 32  # turns whose words lie at the coordination service before they are deleted
+# How often those who wait say for whom.
+TOLD_SECONDS = 300.0
+_MOST_NAMED = 8
 _names: list[str] = []
 
 
@@ -86,7 +91,7 @@ def first_says(work: Callable[[], Any]) -> Any:
             said |= {"value": value}
             client().key_value_set(key, json.dumps(said))
         else:
-            said = json.loads(_get(key))
+            said = json.loads(_get_of_first(key))
     if error is not None:
         raise error
     _raise_told(said, 0, named=False)
@@ -149,18 +154,29 @@ def exchange(value: Any) -> list[Any]:
 def exchange_at(key: str, value: Any) -> list[Any]:
     """The same under a key of the caller's, apart from the order of other calls."""
     client().key_value_set(f"{key}/{index()}", json.dumps(value))
-    return [json.loads(_get(f"{key}/{process}")) for process in range(count())]
+    began = told = time.monotonic()
+    pause = 0.002
+    # All at once, and again: a wait for each of many would be as many calls squared.
+    while len(given := client().key_value_dir_get(f"{key}/")) < count():
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.5)
+        if time.monotonic() - told > TOLD_SECONDS:
+            told = time.monotonic()
+            here = {int(its.rpartition("/")[2]) for its, _ in given}
+            _tell_of_waiting([n for n in range(count()) if n not in here], began, key)
+    by_process = {int(its.rpartition("/")[2]): text for its, text in given}
+    return [json.loads(by_process[process]) for process in range(count())]
 
 
 def meet(name: str) -> None:
     """Waits until all processes are here; before collectives that follow uneven work.
 
     Args:
-      name: of the place, for messages of JAX.
+      name: of the place, for those who wait there long.
     """
     if count() > 1:
         with _turn() as key:
-            client().wait_at_barrier(f"{key}/{name}", PATIENCE_MILLISECONDS)
+            exchange_at(f"{key}/{name}", None)
 
 
 @contextlib.contextmanager
@@ -176,8 +192,22 @@ def _turn() -> Iterator[str]:
             client().key_value_delete(f"{folder}/")
 
 
-def _get(key: str) -> str:
-    return client().blocking_key_value_get(key, PATIENCE_MILLISECONDS)
+def _get_of_first(key: str) -> str:
+    began = time.monotonic()
+    while True:
+        try:
+            return client().blocking_key_value_get(key, int(1000 * TOLD_SECONDS))
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+            _tell_of_waiting([0], began, key)
+
+
+def _tell_of_waiting(processes: list[int], began: float, key: str) -> None:
+    names = ", ".join(name(process) for process in processes[:_MOST_NAMED])
+    more = ", …" if len(processes) > _MOST_NAMED else ""
+    seconds = time.monotonic() - began
+    warn(f"waiting for {names}{more} since {seconds:.0f} s ({key})")
 
 
 def _done(work: Callable[[], Any]) -> tuple[Any, dict[str, str], Exception | None]:

@@ -4,7 +4,7 @@ import sys
 import traceback
 
 from dro_jax.cli import main
-from dro_jax.errors import UserError
+from dro_jax.errors import PeerError, UserError
 from dro_jax.training import distributed
 from dro_jax.training.host_places import Place
 
@@ -24,6 +24,9 @@ def executed_joined(place, program: str, *arguments: str, timeout: float = 60) -
     except SystemExit as stopped:
         distributed.finish()
         return stopped.code
+    except PeerError as error:
+        print(error, file=sys.stderr)
+        return distributed.leave(134, str(error))
     except Exception as error:  # noqa: BLE001  as in main
         traceback.print_exc()
         return distributed.fail(error)

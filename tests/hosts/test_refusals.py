@@ -122,3 +122,14 @@ def test_processes_of_other_settings_are_refused(start, tmp_path):
         assert "started with other settings" in processes.log(rank)
         assert "TRAIN_STEPS: 3 → 4" in processes.log(rank)
     assert not (tmp_path / "run" / "config.gin").exists()
+
+
+def test_too_few_hosts_end_soon_and_name_those_missing(start, tmp_path):
+    flags = train(tmp_path / "run", "--gin.TRAIN_STEPS=3", "--start_timeout=2")
+    processes = start(command, [flags] * 3, count=3, ranks=[0, 2])
+    assert processes.wait(60) == [2, 2], processes.ends_of_logs()
+    for rank in (0, 2):
+        assert "process 1 of 3 did not come within 2 s; here: 0 on" in processes.log(
+            rank
+        )
+    assert not (tmp_path / "run").exists()
