@@ -6,7 +6,7 @@ import jax
 
 from dro_jax.errors import ConfigError
 from dro_jax.messages import say
-from dro_jax.training import hosts, run_files
+from dro_jax.training import run_files
 from dro_jax.training.before.reference import Reference
 from dro_jax.training.before.reference_share import Share
 from dro_jax.training.preemption import listening
@@ -32,7 +32,7 @@ def compute_share(run: RunSettings, share: Share) -> None:
       DataError: a split cannot be used.
       Preempted: the run was told to stop; what was computed is kept.
     """
-    plan = hosts.agree(lambda: plan_of(run))
+    plan = plan_of(run)
     if plan.mode != "cached":
         raise ConfigError(
             f"there is no share {share} of the reference's log-probs to compute: "

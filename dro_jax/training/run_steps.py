@@ -7,6 +7,7 @@ from dro_jax.training import hosts, initialization, run_files
 from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.run_settings import RunSettings, Updates
+from dro_jax.training.watchdog import Watchdog
 
 
 def plan_of(run: RunSettings) -> RunPlan:
@@ -15,18 +16,21 @@ def plan_of(run: RunSettings) -> RunPlan:
     When it is there, all processes are: reading and preparing splits may have taken one
     far longer than another, more than the first collective would wait.
     """
-    starts = hosts.first_says(lambda: not run_files.has_checkpoint(run.model_dir))
-    return hosts.agree(
-        lambda: plan_run(
-            run.model,
-            run.data,
-            run.reference,
-            model_dir=run.model_dir,
-            mesh=run.updates.mesh,
-            num_microbatches=run.updates.num_microbatches,
-            starts=starts,
+    # Those who wait for one that hangs must not do so for ever.
+    seconds = run.process.watchdog_seconds if hosts.count() > 1 else None
+    with Watchdog(seconds):
+        starts = hosts.first_says(lambda: not run_files.has_checkpoint(run.model_dir))
+        return hosts.agree(
+            lambda: plan_run(
+                run.model,
+                run.data,
+                run.reference,
+                model_dir=run.model_dir,
+                mesh=run.updates.mesh,
+                num_microbatches=run.updates.num_microbatches,
+                starts=starts,
+            )
         )
-    )
 
 
 def steps_of(

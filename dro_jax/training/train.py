@@ -12,7 +12,6 @@ from dro_jax.messages import say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
-from dro_jax.training import hosts
 from dro_jax.training.before.checks import local_folder
 from dro_jax.training.before.prepared_data import Sampling, like_prepared
 from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
@@ -111,7 +110,7 @@ def train(
       on_non_finite: `stop` at a loss or gradient that is not finite, or `skip` the
         update and count it.
       watchdog_seconds: end the run where no step takes place for so long (the first
-        step's compilation counts; of several processes, reading too); None never does.
+        step's compilation counts); None never does.
       random_seed: seeds parameters and dropout; data has a seed of its own.
       log_period: steps between lines of metrics.
       step_zero_tolerance: the largest |ℓ| of a response allowed before the first update,
@@ -175,7 +174,7 @@ def train_run(
     # what the settings alone tell before the splits are read.
     if run.data.held_out is None:
         run.checkpoints.check_metric(None)
-    plan = _agreed_plan(run)
+    plan = plan_of(run)
     init_key, dropout_key = jax.random.split(jax.random.key(run.updates.random_seed))
     with contextlib.ExitStack() as stack:
         if dry_run is None:
@@ -237,13 +236,6 @@ def train_run(
         )
         batches = prepared.train.batches(start=progress.position, shard=steps.shard)
         return loop.run(state, batches, run.total_steps, progress)
-
-
-def _agreed_plan(run: RunSettings) -> RunPlan:
-    """The plan, once all have theirs: in a collective the slowest would not be awaited."""
-    seconds = run.process.watchdog_seconds if hosts.count() > 1 else None
-    with Watchdog(seconds):
-        return hosts.agree(lambda: plan_of(run))
 
 
 def _check_metric(
