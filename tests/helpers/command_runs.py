@@ -128,8 +128,12 @@ def train(place: Place, *flags: str) -> int:
     """`dro-jax` as one process of a run."""
     from dro_jax.cli.main import main
 
-    place.join()
-    return main(list(flags))
+    return main([*flags, *place.flags])
+
+
+def train_but(place: Place, own: dict[int, list[str]], *flags: str) -> int:
+    """`dro-jax` as one process of a run, some of which have flags of their own."""
+    return train(place, *flags, *own.get(place.rank, []))
 
 
 def keep_compiled(folder: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import math
 import pathlib
 
@@ -28,7 +29,10 @@ def differences(one: pathlib.Path, other: pathlib.Path, step: int) -> list[str]:
     ]
     if facts[0] != facts[1]:
         found.append("the run's progress (data position)")
-    lines = [metrics(folder) for folder in (one, other)]
+    lines = [
+        [line for line in metrics(folder) if line["step"] <= step]
+        for folder in (one, other)
+    ]
     for a, b in itertools.zip_longest(*lines):
         if a != b:
             found.append(f"metrics.jsonl: {a} became {b}")
@@ -92,6 +96,8 @@ def _saved(folder: pathlib.Path, step: int) -> pathlib.Path:
 def _state(folder: pathlib.Path, step: int) -> dict[str, np.ndarray]:
     import orbax.checkpoint as ocp
 
+    # It would say of each checkpoint that the state alone has no metadata.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     # To the host: whoever compares has other devices than the runs had.
     with ocp.PyTreeCheckpointer() as checkpointer:
         state = _saved(folder, step) / "state"

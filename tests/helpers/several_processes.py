@@ -42,8 +42,19 @@ class Place:
     devices: int
     port: int
 
+    @property
+    def flags(self) -> list[str]:
+        """What tells a command of `dro-jax` its place; none for one process."""
+        if self.count == 1:
+            return []
+        return [
+            f"--coordinator=127.0.0.1:{self.port}",
+            f"--num_processes={self.count}",
+            f"--process_id={self.rank}",
+        ]
+
     def join(self) -> None:
-        """Meet the others; one process has nobody to meet."""
+        """Meet the others without a command; one process has nobody to meet."""
         import jax
 
         if self.count > 1:
