@@ -40,28 +40,32 @@ LONGEST, LEAVING = 1200, 300
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--rounds", type=int, nargs="+", default=[20], help="kills by device count"
+        "--rounds", type=int, nargs="+", default=[20], help="kills of each layout"
     )
-    parser.add_argument("--processes", type=int, default=1, help="of the run")
+    parser.add_argument(
+        "--processes", type=int, nargs="+", default=[1], help="of the run"
+    )
     parser.add_argument(
         "--devices", type=int, nargs="+", help="of each process; default 1 and 8, or 4"
     )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
-    processes, rounds = arguments.processes, arguments.rounds
-    all_devices = arguments.devices or ([1, 8] if processes == 1 else [4])
-    if len(rounds) == 1:
-        rounds = rounds * len(all_devices)
-    if len(rounds) != len(all_devices):
-        parser.error("--rounds takes one number, or one for each of --devices")
+    devices = arguments.devices or ([1, 8] if arguments.processes == [1] else [4])
+    layouts = [devices, arguments.processes, arguments.rounds]
+    longest = max(map(len, layouts))
+    if any(len(given) not in (1, longest) for given in layouts):
+        parser.error(
+            "give one number of processes, devices and rounds, or as many each"
+        )
+    layouts = [given * longest if len(given) == 1 else given for given in layouts]
     same = True
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         command_runs.keep_compiled(folder / "compiled")
         command_runs.prepare(folder)
-        for devices, count in zip(all_devices, rounds, strict=True):
+        for devices, processes, rounds in zip(*layouts, strict=True):
             draw = random.Random(arguments.seed + devices)
-            same &= Campaign(folder, processes, devices, count, draw).run()
+            same &= Campaign(folder, processes, devices, rounds, draw).run()
     print("all runs are bitwise the same" if same else "RUNS DIFFER")
     return 0 if same else 1
 
@@ -80,8 +84,8 @@ class Campaign:
             self._layout = f"{processes} processes of {self._layout}"
 
     def run(self) -> bool:
-        whole = self._folder / f"whole_{self._devices}"
-        killed = self._folder / f"killed_{self._devices}"
+        name = f"{self._processes}x{self._devices}"
+        whole, killed = self._folder / f"whole_{name}", self._folder / f"killed_{name}"
         self._finish(whole)
         for round_number in range(self._rounds):
             self._disturb(killed, round_number)

@@ -1,7 +1,13 @@
 """Tests of several real processes that are one run: what `launch local` starts, too."""
 
+import pathlib
+import sys
+
 import pytest
 from several_processes import Processes
+
+# The tables beside this file are scripts, whose parts are tests too.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
     python tests/hosts/equality.py [--cases dro_v kto] [--json FILE]
 
 Every case is trained twice in each layout, and once as one run that changes its layout
-on the way, from checkpoint to checkpoint. The table says how far they are apart: `equal`
-is bit by bit in parameters, optimiser state, data position and metrics. The exit status
-is 1 where a layout does not repeat itself, two layouts of several processes differ, or
-one process is further than rounding from them.
+on the way, from checkpoint to checkpoint. The table says how far they are apart:
+`equal` is bit by bit in parameters, optimiser state, data position and metrics. The exit
+status is 1 where a layout does not repeat itself, two layouts of several processes
+differ, or one process is further than rounding from them.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 Each event happens to a fresh run of two processes. The table says with which status, and
 how many seconds after the event, each of them ended. Then the same command goes on, and
-must end bitwise like a run that nothing happened to. The exit status is 1 where a process
-ended with another status than the event's, did not end in time, or the runs differ.
+must end bitwise like a run that nothing happened to. The exit status is 1 where a
+process ended with another status than the event's or not in time, or the runs differ.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import command_runs
 from run_differences import differences, last_step, unfinished_saves
 from several_processes import Processes
 
-from dro_jax.exit_codes import EXIT_CODES
+from dro_jax import exit_codes
 
 STEPS, PERIOD = 16, 5
 EVALUATION = 7  # the step of the first one
@@ -33,9 +33,7 @@ WATCHDOG_SECONDS = 45
 START_SECONDS = 20
 LONGEST = 900  # seconds until a moment comes, or a run has ended
 LEAVING = 180  # seconds after which a process that should have ended hangs
-DONE, REFUSED, INTERRUPTED, ABORTED, KILLED, STUCK, PREEMPTED = (
-    0, 2, 130, 134, 137, 142, 143,
-)  # fmt: skip
+AS_TOLD = "as told"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +92,19 @@ class Event:
     ranks: tuple[int, ...] = (0, 1)
 
 
+REFUSED, INTERRUPTED, ABORTED, KILLED, STUCK, PREEMPTED = (
+    code.number
+    for code in (
+        exit_codes.REFUSED,
+        exit_codes.INTERRUPTED,
+        exit_codes.ABORTED,
+        exit_codes.KILLED,
+        exit_codes.STUCK,
+        exit_codes.PREEMPTED,
+    )
+)
+
+
 def _event(name: str, sign: signal.Signals, rank: int, others: int, moment="training"):
     own = {signal.SIGKILL: KILLED, signal.SIGSTOP: None}.get(sign, others)
     return Event(name, {rank: sign}, {rank: own, 1 - rank: others}, moment)
@@ -103,7 +114,11 @@ _TERM, _KILL = signal.SIGTERM, signal.SIGKILL
 EVENTS = (
     _event("SIGTERM of rank 0", _TERM, 0, PREEMPTED),
     _event("SIGTERM of rank 1", _TERM, 1, PREEMPTED),
-    Event("Ctrl-C", dict.fromkeys((0, 1), signal.SIGINT), {0: 130, 1: 130}),
+    Event(
+        "Ctrl-C",
+        dict.fromkeys((0, 1), signal.SIGINT),
+        dict.fromkeys((0, 1), INTERRUPTED),
+    ),
     _event("SIGKILL of rank 0", _KILL, 0, ABORTED),
     _event("SIGKILL of rank 1", _KILL, 1, ABORTED),
     _event("SIGSTOP of rank 0", signal.SIGSTOP, 0, STUCK),
@@ -143,10 +158,23 @@ class Table:
         self._whole: dict[str, pathlib.Path] = {}
 
     def row(self, number: int, event: Event) -> dict[str, Any]:
-        """Lets an event happen, and the command go on after it."""
+        """Lets an event happen to a run, and the command go on after it."""
         model_dir = self._folder / f"run_{number}"
         moment = MOMENTS.get(event.moment or "", Moment())
         whole = self._whole_run(moment)
+        row = self.happen(event, model_dir)
+        if row["verdict"] != AS_TOLD:
+            return row
+        with self._start(moment, model_dir) as again:
+            statuses = again.wait(LONGEST)
+            if any(statuses):
+                return row | {"verdict": f"resumed: {statuses}\n{again.ends_of_logs()}"}
+        found = differences(whole, model_dir, STEPS)
+        return row | {"verdict": "; ".join(found) or "equal"}
+
+    def happen(self, event: Event, model_dir: pathlib.Path) -> dict[str, Any]:
+        """A run, the event, and how each process ended: the verdict is of that."""
+        moment = MOMENTS.get(event.moment or "", Moment())
         row: dict[str, Any] = {"event": event.name}
         with self._start(moment, model_dir, event) as run:
             if event.moment and not run.until(_come(moment, run, model_dir), LONGEST):
@@ -154,10 +182,8 @@ class Table:
             row["step"], began = last_step(model_dir), time.monotonic()
             for rank, sign in event.signals.items():
                 run.send(rank, sign)
-            leaves = [
-                rank for rank, status in event.statuses.items() if status is not None
-            ]
-            while set(leaves) & set(run.running) and time.monotonic() < began + LEAVING:
+            leaving = {rank for rank, status in event.statuses.items() if status}
+            while leaving & set(run.running) and time.monotonic() < began + LEAVING:
                 time.sleep(0.01)
             found = {rank: run.status(rank) for rank in event.statuses}
             for rank, status in found.items():
@@ -165,12 +191,7 @@ class Table:
                 row[f"rank {rank}"] = {"status": status, "seconds": seconds}
         if found != event.statuses:
             return row | {"verdict": f"{found}\n{run.ends_of_logs()}"}
-        with self._start(moment, model_dir) as again:
-            statuses = again.wait(LONGEST)
-            if any(statuses):
-                return row | {"verdict": f"resumed: {statuses}\n{again.ends_of_logs()}"}
-        found = differences(whole, model_dir, STEPS)
-        return row | {"verdict": "; ".join(found) or "equal"}
+        return row | {"verdict": AS_TOLD}
 
     def _whole_run(self, moment: Moment) -> pathlib.Path:
         """What a run must end as; one serves all events of a case."""
@@ -257,7 +278,7 @@ def line(row: dict[str, Any]) -> str:
         elif ended["status"] is None:
             cells.append("stays: SIGKILL")
         else:
-            code = EXIT_CODES.get(ended["status"])
+            code = exit_codes.EXIT_CODES.get(ended["status"])
             name = f"{code.name} ({code.number})" if code else str(ended["status"])
             cells.append(f"{name}, {ended['seconds']:.1f} s")
     return f"| {' | '.join([*cells, row['verdict']])} |"
