@@ -7,11 +7,14 @@ import json
 import os
 import pathlib
 import random
+import signal
+import time
 from typing import Any
 
 from several_processes import Place, run_together
 from small_gin import SIZES
 
+STAND_STILL = signal.SIGUSR1
 SPLITS = {"train": 300, "validation": 16}
 _COMMON = {
     "TASK_FEATURE_LENGTHS": {"inputs": 48, "targets": 32},
@@ -132,7 +135,11 @@ def train(place: Place, *flags: str) -> int:
 
 
 def train_but(place: Place, own: dict[int, list[str]], *flags: str) -> int:
-    """`dro-jax` as one process of a run, some of which have flags of their own."""
+    """`dro-jax` as one process of a run, some of which have flags of their own.
+
+    Its main thread sleeps from a `STAND_STILL` on, while other threads go on.
+    """
+    signal.signal(STAND_STILL, lambda *_: time.sleep(3600))
     return train(place, *flags, *own.get(place.rank, []))
 
 

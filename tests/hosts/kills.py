@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "helpers"))
 
 import command_runs
+from command_runs import STAND_STILL
 from run_differences import differences, last_step, unfinished_saves
 from several_processes import Processes
 
@@ -59,6 +60,7 @@ class Moment:
 
 MOMENTS = {
     "training": Moment(step=2),
+    "training, watched": Moment(step=2, settings={"WATCHDOG_SECONDS": 20}),
     "the reference cache fills": Moment("computing the reference's log-probs", after=1),
     "the value is fitted": Moment(
         "value of the reference 1/",
@@ -121,10 +123,23 @@ EVENTS = (
     ),
     _event("SIGKILL of rank 0", _KILL, 0, ABORTED),
     _event("SIGKILL of rank 1", _KILL, 1, ABORTED),
-    _event("SIGSTOP of rank 0", signal.SIGSTOP, 0, STUCK),
-    _event("SIGSTOP of rank 1", signal.SIGSTOP, 1, STUCK),
+    # JAX's heartbeat, or the watchdog, whichever is more impatient.
+    _event("SIGSTOP of rank 0", signal.SIGSTOP, 0, ABORTED),
+    _event("SIGSTOP of rank 1", signal.SIGSTOP, 1, ABORTED),
+    _event(
+        "SIGSTOP of rank 1, watchdog", signal.SIGSTOP, 1, STUCK, "training, watched"
+    ),
+    # A thread of JAX's still answers for it.
+    _event("the program of rank 1 stands still", STAND_STILL, 1, STUCK),
     Event(
         "a refusal of rank 1",
+        {},
+        {0: REFUSED, 1: REFUSED},
+        moment=None,
+        flags={1: ["--gin.BATCH_SIZE=7"]},
+    ),
+    Event(
+        "a refusal of rank 1 before it joins",
         {},
         {0: REFUSED, 1: REFUSED},
         moment=None,
