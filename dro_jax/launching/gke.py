@@ -13,6 +13,12 @@ from dro_jax.launching.jobset import job_set
 from dro_jax.launching.other_launchers import gcluster_line, xpk_line
 from dro_jax.launching.places import check_in_mounts
 from dro_jax.launching.run_commands import run_in_order
+from dro_jax.launching.setting_checks import (
+    check_bucket,
+    check_environment,
+    check_least,
+    check_not_both,
+)
 from dro_jax.launching.slices import TpuSlice
 from dro_jax.launching.yaml_text import as_yaml
 
@@ -39,6 +45,9 @@ class Gke:
       spot: whether on Spot nodes.
       reservation: by name; None for none.
       environment: variables of the command.
+
+    Raises:
+      ConfigError: settings exclude one another, or one cannot be.
     """
 
     project: str
@@ -58,6 +67,13 @@ class Gke:
     spot: bool = False
     reservation: str | None = None
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        check_least(RETRIES=(self.retries, 0), GRACE_SECONDS=(self.grace_seconds, 1))
+        check_not_both(BUCKET=self.bucket, CLAIM=self.claim)
+        check_not_both(SPOT=self.spot, RESERVATION=self.reservation)
+        check_bucket(self.bucket, self.mount)
+        check_environment(self.environment)
 
     @property
     def topology(self) -> str:
@@ -87,17 +103,6 @@ class Gke:
         return run_in_order(prepared.commands)
 
     def _check(self, job: Job) -> None:
-        if self.bucket and self.claim:
-            raise ConfigError("both BUCKET and CLAIM are set: one disk is shared")
-        if self.bucket and not _is_bucket(self.bucket):
-            raise ConfigError(
-                f"BUCKET = {self.bucket!r}: give the bucket's name alone, without gs:// "
-                "and folders; MODEL_DIR names a folder in it"
-            )
-        if self.spot and self.reservation:
-            raise ConfigError("SPOT and RESERVATION exclude one another")
-        if not self.mount.startswith("/"):
-            raise ConfigError(f"MOUNT = {self.mount!r}: give an absolute path")
         if not self.mounts and job.local_paths:
             raise ConfigError(
                 f"a pod's own disk goes with it, and {job.local_paths[0]} would: set "
@@ -220,7 +225,3 @@ def _spot_toleration() -> Manifest:
         "value": "true",
         "effect": "NoSchedule",
     }
-
-
-def _is_bucket(name: str) -> bool:
-    return bool(name) and all(c.isalnum() or c in "-_." for c in name)

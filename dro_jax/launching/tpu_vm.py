@@ -12,11 +12,18 @@ from dro_jax.launching.gke_storage import MOUNT_OPTIONS
 from dro_jax.launching.interface import Job, Prepared
 from dro_jax.launching.places import check_in_mounts
 from dro_jax.launching.run_commands import run_in_order
+from dro_jax.launching.setting_checks import (
+    check_bucket,
+    check_environment,
+    check_least,
+    check_not_both,
+)
 from dro_jax.launching.slices import TpuSlice
 
 _TEMPLATES = shipped_names.FOLDER / "launch" / "tpu_vm"
 _SCRIPT = "tpu_vm.sh"  # runs here
 _HOST_SCRIPT = "host.sh"  # runs on each host
+_OF_A_PROJECT = ("pyproject.toml", "setup.py")
 _WORK = "work"  # the folder of each host where the command runs
 
 
@@ -40,6 +47,9 @@ class TpuVm:
       create_flags: more words for `queued-resources create`, as `--network=NAME`.
       ssh_flags: more words for `tpu-vm ssh` and `scp`, as `--internal-ip`.
       environment: variables of the command.
+
+    Raises:
+      ConfigError: settings exclude one another, or one cannot be.
     """
 
     project: str
@@ -57,6 +67,16 @@ class TpuVm:
     create_flags: Sequence[str] = ()
     ssh_flags: Sequence[str] = ()
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        check_least(RETRIES=(self.retries, 0))
+        check_not_both(SPOT=self.spot, RESERVED=self.reserved)
+        check_bucket(self.bucket, self.mount)
+        check_environment(self.environment)
+        if not self.packages:
+            raise ConfigError(
+                "PACKAGES is empty: name what the hosts install, as ['dro-jax[tpu]']"
+            )
 
     @property
     def topology(self) -> str:
@@ -94,14 +114,6 @@ class TpuVm:
         return run_in_order(prepared.commands)
 
     def _check(self, job: Job) -> None:
-        if self.spot and self.reserved:
-            raise ConfigError("SPOT and RESERVED exclude one another")
-        if not self.packages:
-            raise ConfigError(
-                "PACKAGES is empty: name what the hosts install, as ['dro-jax[tpu]']"
-            )
-        if not self.mount.startswith("/"):
-            raise ConfigError(f"MOUNT = {self.mount!r}: give an absolute path")
         check_in_mounts(job, self.mounts, "tpu_vm")
 
     @property
@@ -145,7 +157,8 @@ class TpuVm:
             PYTHON=self.python,
             PACKAGES=self._installed,
             BUCKET=self.bucket or "",
-            MOUNT=self.mount,
+            # A job of URLs alone needs none.
+            MOUNT=self.mount if self.bucket or job.local_paths else "",
             GCSFUSE_OPTIONS=[f"--{option}" for option in MOUNT_OPTIONS],
         )
         for name, value in {**self.environment, **job.environment}.items():
@@ -156,8 +169,9 @@ class TpuVm:
         found: dict[str, tuple[str, str]] = {}
         for package in self.packages:
             path, bracket, extras = package.partition("[")
-            if os.path.exists(path):
-                path = os.path.abspath(path)
+            if _is_local(package, path):
+                path = os.path.abspath(os.path.expanduser(path))
+                _check_package(path)
                 n, name = len(found), os.path.basename(path)
                 there = f"{n}-{name}" if os.path.isdir(path) else f"{n}/{name}"
                 found[package] = (path, f"./packages/{there}{bracket}{extras}")
@@ -186,6 +200,23 @@ class TpuVm:
                 "with --overwrite each retry would delete what the run has saved: nothing "
                 "is retried"
             )
+
+
+def _is_local(package: str, path: str) -> bool:
+    """As pip tells paths from names: a bare name is none, whatever folder has it."""
+    if "://" in package:
+        return False
+    is_file = path.endswith((".whl", ".tar.gz"))
+    return os.sep in path or path.startswith((".", "~")) or is_file
+
+
+def _check_package(path: str) -> None:
+    is_project = any(os.path.isfile(os.path.join(path, name)) for name in _OF_A_PROJECT)
+    if not is_project and not os.path.isfile(path):
+        raise ConfigError(
+            f"PACKAGES names {path}, which is no wheel and no folder with a "
+            f"{_OF_A_PROJECT[0]} in it"
+        )
 
 
 def _script(template: str, settings: Iterator[str]) -> str:

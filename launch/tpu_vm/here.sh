@@ -89,7 +89,7 @@ copy() {
     name=$n-$(basename "$source")
     if [[ -d $source ]]; then
       mkdir "$upload/packages/$name"
-      tar -cf - -C "$source" --exclude=.git --exclude=.venv --exclude=launched \
+      tar -cf - -C "$source" --exclude=.git --exclude=.venv --exclude=.cache --exclude=launched \
         --exclude=__pycache__ . | tar -xf - -C "$upload/packages/$name"
     else
       mkdir "$upload/packages/$n"

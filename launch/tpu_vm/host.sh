@@ -6,14 +6,16 @@ say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
 
 install() {
   PATH=$HOME/.local/bin:$PATH
-  command -v uv >/dev/null || python3 -m pip install --user --quiet uv
+  # Newer systems call their own Python the system's, and want to be asked twice.
+  command -v uv >/dev/null || python3 -m pip install --user --quiet uv ||
+    python3 -m pip install --user --quiet --break-system-packages uv
   uv venv --quiet --allow-existing --python "$PYTHON" venv
   uv pip install --quiet --python venv/bin/python "${PACKAGES[@]}"
   mount_bucket
 }
 
 mount_bucket() {
-  if mountpoint --quiet "$MOUNT"; then return; fi
+  if [[ -z $MOUNT ]] || mountpoint --quiet "$MOUNT"; then return; fi
   if [[ -z $BUCKET ]]; then
     say "$MOUNT is no mounted disk on $(hostname): set BUCKET, or mount it by a startup script"
     exit 2

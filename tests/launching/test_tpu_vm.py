@@ -115,6 +115,7 @@ def test_from_nothing_to_an_ended_job(cloud, tmp_path):
 
 def test_the_steps_one_by_one(cloud, tmp_path):
     (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "setup.py").touch()
     line = written(
         tmp_path / "launched",
         tpu_vm(packages=(f"{tmp_path / 'code'}[tpu]", "numpy>=2")),
@@ -211,6 +212,7 @@ def test_shellcheck_finds_nothing(settings, tmp_path):
     assert found.stdout + found.stderr == ""
 
 
+@pytest.mark.slow
 def test_gcloud_knows_every_word(cloud, tmp_path):
     real = shutil.which("gcloud", path=os.environ["PATH"].split(":", 1)[1])
     if real is None:
@@ -260,8 +262,28 @@ def test_settings_come_to_the_lines():
     assert any("in a shape that Google chooses" in note for note in prepared.notes)
     assert "RUNTIME_VERSION=v2-alpha-tpuv5\n" in prepared.files["tpu_vm.sh"]
     assert "HOSTS=4\n" in prepared.files["tpu_vm.sh"]
+    assert (
+        "MOUNT=''\n"
+        in (tpu_vm(bucket=None).prepare(job("true"), "/x").files["host.sh"])
+    )
     once = tpu_vm().prepare(Job("x", ("true",)), "/x")
     assert all("RETRIES=0\n" in text for text in once.files.values())
+
+
+def test_packages_here_are_told_from_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("dro-jax", "x-1.whl"):
+        (tmp_path / name).touch()
+    packages = ("dro-jax[tpu]", "./x-1.whl", "x-1.whl[a]", "y @ git+https://z/y")
+    files = tpu_vm(packages=packages).prepare(job("true"), "/x").files
+    assert (
+        "PACKAGES=('dro-jax[tpu]' ./packages/0/x-1.whl './packages/1/x-1.whl[a]' "
+        "'y @ git+https://z/y')\n"
+    ) in files["host.sh"]
+    assert (
+        f"LOCAL_PACKAGES=({tmp_path}/x-1.whl {tmp_path}/x-1.whl)\n"
+        in (files["tpu_vm.sh"])
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,6 +291,9 @@ def test_settings_come_to_the_lines():
     [
         ({"spot": True, "reserved": True}, "exclude one another"),
         ({"packages": ()}, "PACKAGES is empty"),
+        ({"packages": ("./no[tpu]",)}, "PACKAGES names .*/no, which is no wheel"),
+        ({"packages": ("/tmp",)}, "no folder with a pyproject.toml"),
+        ({"bucket": "gs://b"}, "name alone"),
         ({"mount": "x"}, "absolute path"),
         ({"tpu_slice": "tpu7x:2x2x1"}, "no TPU VMs"),
         ({"mount": "/nfs"}, "MODEL_DIR names /bucket/run.*/nfs"),
