@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jax.experimental import multihost_utils
 
-from dro_jax.paths import make_folder
+from dro_jax.errors import CheckpointError
+from dro_jax.paths import make_folder, reason
 from dro_jax.training import hosts
 from dro_jax.whole_files import write_whole
 
@@ -33,10 +34,13 @@ def share_files(folder: pathlib.Path, names: Sequence[str]) -> None:
       folder: where they lie; made where it is missing.
       names: of the files, the same for all. The last is the mark of a whole set: on a
         host that must be sent something it goes first, and comes last.
+
+    Raises:
+      CheckpointError: the first process cannot read one.
     """
     if hosts.count() == 1 or all(hosts.exchange(_sees_probe(folder))):
         return
-    wanted = hosts.first_says(lambda: [_facts(folder / name) for name in names])
+    wanted = hosts.first_says(lambda: _wanted(folder, names))
     lacking = [] if hosts.index() == 0 else _lacking(folder, wanted)
     every = hosts.exchange(lacking)
     if lacking:
@@ -66,6 +70,16 @@ def _sees_probe(folder: pathlib.Path) -> bool:
     if hosts.index() == 0:
         probe.unlink(missing_ok=True)
     return seen
+
+
+def _wanted(folder: pathlib.Path, names: Sequence[str]) -> list[_Facts]:
+    try:
+        return [_facts(folder / name) for name in names]
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename} cannot be read ({reason(error)}): delete {folder}, and the "
+            "run computes what it holds anew"
+        ) from error
 
 
 def _facts(path: pathlib.Path) -> _Facts:
