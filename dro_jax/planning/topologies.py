@@ -71,8 +71,8 @@ def slice_of(topology: str | None) -> Slice:
     if importlib.util.find_spec("libtpu") is None:
         raise ConfigError(
             f"--topology {topology}: TPU's compiler is not installed: pip install "
-            "'dro-jax[tpu]' (libtpu, for Linux on x86-64). Without --topology this "
-            "machine's own devices are planned for"
+            "-e '.[tpu]' brings it (libtpu, for Linux on x86-64). Without --topology "
+            "this machine's own devices are planned for"
         )
     from jax.experimental import topologies
 

@@ -137,7 +137,7 @@ class MeshSteps:
         """
         batch, key = self._example, self._key
         with self.partitioner.context():
-            return self._train.lower(
+            return self._train.function.lower(
                 self.state_layout,
                 _placed(batch, dict.fromkeys(batch, self.partitioner.by_row)),
                 self.reference_layout if frozen_copy else None,

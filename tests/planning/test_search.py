@@ -137,3 +137,7 @@ def test_a_frozen_copy_of_the_reference_is_part_of_the_state(base):
     assert base.run.frozen_copy
     assert base.run.reference_bytes == size
     assert base.run.state_bytes > 2 * size
+    # The step is given it, beside the state.
+    _, _, reference, _ = base.run.lower().args_info[0]
+    assert sum(leaf.shape != () for leaf in jax.tree.leaves(reference)) > 0
+    assert jax.tree.structure(reference) == jax.tree.structure(params)

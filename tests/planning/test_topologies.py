@@ -32,7 +32,7 @@ def test_without_a_topology_the_machines_own_devices_are_planned_for():
 
 def test_without_the_compiler_the_message_names_the_extra(monkeypatch):
     monkeypatch.setattr(topologies.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'dro-jax\[tpu\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[tpu\]'"):
         slice_of("v5e:4x4")
 
 
