@@ -14,6 +14,7 @@ from prompt_rewards import PromptRewards
 from dro_jax.errors import CheckpointError, DataError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP, ALoLSeq
+from dro_jax.training import host_files
 from dro_jax.training.before.reference import Reference
 from dro_jax.training.before.same_data import check_same_data
 from dro_jax.training.before.value_fit import ValueFitConfig
@@ -109,6 +110,7 @@ def go_on(folder, part):
 def by_processes(place, saved, run, folder):
     """Everything here, by several processes; what is found goes to `folder`."""
     place.join()
+    host_files._PIECE = 1000  # so that files are sent in several
     folder = pathlib.Path(folder)
     disk, part = folder / f"disk-{place.rank}", (place.rank, place.count)
     _reference(saved, disk, part, folder)
