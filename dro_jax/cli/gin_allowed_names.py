@@ -33,6 +33,7 @@ _NAMES = {
     "dro_jax.launching.common": "Common",
     "dro_jax.launching.gke": "Gke",
     "dro_jax.launching.local": "Local",
+    "dro_jax.launching.slurm": "Slurm",
     "dro_jax.launching.tpu_vm": "TpuVm",
     "dro_jax.models.decoding": "DecodingConfig",
     "dro_jax.models.model": "FeedbackModel",

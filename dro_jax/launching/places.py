@@ -51,9 +51,14 @@ def check_not_of_one_machine(job: Job, target: str) -> None:
       ConfigError: there is one.
     """
     for path in job.local_paths:
-        if not is_url(path) and is_within(os.path.realpath(path), _OWN_TO_A_MACHINE):
+        if is_of_one_machine(path):
             what = "MODEL_DIR" if path == job.model_dir else "the command"
             raise ConfigError(
                 f"{what} names {path}, of which each machine has its own: the hosts of "
                 f"{target} must see one and the same folder; give one on a shared disk"
             )
+
+
+def is_of_one_machine(path: str) -> bool:
+    """Whether a path lies where every machine has files of its own; a URL does not."""
+    return not is_url(path) and is_within(os.path.realpath(path), _OWN_TO_A_MACHINE)
