@@ -48,8 +48,10 @@ def main(argv: list[str] | None = None) -> int:
                 return exit_codes.DONE.number
         with outputs.prepared(arguments), messages.results_once():
             early_checks.check(arguments)
-            if place is not None and _runs_as_one(arguments):
-                distributed.join(place, arguments.start_timeout)
+            if _runs_as_one(arguments):
+                if place is not None:
+                    distributed.join(place, arguments.start_timeout)
+                distributed.adopt()
             status = _import_command(arguments.command_module).run(arguments)
         sys.stdout.flush()
         distributed.finish()

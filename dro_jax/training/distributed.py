@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -27,11 +28,11 @@ _WORDS_OF_PEERS = (
     "NCCL",
 )
 _MOST_NAMED = 64
-_joined: list[Place] = []
+_joined: list[bool] = []
 
 
 def is_joined() -> bool:
-    """Whether this process was made one of several by :func:`join`."""
+    """Whether this process is one of several, by :func:`join` or :func:`adopt`."""
     return bool(_joined)
 
 
@@ -45,7 +46,8 @@ def join(place: Place, timeout: float = START_SECONDS) -> None:
     Raises:
       ConfigError: some did not come; the message names them.
     """
-    if "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized():
+    if _is_started():
+        adopt()
         return
     set_process(place.process_id, place.num_processes)
     names = call_roll(place, timeout)
@@ -67,18 +69,37 @@ def join(place: Place, timeout: float = START_SECONDS) -> None:
         initialization_timeout=max(60, int(timeout)),
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
+    _listen(names, log)
+    # JAX names a process that goes away by its number alone.
+    others = ", ".join(f"{n} on {host}" for n, host in enumerate(names[:_MOST_NAMED]))
+    more = ", …" if len(names) > _MOST_NAMED else ""
+    warn(f"one of {place.num_processes}: {others}{more}")
+
+
+def adopt() -> None:
+    """Takes part in what the caller started with `jax.distributed.initialize`, if so."""
+    if not _is_started() or _joined:
+        return
+    from dro_jax.training import hosts
+
+    if hosts.count() > 1:
+        set_process(hosts.index(), hosts.count())
+        _listen(hosts.exchange(socket.gethostname()), 2)
+
+
+def _is_started() -> bool:
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
+
+
+def _listen(names: list[str], log: int) -> None:
     from dro_jax.training import hosts
     from dro_jax.training.host_news import news
 
     hosts.set_names(names)
     news(log)
-    _joined.append(place)
+    _joined.append(True)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_sigterm)
-    # JAX names a process that goes away by its number alone.
-    others = ", ".join(f"{n} on {host}" for n, host in enumerate(names[:_MOST_NAMED]))
-    more = ", …" if len(names) > _MOST_NAMED else ""
-    warn(f"one of {place.num_processes}: {others}{more}")
 
 
 def finish() -> None:
