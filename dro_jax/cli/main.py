@@ -75,12 +75,11 @@ def main(argv: list[str] | None = None) -> int:
         return distributed.leave(exit_codes.UNREAD.number, message)
     except KeyboardInterrupt:
         return _ended(arguments, exit_codes.INTERRUPTED.number, "interrupted")
-    except PeerError as error:
-        return _ended(arguments, exit_codes.ABORTED.number, str(error))
     except Exception as error:
         if not distributed.is_joined():
             raise
-        traceback.print_exc()
+        if not isinstance(error, PeerError):
+            traceback.print_exc()
         return distributed.fail(error)
     return status or exit_codes.DONE.number
 

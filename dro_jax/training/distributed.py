@@ -9,6 +9,7 @@ import threading
 import time
 
 from dro_jax import exit_codes
+from dro_jax.errors import PeerError
 from dro_jax.messages import set_process, warn
 from dro_jax.training.host_places import Place
 from dro_jax.training.roll_call import bind_address, call_roll
@@ -16,6 +17,8 @@ from dro_jax.training.roll_call import bind_address, call_roll
 START_SECONDS = 300.0
 # A process that is gone without a word (SIGKILL, a dead host) is noticed after so long.
 HEARTBEAT_SECONDS = 30
+# How long one that failed may take to say so, after the others have heard of it.
+_WORDS_SECONDS = 10.0
 # How long a broken collective waits for an explanation.
 _PEER_SECONDS = HEARTBEAT_SECONDS + 10
 _WORDS_OF_PEERS = (
@@ -141,6 +144,10 @@ def fail(error: Exception) -> int:
     """
     import jax
 
+    if isinstance(error, PeerError):
+        # It says so itself in a moment, with its own status.
+        time.sleep(_WORDS_SECONDS)
+        return leave(exit_codes.ABORTED.number, str(error))
     if isinstance(error, jax.errors.JaxRuntimeError) and _is_of_peers(str(error)):
         time.sleep(_PEER_SECONDS)
         words = "lost its connection to another process, which says nothing"

@@ -24,11 +24,9 @@ def executed_joined(place, program: str, *arguments: str, timeout: float = 60) -
     except SystemExit as stopped:
         distributed.finish()
         return stopped.code
-    except PeerError as error:
-        print(error, file=sys.stderr)
-        return distributed.leave(134, str(error))
     except Exception as error:  # noqa: BLE001  as in main
-        traceback.print_exc()
+        if not isinstance(error, PeerError):
+            traceback.print_exc()
         return distributed.fail(error)
     return 0
 
