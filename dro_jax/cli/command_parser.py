@@ -17,8 +17,10 @@ class _WithDefaults(argparse.HelpFormatter):
         return f"{text} (default: %(default)s)"
 
 
-def command(commands, name: str, module: str, summary: str, *, gin: bool):
-    """A command's parser, with the flags of gin where it takes them."""
+def command(
+    commands, name: str, module: str, summary: str, *, gin: bool, data: bool = True
+):
+    """A command's parser, with the flags of gin where it takes them, and of its data."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -49,6 +51,7 @@ def command(commands, name: str, module: str, summary: str, *, gin: bool):
             help="a module or package that gin files may use beside those that every "
             "file may (docs/safety.md); may be repeated",
         )
+    if gin and data:
         parser.add_argument(
             "--prepared_dir",
             metavar="DIR",

@@ -77,7 +77,9 @@ def run_checks(checks: Sequence[Sequence[str]]) -> None:
 
 
 def _check_task(words: Sequence[str]) -> None:
-    done = subprocess.run([sys.executable, "-P", *words[1:]], check=False)
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # TensorFlow's notes on its start
+    program = [sys.executable, "-P", *words[1:]]
+    done = subprocess.run(program, env=os.environ | quiet, check=False)
     if done.returncode == REFUSED.number:
         raise ConfigError("the run's task cannot be found: see above")
     if done.returncode:
@@ -110,6 +112,6 @@ def _check_plan(words: Sequence[str]) -> None:
         )
     if not fits:
         raise ConfigError(
-            f"the run does not fit its slice:\n{done.stdout.strip()}\nChange it (`dro-jax "
-            f"plan --search` tries what helps), take another slice, {_INSTEAD}"
+            f"the run does not fit its slice:\n{done.stdout.strip()}\nChange it as said "
+            f"above, take another slice, {_INSTEAD}"
         )

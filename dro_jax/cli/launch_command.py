@@ -12,7 +12,7 @@ from dro_jax.exit_codes import DONE
 from dro_jax.launching import files
 from dro_jax.launching.interface import Job, Target
 from dro_jax.messages import say
-from dro_jax.paths import expanded
+from dro_jax.paths import expanded, is_url
 
 _THIS_MACHINE = "local"
 _NAME = re.compile("[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -28,7 +28,12 @@ def run(arguments) -> int:
         elsewhere=target.mounts,
         dry_run=arguments.dry_run,
     )
-    folder = os.path.abspath(expanded(arguments.launch_dir or f"launched/{job.name}"))
+    folder = expanded(arguments.launch_dir or f"launched/{job.name}")
+    if is_url(folder):
+        raise ConfigError(
+            f"--launch_dir {folder}: logs and scripts need a local folder"
+        )
+    folder = os.path.abspath(folder)
     prepared = target.prepare(job, folder)
     checks = checks_of(job, configuration, target.topology)
     # Processes of this machine look for the task themselves, as soon.

@@ -52,6 +52,7 @@ def add_launch(commands) -> None:
         "launch_command",
         "run a command on many hosts: dro-jax launch TARGET [flags] -- COMMAND [its flags]",
         gin=True,
+        data=False,
     )
     parser.add_argument(
         "target",

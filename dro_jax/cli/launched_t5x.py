@@ -65,7 +65,8 @@ def checked(
     search = [path for path in arguments.gin_search_paths.split(",") if path]
     names = [*_to_check(arguments.gin_file, folders)]
     read = GinFiles(names, [*search, *folders])
-    typed = _typed(flag for flag in rest if flag.startswith("--gin."))
+    flags_of_gin = [flag for flag in rest if flag.startswith("--gin.")]
+    typed = _typed([*arguments.gin_bindings, *gin_bindings(flags_of_gin)])
     check_selectors(read.statements, [])
     is_whole = names == arguments.gin_file
     if is_whole:
@@ -93,6 +94,7 @@ def checked(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="t5x", allow_abbrev=False, add_help=False)
     parser.add_argument("--gin_file", action="append", default=[])
+    parser.add_argument("--gin_bindings", action="append", default=[])
     parser.add_argument("--gin_search_paths", default="")
     return parser
 
@@ -120,10 +122,10 @@ def _to_check(names: Sequence[str], folders: Sequence[str]):
             yield name
 
 
-def _typed(flags) -> list[Any]:
-    """The statements of `--gin.` flags, which T5X reads as gin alone."""
+def _typed(bindings: Sequence[str]) -> list[Any]:
+    """The statements of the command line's bindings, which T5X reads as gin alone."""
     statements = []
-    for binding in gin_bindings([*flags]):
+    for binding in bindings:
         try:
             statements += parse_statements(binding, COMMAND_LINE)
         except ConfigError as error:

@@ -62,7 +62,7 @@ def test_one_process_needs_no_coordinator(in_a_folder, capsys):
 def test_a_dry_run_of_t5x(in_a_folder, capsys):
     (in_a_folder / "src/t5x").mkdir(parents=True)
     flags = ["--gin.T5X_DIR=src", "--gin.PLATFORM=cpu", "--dry_run"]
-    typed = "--gin.MODEL_DIR='/tmp/run'"
+    typed = "--gin_bindings=MODEL_DIR = '/tmp/run'"
     assert launch(*flags, command=[*T5X, typed]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(
@@ -124,6 +124,9 @@ def test_no_gpus_are_taken_where_none_are_visible(in_a_folder, capsys, monkeypat
         (["--gin.PLATFORM=tpu"], ["train", *RUN, "--gin.MODEL_DIR=r"], "'cpu', 'gpu'"),
         (["--gin.ZONE=x"], ["train", *RUN], "sets a name that no gin file uses"),
         (["--gin.RETRIES=often"], ["train", *RUN], "RETRIES"),
+        (["--launch_dir=gs://b/x"], ["train", *RUN, "--gin.MODEL_DIR=r"],
+         "need a local folder"),
+        ([], [*T5X, "--gin_bindings=MODEL_DIR = r"], "text needs quotes of its own"),
         (["--name=A_B"], ["train", *RUN], "lower-case letters"),
     ],
 )  # fmt: skip
