@@ -10,6 +10,9 @@ from dro_jax.launching.gke_pod import CONTAINER
 from dro_jax.launching.gke_storage import Manifest
 from dro_jax.launching.interface import Job
 
+_ONE_POOL = {
+    "alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"
+}
 _DISRUPTED = "has condition DisruptionTarget"
 
 
@@ -39,12 +42,9 @@ def job_set(
             "name": job.name,
             "namespace": namespace,
             "labels": dict(labels),
-            # All pods on one node pool: a pool is a slice.
-            "annotations": {
-                "alpha.jobset.sigs.k8s.io/exclusive-topology": (
-                    "cloud.google.com/gke-nodepool"
-                )
-            },
+            # A pool of several hosts is one slice, and the job's alone; a pool of
+            # single hosts has room for other jobs.
+            "annotations": dict(_ONE_POOL) if hosts > 1 else {},
         },
         "spec": {
             # jax finds process 0 by the host names that this service gives.

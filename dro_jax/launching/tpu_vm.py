@@ -187,6 +187,10 @@ class TpuVm:
             "gcloud must be logged in here (gcloud auth login), and its account may "
             "make TPUs in the project and log in to them"
         )
+        yield (
+            "the slice costs from when it is there until it is deleted: by the script "
+            "when the job has ended, unless KEEP is set, or by its step delete"
+        )
         yield f"each step by itself: bash {shlex.quote(script)}, which lists them"
         if self._slice.name == "v5p":
             yield (

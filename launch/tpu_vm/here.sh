@@ -106,7 +106,7 @@ on_host() { on_hosts "bash $NAME/host.sh $1"; }
 
 # Sets `outcome`: the job's status, or `lost` where the slice is gone.
 watch_hosts() {
-  local lines
+  local lines told=''
   while :; do
     if is_lost "$(state)"; then
       outcome=lost
@@ -119,7 +119,9 @@ watch_hosts() {
       outcome=$(of_all "$lines")
       return
     fi
-    if grep -q '^ended [1-9]' <<<"$lines"; then
+    # Once: a second SIGTERM would not let them save.
+    if [[ -z $told ]] && grep -q '^ended [1-9]' <<<"$lines"; then
+      told=yes
       say "a host has ended for good: the others are told to"
       printf '%s\n' "$lines" >&2
       on_host stop || true

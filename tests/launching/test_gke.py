@@ -113,6 +113,9 @@ def test_a_slice_is_asked_for_as_xpk_does():
 def test_one_process_a_host_by_number():
     spec = job_spec(manifests(tpu_slice="v6e:2x4", chips_per_host=8))
     assert (spec["completionMode"], spec["completions"]) == ("Indexed", 1)
+    # xpk takes the whole pool here too, which may hold other single hosts.
+    one = manifests(tpu_slice="v6e:2x2")["JobSet"]
+    assert one["metadata"]["annotations"] == {}
     found = manifests(tpu_slice="v6e:2x4")
     assert job_spec(found)["completions"] == 2
     assert container(found)["resources"]["requests"] == {"google.com/tpu": 4}

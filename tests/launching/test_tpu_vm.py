@@ -142,11 +142,16 @@ def test_the_steps_one_by_one(cloud, tmp_path):
 
 
 def test_a_host_that_refuses_ends_the_others(cloud, tmp_path):
-    script = '[ "$HOST" = host-0 ] && exit 2; exec sleep 60'
+    script = """
+        [ "$HOST" = host-0 ] && exit 2
+        trap 'sleep 1; exit 143' TERM  # as long as it takes to save
+        while :; do sleep 0.1; done
+    """
     done = run(written(tmp_path / "launched", tpu_vm(), job("bash", "-c", script)))
     assert done.returncode == REFUSED.number, done.stderr
     assert "the others are told to" in done.stderr
-    assert steps(cloud)[-1] == "delete"
+    assert steps(cloud)[-4:] == ["stop", "scp", "scp", "delete"]
+    assert steps(cloud).count("stop") == 1
 
 
 def test_a_preempted_slice_is_asked_for_anew(cloud, tmp_path):
