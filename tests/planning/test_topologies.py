@@ -113,7 +113,8 @@ def test_costs_of_a_small_program_on_a_slice(scan):
     if not scan:
         totals = program.cost_analysis()
         counted = program_costs(program.as_text(), 4, everywhere).bytes
-        assert counted == pytest.approx(totals["bytes accessed"], rel=0.1)
+        # The compiler counts a copy twice, at its start and at its end: a tenth here.
+        assert counted == pytest.approx(totals["bytes accessed"], rel=0.12)
 
 
 @needs_libtpu
