@@ -20,7 +20,10 @@ from dro_jax.paths import make_folder
 _POLL_SECONDS = 0.05
 _SAVING = 10  # times the grace: checkpoints take minutes
 _LAST_LINES = 5
+_LONGEST_LINE = 300
 _MOST_READ = 1 << 16  # bytes
+# Ends of which a process's own last words tell nothing more.
+_IN_ORDER = (DONE.number, PREEMPTED.number, INTERRUPTED.number)
 _MOST_SHOWN = 4  # processes of which the last lines are shown
 
 
@@ -207,7 +210,11 @@ class _Processes:
             yield f"{number:4}  {status:6}  {how}"
         # Whose status is the job's comes before those that it took along.
         pairs = zip(self._order, self._statuses(), strict=True)
-        failed = [(status != self.status, number) for number, status in pairs if status]
+        failed = [
+            (status != self.status, number)
+            for number, status in pairs
+            if status not in _IN_ORDER
+        ]
         for _, number in sorted(failed, key=lambda pair: pair[0])[:_MOST_SHOWN]:
             yield f"the last lines of {self._path(number)}:"
             yield from (f"  {line}" for line in self._last_lines(number))
@@ -217,7 +224,11 @@ class _Processes:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(self._begun[number], size - _MOST_READ))
             text = file.read().decode("utf-8", "replace")
-        return text.rstrip().splitlines()[-_LAST_LINES:] or ["(it wrote nothing)"]
+        lines = text.rstrip().splitlines()[-_LAST_LINES:]
+        return [
+            line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"
+            for line in lines or ["(it wrote nothing)"]
+        ]
 
 
 def _copy(pipe: IO[bytes], file: BinaryIO, terminal: IO[str]) -> None:

@@ -77,6 +77,13 @@ def test_the_rest_ends_when_one_has_failed(tmp_path, capfd):
     assert "rank_1.log:\n  it broke" in said
 
 
+def test_last_lines_are_those_that_tell_something(tmp_path, capfd):
+    run(tmp_path, "sys.exit(143)", "print('x' * 999); sys.exit(1)", grace_seconds=5)
+    said = capfd.readouterr().err
+    assert f"rank_1.log:\n  {'x' * 300} …\n" in said
+    assert "rank_0.log" not in said
+
+
 def test_a_stopped_process_is_killed(tmp_path):
     stop = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
     assert run(tmp_path, stop, "time.sleep(0.2); sys.exit(142)") == 142
