@@ -38,10 +38,14 @@ def share_files(folder: pathlib.Path, names: Sequence[str]) -> None:
     Raises:
       CheckpointError: the first process cannot read one.
     """
-    if hosts.count() == 1 or all(hosts.exchange(_sees_probe(folder))):
+    if hosts.count() == 1:
+        return
+    # Who shares the first one's folder has its files, and must not write there.
+    shares = _sees_probe(folder)
+    if all(hosts.exchange(shares)):
         return
     wanted = hosts.first_says(lambda: _wanted(folder, names))
-    lacking = [] if hosts.index() == 0 else _lacking(folder, wanted)
+    lacking = [] if shares else _lacking(folder, wanted)
     every = hosts.exchange(lacking)
     if lacking:
         (folder / names[-1]).unlink(missing_ok=True)
