@@ -36,6 +36,8 @@ _PACKED = {
 _DROPOUT = {"DROPOUT_RATE": 0.1, "train.train.step_zero_tolerance": 1e3}
 # What each case has beside its objective's file.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    # The smallest program with a reference; no value, no dropout.
+    "dro_p": ("dro_p", _PACKED),
     "dro_v": ("dro_v", _PACKED | _DROPOUT),
     "split": (
         "dro_v",

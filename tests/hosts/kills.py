@@ -94,16 +94,9 @@ class Event:
     ranks: tuple[int, ...] = (0, 1)
 
 
+_NAMES = ("REFUSED", "INTERRUPTED", "ABORTED", "KILLED", "STUCK", "PREEMPTED")
 REFUSED, INTERRUPTED, ABORTED, KILLED, STUCK, PREEMPTED = (
-    code.number
-    for code in (
-        exit_codes.REFUSED,
-        exit_codes.INTERRUPTED,
-        exit_codes.ABORTED,
-        exit_codes.KILLED,
-        exit_codes.STUCK,
-        exit_codes.PREEMPTED,
-    )
+    getattr(exit_codes, name).number for name in _NAMES
 )
 
 

@@ -21,11 +21,11 @@ def test_layouts_of_processes_and_devices_are_one_run(folder):
     two, four, moved = folder / "2×2", folder / "4×1", folder / "1×4"
     half, whole = equality.PERIOD, 2 * equality.PERIOD
     for model_dir, layout in ((two, (2, 2)), (four, (4, 1))):
-        equality.train(folder, "dro_v", model_dir, layout, whole)
+        equality.train(folder, "dro_p", model_dir, layout, whole)
     assert equality.verdict(two, four, whole) == "equal"
     # One process goes on from where two were halfway.
     shutil.copytree(two, moved, ignore=lambda *_: [f"checkpoint_{whole}"])
-    equality.train(folder, "dro_v", moved, (1, 4), whole)
+    equality.train(folder, "dro_p", moved, (1, 4), whole)
     assert equality.verdict(two, moved, half) == "equal"
     assert distances(two, moved, whole)["loss"] < equality.TOLERANCE
 
