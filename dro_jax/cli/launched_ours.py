@@ -5,6 +5,7 @@ from typing import Any
 
 from dro_jax.cli import early_checks, flag_paths, gin_setup
 from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.gin_files import GinFiles
 from dro_jax.cli.launched_paths import folder_of, paths_of, sorted_paths
 from dro_jax.cli.main import gin_bindings
 from dro_jax.cli.parser import build_parser
@@ -16,7 +17,8 @@ from dro_jax.shipped_names import ships
 COMMANDS = ("train", "generate", "score")
 _GIVEN_BY_LAUNCH = ("coordinator", "num_processes", "process_id")
 _OURS = "dro_jax."
-_STANDARD_INPUT = "-"
+_FILE_FLAGS = ("input", "output")  # of commands that use a model
+_STREAM = "-"
 
 
 def checked(
@@ -38,11 +40,11 @@ def checked(
         it.
     """
     arguments = _parsed(command, flags)
-    typed_dry_run = getattr(arguments, "dry_run", False)
-    arguments.dry_run = dry_run or typed_dry_run
+    arguments.dry_run = dry_run or getattr(arguments, "dry_run", False)
     early_checks.check(arguments, elsewhere)
-    read = configuration = None
-    if arguments.gin_file:
+    folders = [path for path in arguments.gin_search_paths.split(",") if path]
+    configuration = None
+    if command == "train":
         read, typed = gin_setup.check(
             arguments.gin_file,
             arguments.gin_bindings,
@@ -50,25 +52,26 @@ def checked(
             arguments.allow_import,
         )
         configuration = Configuration.of([*read.statements, *typed])
-    if command == "train":
         model_dir, paths = folder_of(configuration), [*paths_of(configuration)]
     else:
-        model_dir, paths = arguments.model_dir, [arguments.input, arguments.output]
-        _check_not_streamed(paths[0])
+        # These files add to the settings of the model's folder, which is on the hosts.
+        read = GinFiles(arguments.gin_file, folders)
+        named = (getattr(arguments, name, None) for name in _FILE_FLAGS)
+        model_dir, paths = arguments.model_dir, [path for path in named if path]
+        _check_not_streamed(paths)
     if model_dir is not None and is_url(model_dir):
         raise ConfigError(
             f"MODEL_DIR = {model_dir}: dro-jax writes to folders. Name the folder where "
             "the hosts mount the bucket (docs/launch.md)"
         )
-    folders = [path for path in arguments.gin_search_paths.split(",") if path]
     found = {
         "command": ("dro-jax", command, *flags),
-        "gin_files": read.own if read else {},
+        "gin_files": read.own,
         "modules": own_modules(configuration),
         "resumes": not getattr(arguments, "overwrite", False),
         **sorted_paths(model_dir, [*paths, *folders]),
     }
-    return found, configuration if command == "train" else None
+    return found, configuration
 
 
 def own_modules(configuration: Configuration | None) -> tuple[str, ...]:
@@ -92,9 +95,9 @@ def _parsed(command: str, flags: Sequence[str]):
     return arguments
 
 
-def _check_not_streamed(path: str) -> None:
-    if path == _STANDARD_INPUT:
+def _check_not_streamed(paths: Sequence[str]) -> None:
+    if _STREAM in paths:
         raise ConfigError(
-            "--input - is this terminal's standard input, which no other host has: give "
-            "a file"
+            "- is this terminal's own input and output, which other hosts do not have: "
+            "give files"
         )

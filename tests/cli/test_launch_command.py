@@ -76,6 +76,18 @@ def test_a_dry_run_of_t5x(in_a_folder, capsys):
     assert second == first[:-1] + "1"
 
 
+def test_gin_files_of_generate_add_to_those_of_the_model(in_a_folder, capsys):
+    (in_a_folder / "more.gin").write_text(
+        "sharding.MeshConfig.model = %MODEL_PARALLEL\n"
+    )
+    flags = ["--model_dir=.", "--input=in.jsonl", "--output=out.jsonl"]
+    command = ["generate", *flags, "--gin_file=more.gin"]
+    assert launch("--dry_run", command=command) == 0
+    assert " generate --model_dir=. --input=in.jsonl " in capsys.readouterr().out
+    assert launch("--dry_run", command=[*command, "--gin_file=none.gin"]) == 2
+    assert "a gin file cannot be found: none.gin" in capsys.readouterr().err
+
+
 def test_gpus_are_shared_out(in_a_folder, capsys, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,5,GPU-7")
     command = ["train", *RUN, "--gin.MODEL_DIR=run"]
@@ -112,7 +124,7 @@ def test_no_gpus_are_taken_where_none_are_visible(in_a_folder, capsys, monkeypat
         ([], ["generate", "--model_dir=none", "--input=-", "--output=o"],
          "there is no such folder"),
         ([], ["generate", "--model_dir=.", "--input=-", "--output=o"],
-         "which no other host has"),
+         "which other hosts do not have"),
         ([], T5X, "t5x.train needs --gin.MODEL_DIR|required settings are missing"),
         ([], [*T5X, "--gin.MODEL_DIR=/tmp/run"], "text needs quotes of its own"),
         ([], [*T5X, "--gin.MODEL_DIR='r'", "--process_index=1"], "given by launch"),
