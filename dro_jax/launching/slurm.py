@@ -196,9 +196,10 @@ class Slurm:
         yield from self.srun_flags
 
     def _check_folders(self, job: Job, folder: str) -> None:
-        paths = [*job.local_paths, *([job.model_dir] if job.model_dir else [])]
-        kept = [path for path in paths if not is_within(path, self.shared_folders)]
-        check_not_of_one_machine(dataclasses.replace(job, local_paths=kept), "SLURM")
+        others = [
+            path for path in job.local_paths if not is_within(path, self.shared_folders)
+        ]
+        check_not_of_one_machine(dataclasses.replace(job, local_paths=others), "SLURM")
         for name, path in (
             ("--launch_dir", folder),
             ("the current folder", os.getcwd()),

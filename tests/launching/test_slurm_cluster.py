@@ -25,8 +25,8 @@ ENDS = {  # how both ranks end at each start: how the job ends, after how many r
     "crashed": ([(1, 134)], ("FAILED", 1, 0)),
     "not-found": ([(134, 127)], ("FAILED", 127, 0)),
     "preempted": ([(143, 143), (0, 0)], ("COMPLETED", 0, 1)),
-    "stuck": ([(142, 137), (134, 137), (0, 0)], ("COMPLETED", 0, 2)),
-    "for-ever": ([(143, 143)] * 4, ("FAILED", 143, 2)),
+    "stuck": ([(142, 137), (0, 0)], ("COMPLETED", 0, 1)),
+    "for-ever": ([(143, 143)] * 3, ("FAILED", 143, 1)),
 }
 
 
@@ -46,7 +46,7 @@ def submit(cluster, tmp_path, monkeypatch, capfd):
 
     def submitted(name, line, **settings):
         target = Slurm(
-            nodes=2, partition="tests", shared_folders=("/tmp",), retries=2, **settings
+            nodes=2, partition="tests", shared_folders=("/tmp",), retries=1, **settings
         )
         job = Job(name=name, command=("bash", "-c", line), resumes=True)
         folder = folder_of_jobs / name
