@@ -60,7 +60,6 @@ class Moment:
 
 MOMENTS = {
     "training": Moment(step=2),
-    "training, watched": Moment(step=2, settings={"WATCHDOG_SECONDS": 20}),
     "the reference cache fills": Moment("computing the reference's log-probs", after=1),
     "the value is fitted": Moment(
         "value of the reference 1/",
@@ -116,12 +115,9 @@ EVENTS = (
     ),
     _event("SIGKILL of rank 0", _KILL, 0, ABORTED),
     _event("SIGKILL of rank 1", _KILL, 1, ABORTED),
-    # JAX's heartbeat, or the watchdog, whichever is more impatient.
+    # JAX's heartbeat, which is more impatient here than the watchdog.
     _event("SIGSTOP of rank 0", signal.SIGSTOP, 0, ABORTED),
     _event("SIGSTOP of rank 1", signal.SIGSTOP, 1, ABORTED),
-    _event(
-        "SIGSTOP of rank 1, watchdog", signal.SIGSTOP, 1, STUCK, "training, watched"
-    ),
     # A thread of JAX's still answers for it.
     _event("the program of rank 1 stands still", STAND_STILL, 1, STUCK),
     Event(
