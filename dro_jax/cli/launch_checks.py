@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.data.modules import module_names
 from dro_jax.errors import ConfigError
-from dro_jax.exit_codes import REFUSED
+from dro_jax.exit_codes import EXIT_CODES, REFUSED, shell_status
 from dro_jax.launching.interface import Job
 from dro_jax.messages import say
 
@@ -106,9 +106,11 @@ def _check_plan(words: Sequence[str]) -> None:
             with open(report, encoding="utf-8") as file:
                 fits = json.load(file)["fits"]
     if fits is None:
+        status = shell_status(done.returncode)
+        ended = EXIT_CODES[status].name if status in EXIT_CODES else status
         raise ConfigError(
             "dro-jax plan could not tell whether the run fits its slice (its message is "
-            f"above): mend that, {_INSTEAD}"
+            f"above; it ended as {ended}): mend that, {_INSTEAD}"
         )
     if not fits:
         raise ConfigError(
