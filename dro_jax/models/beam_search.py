@@ -17,6 +17,7 @@ from dro_jax.models.incremental import (
     policy_params,
     require_at_least,
     start_decoding,
+    top_k,
 )
 from dro_jax.models.t5 import T5
 
@@ -50,7 +51,7 @@ _take_beams = jax.vmap(functools.partial(jnp.take, axis=0, mode="clip"))
 
 def _best(beams: _Beams, num_beams: int) -> tuple[_Beams, jax.Array]:
     """The best beams in order, and where they stood."""
-    scores, index = jax.lax.top_k(beams.scores, num_beams)
+    scores, index = top_k(beams.scores, num_beams)
     tokens, logprobs = (_take_beams(x, index) for x in (beams.tokens, beams.logprobs))
     return _Beams(tokens, logprobs, scores), index
 
@@ -87,7 +88,7 @@ def _extend(live: _Beams, logits: jax.Array, step: jax.Array):
     vocab_size = logprobs.shape[-1]
     totals = (live.logprobs[:, :, None] + logprobs).reshape(num_prompts, -1)
     # Each beam can end in one way only, so at most K of 2K candidates do.
-    totals, index = jax.lax.top_k(totals, 2 * num_beams)
+    totals, index = top_k(totals, 2 * num_beams)
     parents, tokens = index // vocab_size, (index % vocab_size).astype(jnp.int32)
     sequences = _take_beams(live.tokens, parents).at[:, :, step].set(tokens)
     return _Beams(sequences, totals, totals), parents, tokens

@@ -1,6 +1,7 @@
 """What sampling and beam search share: one decoding step at a time, with a cache."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+from flax.linen import partitioning
 
 from dro_jax.errors import ConfigError
 from dro_jax.models.t5 import T5
@@ -75,6 +77,23 @@ def ban_padding(logits: jax.Array) -> jax.Array:
     """Makes the padding id impossible to choose: it would hide what follows it."""
     vocab = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
     return jnp.where(vocab == PAD_ID, -jnp.inf, logits)
+
+
+def top_k(rows: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """`jax.lax.top_k` of each row of ``[N, M]``, computed where the row lies.
+
+    XLA would gather the rows of all devices on each of them, at every step.
+    """
+    largest = functools.partial(jax.lax.top_k, k=k)
+    axis = partitioning.logical_to_mesh_axes(("batch",))
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or not axis or axis[0] not in mesh.shape:
+        return largest(rows)
+    num_parts = mesh.shape[axis[0]]
+    if num_parts == 1 or rows.shape[0] % num_parts:
+        return largest(rows)
+    by_row = jax.shard_map(largest, in_specs=axis, out_specs=axis, axis_names={axis[0]})
+    return by_row(rows)
 
 
 def start_decoding(

@@ -20,6 +20,7 @@ from dro_jax.models.incremental import (
     require_temperature,
     start_decoding,
 )
+from dro_jax.models.incremental import top_k as largest
 from dro_jax.models.t5 import T5
 
 
@@ -63,7 +64,7 @@ def sample_token(
     noise = jax.vmap(lambda key: jax.random.gumbel(key, (vocab_size,)))(keys)
     if not top_k and top_p is None:
         return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
-    sorted_logits, ids = jax.lax.top_k(logits, min(top_k or vocab_size, vocab_size))
+    sorted_logits, ids = largest(logits, min(top_k or vocab_size, vocab_size))
     if top_p is not None:
         probs = jax.nn.softmax(sorted_logits, axis=-1)
         mass_before = jnp.cumsum(probs, axis=-1) - probs

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.evaluation.generation import as_trajectories, generate, response_text
 from dro_jax.evaluation.policy_evaluation import Evaluation, evaluate_responses
 from dro_jax.evaluation.report import samples, table
-from dro_jax.models.decoding import DecodingConfig
+from dro_jax.models.decoding import DecodingConfig, decode
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
 from dro_jax.training.initialization import smallest_batch
@@ -127,6 +129,22 @@ def test_samples_do_not_depend_on_the_devices(decoded, settings):
     ((_, eight),) = generate(model, spread, given, config, mesh)
     np.testing.assert_array_equal(one.tokens, eight.tokens)
     np.testing.assert_allclose(one.logprobs, eight.logprobs, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 5}, {"beams": 2}])
+def test_devices_decode_their_own_rows(decoded, settings):
+    """A step tells others whether it is done, and gathers no logits of theirs."""
+    model, params, _ = decoded
+    mesh = MeshConfig().build()
+    config = DecodingConfig(max_decode_length=4, num_samples=2, **settings)
+    keys = jax.vmap(jax.random.key)(np.arange(8))
+    with mesh.context():
+        rows = jax.device_put((PROMPTS[:8], keys), mesh.by_row)
+        params = jax.device_put(params, mesh.replicated)
+        compute = jax.jit(functools.partial(decode, model.network, config=config))
+        program = compute.lower(params, *rows).compile().as_text()
+    assert "all-reduce" in program
+    assert "all-gather" not in program and "all-to-all" not in program
 
 
 def test_text_ends_at_eos_or_padding():
