@@ -31,6 +31,7 @@ _WORDS_OF_PEERS = (
     "NCCL",
 )
 _MOST_NAMED = 64
+# Whether it was started here, once it is.
 _joined: list[bool] = []
 
 
@@ -72,7 +73,7 @@ def join(place: Place, timeout: float = START_SECONDS) -> None:
         initialization_timeout=max(60, int(timeout)),
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
-    _listen(names, log)
+    _listen(names, log, ours=True)
     # JAX names a process that goes away by its number alone.
     others = ", ".join(f"{n} on {host}" for n, host in enumerate(names[:_MOST_NAMED]))
     more = ", …" if len(names) > _MOST_NAMED else ""
@@ -87,22 +88,21 @@ def adopt() -> None:
 
     if hosts.count() > 1:
         set_process(hosts.index(), hosts.count())
-        _listen(hosts.exchange(socket.gethostname()), 2)
+        _listen(hosts.exchange(socket.gethostname()), 2, ours=False)
 
 
 def _is_started() -> bool:
     return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
 
 
-def _listen(names: list[str], log: int) -> None:
+def _listen(names: list[str], log: int, *, ours: bool) -> None:
     from dro_jax.training import hosts
     from dro_jax.training.host_news import news
 
     hosts.set_names(names)
     news(log)
-    _joined.append(True)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _on_sigterm)
+    _joined.append(ours)
+    _handle_sigterm(_on_sigterm)
 
 
 def finish() -> None:
@@ -114,6 +114,8 @@ def finish() -> None:
     from dro_jax.training import host_news, hosts
 
     hosts.meet("end")
+    if not _joined[0]:
+        return  # whoever started JAX may go on, and ends it
     host_news.close(together=True)
     _joined.clear()
     jax.distributed.shutdown()
@@ -132,6 +134,8 @@ def leave(status: int, words: str) -> int:
     if _joined:
         from dro_jax.training.host_news import news
 
+        # What a launcher sends to the rest of a job does not change how this one ends.
+        _handle_sigterm(signal.SIG_IGN)
         news().leave(status, words)
     return status
 
@@ -157,6 +161,11 @@ def fail(error: Exception) -> int:
 
 def _is_of_peers(message: str) -> bool:
     return any(word in message for word in _WORDS_OF_PEERS)
+
+
+def _handle_sigterm(handler) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _on_sigterm(*_) -> None:
