@@ -106,13 +106,14 @@ def _kept(path, me, touch_seconds, on_loss) -> Iterator[None]:
         if read_owner(path) == me:
             path.unlink(missing_ok=True)
 
-    try:
-        with host_news.before_a_sudden_end(release):
+    # Another's last words may end this process while it is leaving, too.
+    with host_news.before_a_sudden_end(release):
+        try:
             yield
-    finally:
-        done.set()
-        toucher.join()
-        release()
+        finally:
+            done.set()
+            toucher.join()
+            release()
 
 
 def _check_shared(path: pathlib.Path, token: str, patience: float) -> None:
