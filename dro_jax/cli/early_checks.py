@@ -61,9 +61,12 @@ def _check_plan(arguments: Any) -> None:
     from dro_jax.cli.plan_placeholders import PLACEHOLDERS
     from dro_jax.planning.slice_names import check_topology
 
-    _check_has_files(arguments)
     if arguments.topology is not None:
         check_topology(arguments.topology)
+    if arguments.each is not None:
+        _check_plan_each(arguments)
+        return
+    _check_has_files(arguments)
     gin_setup.check(
         arguments.gin_file,
         arguments.gin_bindings,
@@ -72,6 +75,18 @@ def _check_plan(arguments: Any) -> None:
         tell=None,
         placeholders=PLACEHOLDERS,
     )
+
+
+def _check_plan_each(arguments: Any) -> None:
+    if arguments.gin_file or arguments.search or arguments.json:
+        raise ConfigError(
+            "--each plans the run files of a folder, and goes with --plans, --topology "
+            "and --gin.NAME=VALUE; --gin_file, --search and --json are of a single plan"
+        )
+    if not os.path.isdir(arguments.each):
+        raise ConfigError(f"--each {arguments.each}: there is no such folder")
+    if arguments.plans is not None:
+        check_folder(arguments.plans, "--plans")
 
 
 def _check_has_files(arguments: Any) -> None:

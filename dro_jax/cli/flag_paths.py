@@ -13,6 +13,8 @@ _PATHS = (
     "tokenizer",
     "prepared_dir",
     "data_dir",
+    "each",
+    "plans",
 )
 
 

@@ -98,7 +98,20 @@ def _add_plan(commands) -> None:
     parser.add_argument(
         "--topology",
         metavar="VERSION:CHIPS",
-        help="a TPU slice, as v5e:4x4; default, this machine's own devices",
+        help="a TPU slice, as v5e:4x4; default, the SLICE that the run file names or, "
+        "where it names none, this machine's own devices",
+    )
+    parser.add_argument(
+        "--each",
+        metavar="FOLDER",
+        help="plan every run file of a folder on the slice that it names, and print a "
+        "table in Markdown",
+    )
+    parser.add_argument(
+        "--plans",
+        metavar="FOLDER",
+        help="with --each: where plans are kept as JSON; those of unchanged files are "
+        "not made again",
     )
     parser.add_argument(
         "--json", metavar="FILE", help="also write the plan as JSON; - is the output"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import gin
 import jax
 
-from dro_jax.cli import gin_setup, vocabulary_size
+from dro_jax.cli import gin_setup, plan_each, vocabulary_size
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.plan_placeholders import PLACEHOLDERS
 from dro_jax.errors import ConfigError
@@ -31,13 +31,22 @@ def run(arguments) -> None:
     Raises:
       ConfigError: it does not fit.
     """
-    if arguments.topology is not None:
+    if arguments.each is not None:
+        plan_each.run(arguments)
+        return
+    topology = arguments.topology or plan_each.slice_named_by(
+        arguments.gin_file,
+        arguments.gin_bindings,
+        arguments.gin_search_paths,
+        arguments.allow_import,
+    )
+    if topology is not None:
         # This machine's own accelerator stays free: nothing is computed.
         jax.config.update("jax_platforms", "cpu")
     given = (arguments.gin_file, arguments.gin_bindings, arguments.gin_search_paths)
     options = {
         "allow_imports": arguments.allow_import,
-        "topology": arguments.topology,
+        "topology": topology,
     }
     report = plan_from_gin(*given, **options)
     written, found = report.to_json(), None
