@@ -5,6 +5,7 @@ import argparse
 import dro_jax
 from dro_jax.cli.command_parser import add_processes, command
 from dro_jax.cli.launch_parser import add_launch
+from dro_jax.cli.plan_parser import add_plan
 from dro_jax.cli.tasks_parser import add_tasks
 
 _DESCRIPTION = """\
@@ -29,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     add_launch(commands)
-    _add_plan(commands)
+    add_plan(commands)
     _add_generate(commands)
     _add_score(commands)
     add_tasks(commands)
@@ -85,43 +86,6 @@ def _add_train(commands) -> None:
         "REFERENCE_CACHE_DIR, and train nothing",
     )
     add_processes(parser)
-
-
-def _add_plan(commands) -> None:
-    parser = command(
-        commands,
-        "plan",
-        "plan_command",
-        "compile a run's train step for a slice, and print the memory and time it takes",
-        gin=True,
-    )
-    parser.add_argument(
-        "--topology",
-        metavar="VERSION:CHIPS",
-        help="a TPU slice, as v5e:4x4; default, the SLICE that the run file names or, "
-        "where it names none, this machine's own devices",
-    )
-    parser.add_argument(
-        "--each",
-        metavar="FOLDER",
-        help="plan every run file of a folder on the slice that it names, and print a "
-        "table in Markdown",
-    )
-    parser.add_argument(
-        "--plans",
-        metavar="FOLDER",
-        help="with --each: where plans are kept as JSON; those of unchanged files are "
-        "not made again",
-    )
-    parser.add_argument(
-        "--json", metavar="FILE", help="also write the plan as JSON; - is the output"
-    )
-    parser.add_argument(
-        "--search",
-        action="store_true",
-        help="where less than a tenth of the memory is left, try FSDP, rematerialisation, "
-        "microbatches and model parallelism until it is",
-    )
 
 
 def _add_model_arguments(parser, reads: str, writes: str) -> None:
