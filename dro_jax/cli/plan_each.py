@@ -43,7 +43,7 @@ def run(arguments: Any) -> None:
     Raises:
       ConfigError: a file cannot be planned, or does not fit its slice.
     """
-    files = run_files(arguments.each)
+    files = runs_in(arguments.each)
     with contextlib.ExitStack() as stack:
         folder = arguments.plans or stack.enter_context(tempfile.TemporaryDirectory())
         plans = dict(_plans(files, pathlib.Path(folder), arguments))
@@ -56,7 +56,7 @@ def run(arguments: Any) -> None:
         )
 
 
-def run_files(folder: str) -> dict[str, pathlib.Path]:
+def runs_in(folder: str) -> dict[str, pathlib.Path]:
     """The run files of a folder by name; those that only others include are left out.
 
     Raises:
