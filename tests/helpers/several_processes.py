@@ -256,6 +256,8 @@ def _work(place: Place, log: str, function: Callable, arguments: tuple) -> None:
     import cheap_compilation
 
     _die_with_parent()
+    # The server lives as long as anybody holds this pipe: the one who started all, alone.
+    os.close(forkserver._forkserver._forkserver_alive_fd)
     with open(log, "ab", buffering=0) as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
