@@ -48,7 +48,7 @@ def warn(text: str) -> None:
 
 
 def own_name() -> str:
-    """What tells this process's lines from its peers': `process 1: `; alone, nothing."""
+    """What tells this process's lines from its peers', its number; alone, nothing."""
     return f"process {_index}: " if _count > 1 else ""
 
 

@@ -66,7 +66,7 @@ class Target(Protocol):
 
     @property
     def topology(self) -> str | None:
-        """The slice, `v5e:4x4`, for which `plan` is asked; None where it is no TPU."""
+        """The slice for which `plan` is asked, by its name; None where it is no TPU."""
 
     @property
     def mounts(self) -> Sequence[str]:

@@ -56,7 +56,8 @@ def run_with_retries(
       ranks: gives the processes, each time anew.
       logs: the folder of their logs, `rank_N.log`, to which is added.
       retries: how often at most.
-      grace_seconds: as for :func:`run`.
+      grace_seconds: how long the others may take to end once one has failed, and again
+        after SIGTERM.
 
     Returns:
       A status of `dro_jax.exit_codes`.

@@ -148,7 +148,7 @@ def plan(run: RunSettings, devices: Slice) -> PlanReport:
 
     Args:
       run: as `dro-jax train` groups its settings.
-      devices: of a slice, or this machine's (:func:`slice_of`).
+      devices: of a slice, or this machine's, by `topologies.slice_of`.
 
     Raises:
       ConfigError: settings do not fit one another, or the devices.
