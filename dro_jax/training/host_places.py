@@ -166,7 +166,8 @@ def _may_be_many(environment: Mapping[str, str]) -> bool:
         return True
     if "JOB_COMPLETION_INDEX" in environment and importlib.util.find_spec("kubernetes"):
         return True
-    platforms = environment.get("JAX_PLATFORMS", "tpu")
+    # Set to nothing, it leaves the choice to JAX as if it were not set.
+    platforms = environment.get("JAX_PLATFORMS") or "tpu"
     if "tpu" not in platforms or importlib.util.find_spec("libtpu") is None:
         return False
     hosts = environment.get("TPU_PROCESS_ADDRESSES") or environment.get(

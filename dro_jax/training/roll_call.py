@@ -242,6 +242,8 @@ def _ask(
                 if (answer := _answer_in(connection)) is not None:
                     return answer
                 problem = "it ended before all were there"
+        except ValueError:
+            problem = "what answers there is no process of a run"
         except OSError as error:
             problem = error.strerror or str(error)
         time.sleep(0.3)
@@ -253,6 +255,16 @@ def _ask(
 
 
 def _answer_in(connection: socket.socket) -> dict[str, Any] | None:
+    """The first process's answer; None where it ended without one.
+
+    Raises:
+      ValueError: what was said is no answer: another program listens there.
+    """
     with connection.makefile("rb") as file:
         line = file.readline(_MOST_BYTES)
-    return json.loads(line) if line.endswith(b"\n") else None
+    if not line.endswith(b"\n"):
+        return None
+    answer = json.loads(line)
+    if not isinstance(answer, dict) or not {"hosts", "refusal"} & answer.keys():
+        raise ValueError("no answer of a first process")
+    return answer

@@ -3,6 +3,7 @@
 import pytest
 
 from dro_jax.errors import ConfigError
+from dro_jax.training import host_places
 from dro_jax.training.host_places import Place, place_of
 
 # As `srun -n 2` sets them on the second of two nodes, in the second step of job 4097.
@@ -74,6 +75,20 @@ def test_a_task_takes_its_share_of_a_nodes_devices(changes, devices):
 def test_a_slice_of_one_host_is_alone(monkeypatch):
     environment = {"TPU_WORKER_HOSTNAMES": "localhost", "TPU_SKIP_MDS_QUERY": "1"}
     assert place_of(environment=environment) is None
+
+
+@pytest.mark.parametrize(
+    ("platforms", "is_asked"), [("", True), ("tpu,cpu", True), ("cpu", False)]
+)
+def test_jax_is_asked_of_a_slice_unless_it_takes_no_tpu(
+    monkeypatch, platforms, is_asked
+):
+    place = Place("worker0:8482", 2, 1)
+    monkeypatch.setattr(host_places.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(host_places, "_recognised", lambda timeout: place)
+    environment = {"TPU_WORKER_HOSTNAMES": "worker0,worker1"}
+    found = place_of(environment=environment | {"JAX_PLATFORMS": platforms})
+    assert found == (place if is_asked else None)
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,18 @@ def test_a_port_that_is_taken_is_named():
     with socket.create_server(("127.0.0.1", 0)) as other:
         (answer,) = together((0, 2), port=other.getsockname()[1])
     assert "process 0 cannot listen at port" in answer and "in use" in answer
+
+
+def test_another_program_at_the_coordinators_port_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(1)
+
+        def greet():
+            while True:
+                with other.accept()[0] as connection:
+                    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            threads.submit(greet)
+            (answer,) = together((1, 2), timeout=0.5, port=other.getsockname()[1])
+    assert "what answers there is no process of a run" in answer
