@@ -16,7 +16,7 @@ def executed_joined(place, program: str, *arguments: str, timeout: float = 60) -
         distributed.join(
             Place(f"127.0.0.1:{place.port}", place.count, place.rank), timeout
         )
-        exec(compile(program, "program", "exec"), {"__name__": "__main__"})
+        exec(compile(program, "program", "exec"), {"__name__": "__main__"})  # noqa: S102
         distributed.finish()
     except UserError as error:
         print(error, file=sys.stderr)

@@ -223,7 +223,7 @@ def execute(place: Place, program: str, *arguments: str) -> None:
     """Runs a program's text, whose processes have met, with `sys.argv[1:]`."""
     place.join()
     sys.argv = ["program", *arguments]
-    exec(compile(program, "program", "exec"), {"__name__": "__main__"})
+    exec(compile(program, "program", "exec"), {"__name__": "__main__"})  # noqa: S102
 
 
 def free_port() -> int:
