@@ -33,6 +33,8 @@ _WORDS_OF_PEERS = (
 _MOST_NAMED = 64
 # Whether it was started here, once it is.
 _joined: list[bool] = []
+# What handled SIGTERM before the command did, which its end puts back.
+_handled_before: list = []
 
 
 def is_joined() -> bool:
@@ -82,11 +84,13 @@ def join(place: Place, timeout: float = START_SECONDS) -> None:
 
 def adopt() -> None:
     """Takes part in what the caller started with `jax.distributed.initialize`, if so."""
-    if not _is_started() or _joined:
+    if not _is_started():
         return
     from dro_jax.training import hosts
 
-    if hosts.count() > 1:
+    if _joined:
+        _take_sigterm()  # another command of the caller's processes
+    elif hosts.count() > 1:
         set_process(hosts.index(), hosts.count())
         _listen(hosts.exchange(socket.gethostname()), 2, ours=False)
 
@@ -102,7 +106,7 @@ def _listen(names: list[str], log: int, *, ours: bool) -> None:
     hosts.set_names(names)
     news(log)
     _joined.append(ours)
-    _handle_sigterm(_on_sigterm)
+    _take_sigterm()
 
 
 def finish() -> None:
@@ -113,12 +117,15 @@ def finish() -> None:
 
     from dro_jax.training import host_news, hosts
 
+    # What is done or saved is not stopped by a signal that comes while others are awaited.
+    _handle_sigterm(signal.SIG_IGN)
     hosts.meet("end")
-    if not _joined[0]:
-        return  # whoever started JAX may go on, and ends it
-    host_news.close(together=True)
-    _joined.clear()
-    jax.distributed.shutdown()
+    if _joined[0]:  # else whoever started JAX may go on, and ends it
+        host_news.close(together=True)
+        _joined.clear()
+        jax.distributed.shutdown()
+    while _handled_before:
+        _handle_sigterm(_handled_before.pop() or signal.SIG_DFL)
 
 
 def leave(status: int, words: str) -> int:
@@ -161,6 +168,11 @@ def fail(error: Exception) -> int:
 
 def _is_of_peers(message: str) -> bool:
     return any(word in message for word in _WORDS_OF_PEERS)
+
+
+def _take_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread() and not _handled_before:
+        _handled_before.append(signal.signal(signal.SIGTERM, _on_sigterm))
 
 
 def _handle_sigterm(handler) -> None:

@@ -89,11 +89,10 @@ class News:
           words: what they say of it, with this one's name.
         """
         with self._leaving:
-            try:
+            # Where the service is gone the others know.
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
                 self.tell(_LAST_WORDS, status=status, words=words)
-                self._end(status)
-            except jax.errors.JaxRuntimeError:
-                self._exit(status)  # the service is gone, and the others know
+            self._end(status)
 
     def _hear(self) -> None:
         for number in itertools.count():
@@ -132,9 +131,11 @@ class News:
         self._end(status)
 
     def _end(self, status: int) -> None:
-        self._client.key_value_set(f"dro_jax/left/{hosts.index()}", "", True)
-        if hosts.index() == 0:
-            self._wait_for_others()
+        # Whatever becomes of the service meanwhile: who waits for `_leaving` never goes on.
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            self._client.key_value_set(f"dro_jax/left/{hosts.index()}", "", True)
+            if hosts.index() == 0:
+                self._wait_for_others()
         self._exit(status)
 
     def _wait_for_others(self) -> None:

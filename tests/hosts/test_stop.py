@@ -50,3 +50,25 @@ def test_all_stop_at_the_same_call(start, sign, code):
     time.sleep(0.3)
     processes.send(0, sign)
     assert processes.wait(60) == [code, code], processes.ends_of_logs()
+
+
+# Rank 1 is through, and waits for rank 0.
+DONE = """
+import os, signal, threading, time
+from dro_jax.training import distributed, hosts
+
+hosts.meet("begin")
+if hosts.index() == 1:
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+else:
+    time.sleep(1.5)
+distributed.finish()
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+print("finished", flush=True)
+"""
+
+
+def test_what_is_done_is_not_stopped_while_it_waits_for_others(start):
+    processes = start(executed_joined, DONE)
+    assert processes.wait(60) == [0, 0], processes.ends_of_logs()
+    assert "stopped" not in processes.log(1)
