@@ -57,8 +57,7 @@ def _check_use(arguments: Any, elsewhere: Sequence[str]) -> None:
 
 
 def _check_plan(arguments: Any) -> None:
-    from dro_jax.cli import gin_setup
-    from dro_jax.cli.plan_placeholders import PLACEHOLDERS
+    from dro_jax.cli import plan_each
     from dro_jax.planning.slice_names import check_topology
 
     if arguments.topology is not None:
@@ -66,14 +65,16 @@ def _check_plan(arguments: Any) -> None:
     if arguments.each is not None:
         _check_plan_each(arguments)
         return
+    if arguments.plans is not None:
+        raise ConfigError(
+            "--plans keeps the plans of --each FOLDER, which is not given"
+        )
     _check_has_files(arguments)
-    gin_setup.check(
+    plan_each.slice_named_by(
         arguments.gin_file,
         arguments.gin_bindings,
         arguments.gin_search_paths,
         arguments.allow_import,
-        tell=None,
-        placeholders=PLACEHOLDERS,
     )
 
 

@@ -20,6 +20,8 @@ from dro_jax.errors import ConfigError
 from dro_jax.messages import note
 from dro_jax.shipped_names import FOLDER
 
+# What a run file says of the slice that it is made for: no setting of the run itself.
+SLICE = "SLICE"
 _REQUIRED = Macro("gin.REQUIRED")
 
 
@@ -41,7 +43,7 @@ def check_names(
       ConfigError: there is one.
     """
     configuration = Configuration.of([*files, *typed])
-    used = _used(configuration)
+    used = _used(configuration) | {SLICE}
     for statement in typed:
         name = _macro_set_by(statement)
         if name is not None and name not in used and name not in asked_for:

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,14 +15,14 @@ from typing import Any, BinaryIO
 from dro_jax.cli import gin_setup
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.gin_files import GinFiles
-from dro_jax.cli.gin_names import missing_names
+from dro_jax.cli.gin_names import SLICE, missing_names
 from dro_jax.cli.plan_placeholders import PLACEHOLDERS
 from dro_jax.errors import ConfigError
+from dro_jax.exit_codes import PREEMPTED
 from dro_jax.messages import say
+from dro_jax.planning.slice_names import check_topology
 from dro_jax.whole_files import write_whole
 
-# What a run file says of the slice that it is made for.
-MACRO = "SLICE"
 _GIB = 2**30
 _HEAD = (
     "run",
@@ -43,8 +44,9 @@ def run(arguments: Any) -> None:
     Raises:
       ConfigError: a file cannot be planned, or does not fit its slice.
     """
-    files = runs_in(arguments.each)
+    files = runs_in(arguments.each, arguments.gin_search_paths)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_leaving_at_sigterm())
         folder = arguments.plans or stack.enter_context(tempfile.TemporaryDirectory())
         plans = dict(_plans(files, pathlib.Path(folder), arguments))
     print(markdown(plans))
@@ -56,14 +58,29 @@ def run(arguments: Any) -> None:
         )
 
 
-def runs_in(folder: str) -> dict[str, pathlib.Path]:
+@contextlib.contextmanager
+def _leaving_at_sigterm() -> Iterator[None]:
+    """A compiling child ends with this process, which leaves by an exception then."""
+
+    def leave(*_) -> None:
+        raise SystemExit(PREEMPTED.number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def runs_in(folder: str, search_paths: str = "") -> dict[str, pathlib.Path]:
     """The run files of a folder by name; those that only others include are left out.
 
     Raises:
       ConfigError: there are none.
     """
     paths = sorted(pathlib.Path(folder).glob("*.gin"))
-    runs = {path.stem: path for path in paths if not _lacks_an_objective(path)}
+    folders = [name for name in search_paths.split(",") if name]
+    runs = {path.stem: path for path in paths if not _lacks_an_objective(path, folders)}
     if not runs:
         raise ConfigError(f"--each {folder}: there are no run files *.gin in it")
     return runs
@@ -75,9 +92,16 @@ def slice_named_by(
     search_paths: str = "",
     allow_imports: Sequence[str] = (),
 ) -> str | None:
-    """The slice that gin files say they are made for, by `SLICE`; None for none."""
+    """The slice that gin files say they are made for, by `SLICE`; None for none.
+
+    Raises:
+      ConfigError: it is no slice; and as `gin_setup.check`.
+    """
     made_for = _configuration(files, bindings, search_paths, allow_imports)
-    return made_for.filled_in(made_for.macros.get(MACRO))
+    topology = made_for.filled_in(made_for.macros.get(SLICE))
+    if topology is not None:
+        check_topology(topology, f"{SLICE} =")
+    return topology
 
 
 def markdown(plans: Mapping[str, Mapping[str, Any]]) -> str:
@@ -107,11 +131,12 @@ def _plans(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in files.items():
-        settings = digest(path, arguments)
+        settings, topology = digest(path, arguments), _slice_of(path, arguments)
         kept = folder / f"{name}.json"
-        told = _kept(kept)
-        if told is None or told.get("settings_digest") != settings:
-            told = _planned(path, arguments) | {"settings_digest": settings}
+        told = _kept(kept) or {}
+        made_for = told.get("settings_digest"), told.get("topology")
+        if made_for != (settings, topology):
+            told = _planned(path, topology, arguments) | {"settings_digest": settings}
             text = json.dumps(told, indent=2).encode()
             write_whole(kept, functools.partial(_write, text))
         yield name, told
@@ -131,14 +156,16 @@ def _kept(path: pathlib.Path) -> dict[str, Any] | None:
         return None
 
 
-def _planned(path: pathlib.Path, arguments: Any) -> dict[str, Any]:
+def _slice_of(path: pathlib.Path, arguments: Any) -> str:
+    topology = arguments.topology or slice_named_by([str(path)], *_given(arguments))
+    if topology is None:
+        raise ConfigError(f"{path} names no {SLICE}: give --topology for all")
+    return topology
+
+
+def _planned(path: pathlib.Path, topology: str, arguments: Any) -> dict[str, Any]:
     """A plan by a process of its own: gin and the compiler begin anew."""
     bindings, search_paths, allowed = _given(arguments)
-    topology = arguments.topology or slice_named_by(
-        [str(path)], bindings, search_paths, allowed
-    )
-    if topology is None:
-        raise ConfigError(f"{path} names no {MACRO}: give --topology for all")
     say(f"{path} on {topology} …")
     command = [
         *(sys.executable, "-m", "dro_jax.cli.main", "plan", f"--gin_file={path}"),
@@ -148,11 +175,13 @@ def _planned(path: pathlib.Path, arguments: Any) -> dict[str, Any]:
         *("--topology", topology, "--json", "-"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    # The JSON comes first, a table behind it; what does not fit is a plan too.
+    # What does not fit is a plan too; a library may have printed behind it.
     try:
         return json.JSONDecoder().raw_decode(done.stdout.lstrip())[0]
     except json.JSONDecodeError:
-        raise ConfigError(f"{path} cannot be planned: {done.stderr.strip()}") from None
+        raise ConfigError(
+            f"{path} cannot be planned (status {done.returncode}): {done.stderr.strip()}"
+        ) from None
 
 
 def _given(arguments: Any) -> tuple[Sequence[str], str, Sequence[str]]:
@@ -175,8 +204,8 @@ def _configuration(files, bindings=(), search_paths="", allow_imports=()):
     return Configuration.of([*read.statements, *typed])
 
 
-def _lacks_an_objective(path: pathlib.Path) -> bool:
-    statements = GinFiles([str(path)], []).statements
+def _lacks_an_objective(path: pathlib.Path, search_paths: Sequence[str]) -> bool:
+    statements = GinFiles([str(path)], search_paths).statements
     return "OBJECTIVE" in missing_names(Configuration.of(statements))
 
 

@@ -32,15 +32,24 @@ CHIPS: Mapping[str, Chip] = {
     "TPU v2": Chip(2, int(7.48 * _GIB), 700e9, 248e9),
     "TPU v3": Chip(2, int(15.48 * _GIB), 900e9, 328e9),
     "TPU v4": Chip(1, int(30.5 * _GIB), 1228e9, 300e9),
-    "TPU v5 lite": Chip(1, int(15.75 * _GIB), 819e9, 200e9),
-    "TPU v5": Chip(1, int(95.74 * _GIB), 2765e9, 600e9),
-    "TPU v6 lite": Chip(1, int(31.25 * _GIB), 1638e9, 400e9),
+    "TPU v5 lite": (_V5E := Chip(1, int(15.75 * _GIB), 819e9, 200e9)),
+    "TPU v5e": _V5E,
+    "TPU v5": (_V5P := Chip(1, int(95.74 * _GIB), 2765e9, 600e9)),
+    "TPU v5p": _V5P,
+    "TPU v6 lite": (_V6E := Chip(1, int(31.25 * _GIB), 1638e9, 400e9)),
+    "TPU v6e": _V6E,
     "TPU7x": Chip(2, int(94.75 * _GIB), 7380e9, 600e9),
-    # Of GPUs the driver says how much memory there is.
+    # Of GPUs the driver says how much memory there is. Names hold its size where
+    # bandwidth depends on it; of cards on PCIe, links are not known.
     "NVIDIA A100": Chip(1, None, 1555e9, 300e9),
+    "NVIDIA A100-SXM4-80GB": Chip(1, None, 2039e9, 300e9),
+    "NVIDIA A100-PCIE-40GB": Chip(1, None, 1555e9),
+    "NVIDIA A100 80GB PCIe": Chip(1, None, 1935e9),
     "NVIDIA H100": Chip(1, None, 3350e9, 450e9),
     "NVIDIA H100 PCIe": Chip(1, None, 2000e9),
+    "NVIDIA H100 NVL": Chip(1, None, 3938e9),
     "NVIDIA H200": Chip(1, None, 4800e9, 450e9),
+    "NVIDIA H200 NVL": Chip(1, None, 4800e9),
 }
 
 

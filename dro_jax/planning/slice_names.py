@@ -32,8 +32,12 @@ _AXES = {"v2": 2, "v3": 2, "v5e": 2, "v6e": 2}
 _NAME = re.compile(r"(?P<version>[a-z]\w*):(?P<sizes>\d+(x\d+)*)")
 
 
-def check_topology(topology: str) -> list[int] | None:
+def check_topology(topology: str, setting: str = "--topology") -> list[int] | None:
     """Refuses what is no slice's name, before anything is imported for it.
+
+    Args:
+      topology: `v5e:4x4`.
+      setting: that gives it, for messages.
 
     Returns:
       The chips of a host along each axis, where a slice is smaller than a usual host.
@@ -41,20 +45,20 @@ def check_topology(topology: str) -> list[int] | None:
     Raises:
       ConfigError: it is none.
     """
-    match = _NAME.fullmatch(topology)
+    match = _NAME.fullmatch(str(topology))
     if not match or match["version"] not in FORMS:
-        raise ConfigError(f"--topology {topology!r} is no TPU slice. {forms()}")
+        raise ConfigError(f"{setting} {topology!r} is no TPU slice. {forms()}")
     sizes = [int(size) for size in match["sizes"].split("x")]
     axes = _AXES.get(match["version"], 3)
     if len(sizes) != axes or math.prod(sizes) == 0:
         raise ConfigError(
-            f"--topology {topology!r}: {match['version']} has slices of {axes} axes. "
+            f"{setting} {topology!r}: {match['version']} has slices of {axes} axes. "
             f"{forms(match['version'])}"
         )
     if any(size % 2 for size in sizes[:2]):
         if math.prod(sizes) > 1:
             raise ConfigError(
-                f"--topology {topology!r}: the first two sizes must be even, since a "
+                f"{setting} {topology!r}: the first two sizes must be even, since a "
                 f"host has 2x2 chips. {forms(match['version'])}"
             )
         return [1, 1, 1]

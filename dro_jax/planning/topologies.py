@@ -70,9 +70,9 @@ def slice_of(topology: str | None) -> Slice:
     bounds = check_topology(topology)
     if importlib.util.find_spec("libtpu") is None:
         raise ConfigError(
-            f"--topology {topology}: TPU's compiler is not installed: pip install "
-            "-e '.[tpu]' brings it (libtpu, for Linux on x86-64). Without --topology "
-            "this machine's own devices are planned for"
+            f"{topology}: TPU's compiler is not installed: pip install -e '.[tpu]' "
+            "brings it (libtpu, for Linux on x86-64). --gin.SLICE=None without "
+            "--topology plans for this machine's own devices"
         )
     from jax.experimental import topologies
 
@@ -83,7 +83,7 @@ def slice_of(topology: str | None) -> Slice:
                 platform="tpu", topology_name=topology, **options
             )
     except (RuntimeError, NotImplementedError) as error:
-        raise ConfigError(f"--topology {topology}: {error}. {forms()}") from error
+        raise ConfigError(f"{topology}: {error}. {forms()}") from error
     return Slice(topology, found.devices)
 
 

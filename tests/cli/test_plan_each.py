@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import pathlib
 import re
 import types
@@ -10,6 +11,7 @@ import pytest
 
 from dro_jax.cli import plan_each
 from dro_jax.cli.main import main
+from dro_jax.errors import ConfigError
 
 PAPER = "gin_configs/runs/paper"
 RUNS = plan_each.runs_in(PAPER)
@@ -84,6 +86,46 @@ def test_what_does_not_fit_is_named(folder, capsys):
     assert "do not fit: one" in shown.err
 
 
+def test_a_plan_of_another_slice_is_made_anew(folder, monkeypatch, capsys):
+    told = TOLD | {"settings_digest": plan_each.digest(folder / "one.gin", GIVEN)}
+    (folder / "plans").mkdir()
+    (folder / "plans/one.json").write_text(json.dumps(told))
+    planner = folder / "planner.sh"
+    made = json.dumps(TOLD | {"topology": "v5p:2x2x1"})
+    planner.write_text(f"#!/bin/sh\necho '{made}'\n")
+    planner.chmod(0o755)
+    monkeypatch.setattr(plan_each.sys, "executable", str(planner))
+    flags = ["--each=.", "--plans=plans", "--topology=v5p:2x2x1"]
+    assert main(["plan", *flags]) == 0
+    assert "| `one` | v5p:2x2x1 |" in capsys.readouterr().out
+
+
+def test_sigterm_ends_the_plan_under_way_too(folder, monkeypatch):
+    planner = folder / "planner.sh"
+    planner.write_text("#!/bin/sh\necho $$ > pid\nkill -TERM $PPID\nexec sleep 60\n")
+    planner.chmod(0o755)
+    monkeypatch.setattr(plan_each.sys, "executable", str(planner))
+    assert main(["plan", "--each=."]) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((folder / "pid").read_text()), 0)
+
+
+def test_runs_include_files_of_search_paths(folder):
+    (folder / "bases").mkdir()
+    (folder / "small_base.gin").rename(folder / "bases/small_base.gin")
+    assert list(plan_each.runs_in(".", "bases")) == ["one"]
+
+
+def test_the_slice_is_a_setting(folder):
+    path = [str(folder / "one.gin")]
+    assert plan_each.slice_named_by(path) == "v5e:2x2"
+    assert plan_each.slice_named_by(path, ["SLICE = v6e:4x4"]) == "v6e:4x4"
+    assert plan_each.slice_named_by(path, ["SLICE = None"]) is None
+    for wrong in ("'v5e'", "5"):
+        with pytest.raises(ConfigError, match=f"SLICE = {wrong} is no TPU slice"):
+            plan_each.slice_named_by(path, [f"SLICE = {wrong}"])
+
+
 def test_refusals(folder, capsys):
     (folder / "one.gin").write_text(NLL)
     assert main(["plan", "--each=."]) == 2
@@ -92,6 +134,8 @@ def test_refusals(folder, capsys):
     assert "--each nowhere: there is no such folder" in capsys.readouterr().err
     assert main(["plan", "--each=.", "--json=x.json"]) == 2
     assert "are of a single plan" in capsys.readouterr().err
+    assert main(["plan", "--gin_file=one.gin", "--plans=plans"]) == 2
+    assert "--plans keeps the plans of --each" in capsys.readouterr().err
 
 
 @pytest.mark.slow

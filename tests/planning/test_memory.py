@@ -4,7 +4,7 @@ import jax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dro_jax.planning.chips import CHIPS
+from dro_jax.planning.chips import CHIPS, chip_of
 from dro_jax.planning.memory import (
     MemoryUse,
     available_bytes,
@@ -97,3 +97,24 @@ class _Device:
 @pytest.mark.parametrize("kind", CHIPS)
 def test_the_peak_of_every_listed_chip_is_known(kind):
     assert peak_flops([_Device(kind)], "bfloat16") > 1e13
+
+
+@pytest.mark.parametrize(
+    ("kind", "bandwidth", "links"),
+    [
+        ("TPU v5e", 819e9, 200e9),
+        ("TPU v5 lite", 819e9, 200e9),
+        ("TPU v5p", 2765e9, 600e9),
+        ("TPU v5", 2765e9, 600e9),
+        ("TPU v6e", 1638e9, 400e9),
+        ("NVIDIA A100-SXM4-40GB", 1555e9, 300e9),
+        ("NVIDIA A100-SXM4-80GB", 2039e9, 300e9),
+        ("NVIDIA A100 80GB PCIe", 1935e9, None),
+        ("NVIDIA H100 80GB HBM3", 3350e9, 450e9),
+        ("NVIDIA H100 NVL", 3938e9, None),
+    ],
+)
+def test_bandwidths_are_those_of_the_very_chip(kind, bandwidth, links):
+    """A memory slower than there is would make a roofline that steps are faster than."""
+    chip = chip_of(kind)
+    assert (chip.bandwidth, chip.interconnect) == (bandwidth, links)
