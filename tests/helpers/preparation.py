@@ -144,12 +144,20 @@ def _mended_and_refused(saved, disk, rank):
     found = reference.table(OwnRows()).attach(FIRST)["reference_token_logprobs"]
     np.testing.assert_array_equal(found, wanted)
     assert reference.num_forwards == 6
-    try:
-        check_same_data(RunData(ArrayDataset(), ArrayDataset(seed=rank)), {})
-    except DataError as error:
-        assert "process 1" in str(error) and "from seed 0 → 48" in str(error), error
-    else:
-        raise AssertionError("processes that read other data went on")
+    for held_out, checkpoint, told in (
+        (ArrayDataset(seed=rank), saved, "from seed 0 → 48"),
+        (
+            None,
+            disk.parent / "other_policy" if rank else saved,
+            "INITIAL_CHECKPOINT_PATH: ",
+        ),
+    ):
+        try:
+            check_same_data(RunData(ArrayDataset(), held_out), {}, str(checkpoint))
+        except DataError as error:
+            assert "process 1" in str(error) and told in str(error), error
+        else:
+            raise AssertionError("processes that read other data went on")
     # One process's folder holds something else: all refuse it, and say whose it is.
     (key,) = cache.rglob("key.json")
     if rank == 1:

@@ -15,14 +15,19 @@ from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.run_progress import RunProgress
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A checkpoint of random parameters, saved by one process with four devices."""
-    folder = tmp_path_factory.mktemp("saved")
+def save(folder, seed):
+    """Random parameters, saved by one process with four devices."""
     checkpointer = Checkpointer(folder, CheckpointConfig())
     steps = preparation.steps_of(preparation.FOUR)
-    checkpointer.save(steps.start(None, jax.random.key(1)), RunProgress())
+    checkpointer.save(steps.start(None, jax.random.key(seed)), RunProgress())
     checkpointer.close()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint."""
+    folder = tmp_path_factory.mktemp("saved")
+    save(folder, seed=1)
     return folder
 
 
@@ -37,6 +42,7 @@ def folder_of(tmp_path, saved, name):
 @pytest.mark.slow
 def test_two_processes_prepare_what_one_does(tmp_path, saved):
     run = folder_of(tmp_path, saved, "run")
+    save(tmp_path / "other_policy", seed=2)
     run_together(
         preparation.by_processes,
         *map(str, (saved, run, tmp_path)),

@@ -102,7 +102,8 @@ def prepare_run(
             plan.judged_fraction,
         )
     # First, since what follows may take hours.
-    check_same_data(data, identity)
+    loads = plan.starts or plan.mode == "frozen_copy"
+    check_same_data(data, identity, plan.reference.path if loads else None)
     # A run of the first versions recorded nothing, which is not what is there now.
     if began is not None:
         check_identity(began, identity)

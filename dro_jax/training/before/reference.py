@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import pathlib
 from typing import Literal, get_args
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from dro_jax.data.interface import START, Dataset, HostBatch, Position, Shard
 from dro_jax.errors import ConfigError
-from dro_jax.interop import formats
+from dro_jax.interop.policy_digest import digest_of
 from dro_jax.messages import say
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
@@ -271,18 +270,8 @@ class Reference:
         """
         if self._fingerprint is None:
             # The others need not read all of a large model for it.
-            self._fingerprint = hosts.first_says(lambda: _digest(self._path))
+            self._fingerprint = hosts.first_says(lambda: digest_of(self._path))
         return self._fingerprint
-
-
-def _digest(path: str | None) -> str:
-    digest = hashlib.sha256()
-    # One at a time, so that a large model need not fit the host's memory.
-    for name, leaf in sorted(formats.open_model(path).policy.items()):
-        array = leaf.read()
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return digest.hexdigest()[:16]
 
 
 def network_key(config: T5Config) -> dict[str, str]:
