@@ -29,8 +29,10 @@ def check(configuration: str) -> None:
             more = len(its) - _MOST_SHOWN
             raise ConfigError(
                 f"{hosts.name(process)} was started with other settings than "
-                f"{hosts.name(0)}. {hosts.name(0).capitalize()} → {hosts.name(process)}:\n"
-                f"{lines}" + (f"\n  and {more} more" if more > 0 else "") + "\nGive "
+                f"{hosts.name(0)}. What differs ({hosts.name(0)} → "
+                f"{hosts.name(process)}):\n{lines}"
+                + (f"\n  and {more} more" if more > 0 else "")
+                + "\nGive "
                 "all processes the same files and flags"
             )
 
