@@ -20,6 +20,7 @@ from dro_jax.cli.plan_placeholders import PLACEHOLDERS
 from dro_jax.errors import ConfigError
 from dro_jax.exit_codes import PREEMPTED
 from dro_jax.messages import say
+from dro_jax.planning.search import ENOUGH
 from dro_jax.planning.slice_names import check_topology
 from dro_jax.whole_files import write_whole
 
@@ -42,7 +43,7 @@ def run(arguments: Any) -> None:
     Plans are kept in a folder, and those of unchanged files not made again.
 
     Raises:
-      ConfigError: a file cannot be planned, or does not fit its slice.
+      ConfigError: a file cannot be planned, or its slice has too little to spare.
     """
     files = runs_in(arguments.each, arguments.gin_search_paths)
     with contextlib.ExitStack() as stack:
@@ -50,12 +51,17 @@ def run(arguments: Any) -> None:
         folder = arguments.plans or stack.enter_context(tempfile.TemporaryDirectory())
         plans = dict(_plans(files, pathlib.Path(folder), arguments))
     print(markdown(plans))
-    too_large = [name for name, told in plans.items() if not told["fits"]]
+    too_large = [name for name, told in plans.items() if not _has_enough(told)]
     if too_large:
         raise ConfigError(
-            f"do not fit: {', '.join(too_large)}. `dro-jax plan --search` on one of them "
-            "finds what to change"
+            f"do not fit, or have less than {ENOUGH:.0%} to spare: "
+            f"{', '.join(too_large)}. `dro-jax plan --search` on one of them finds what "
+            "to change"
         )
+
+
+def _has_enough(told: Mapping[str, Any]) -> bool:
+    return told["fits"] and (told["spare"] is None or told["spare"] >= ENOUGH)
 
 
 @contextlib.contextmanager

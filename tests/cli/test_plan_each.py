@@ -57,6 +57,14 @@ def test_every_paper_run_names_a_slice():
         assert plan_each.slice_named_by([str(path)]), name
 
 
+def test_the_table_in_the_docs_is_of_these_files():
+    assert list(ROWS) == list(RUNS)
+    for name, row in ROWS.items():
+        cells = row.split(" | ")
+        assert cells[0] == plan_each.slice_named_by([str(RUNS[name])])
+        assert int(cells[5].removesuffix("%")) >= 10, name
+
+
 def test_plans_of_unchanged_files_are_not_made_again(folder, capsys):
     told = TOLD | {"settings_digest": plan_each.digest(folder / "one.gin", GIVEN)}
     (folder / "plans").mkdir()
@@ -75,15 +83,16 @@ def test_any_setting_makes_another_plan(folder):
     assert len({before, after, plan_each.digest(path, flags)}) == 3
 
 
-def test_what_does_not_fit_is_named(folder, capsys):
-    told = TOLD | {"fits": False}
+@pytest.mark.parametrize("short", [{"fits": False}, {"spare": 0.09}])
+def test_what_has_too_little_to_spare_is_named(folder, capsys, short):
+    told = TOLD | short
     told["settings_digest"] = plan_each.digest(folder / "one.gin", GIVEN)
     (folder / "plans").mkdir()
     (folder / "plans/one.json").write_text(json.dumps(told))
     assert main(["plan", "--each=.", "--plans=plans"]) == 2
     shown = capsys.readouterr()
-    assert "| does not fit |" in shown.out
-    assert "do not fit: one" in shown.err
+    assert ("| 9% |" if told["fits"] else "| does not fit |") in shown.out
+    assert "less than 10% to spare: one" in shown.err
 
 
 def test_a_plan_of_another_slice_is_made_anew(folder, monkeypatch, capsys):
