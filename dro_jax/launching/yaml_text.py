@@ -1,5 +1,6 @@
 """Kubernetes' manifests as people read them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,13 @@ def as_yaml(manifests: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+# Kubernetes reads these as numbers or as truth, and PyYAML, which writes an older YAML,
+# leaves them bare.
+_READ_OTHERWISE = re.compile(
+    r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?|[-+]?0[oOxXbB][\da-fA-F_]+|[yYnN]"
+)
+
+
 class _Dumper(yaml.SafeDumper):
     """Texts of several lines as they are; nothing by reference."""
 
@@ -26,6 +34,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
+    if _READ_OTHERWISE.fullmatch(text):
+        style = "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
