@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from dro_jax.errors import ConfigError
+from dro_jax.exit_codes import DONE
 from dro_jax.launching.gke_pod import CONTAINER, pod_template
 from dro_jax.launching.gke_storage import Manifest, SharedDisk, config_map
 from dro_jax.launching.interface import Job, Prepared
@@ -78,7 +79,7 @@ class Gke:
     @property
     def topology(self) -> str:
         """The slice that `plan` is asked for."""
-        return self.tpu_slice
+        return self._slice.full_name
 
     @property
     def mounts(self) -> Sequence[str]:
@@ -99,8 +100,17 @@ class Gke:
         )
 
     def launch(self, job: Job, prepared: Prepared, folder: str) -> int:
-        """Submits it."""
-        return run_in_order(prepared.commands)
+        """Submits it.
+
+        Raises:
+          ConfigError: kubectl is not installed here, or the cluster does not take it.
+        """
+        if status := run_in_order(prepared.commands):
+            raise ConfigError(
+                f"kubectl did not submit the job (status {status}): its reason is above; "
+                "docs/launch_gke.md says what to do"
+            )
+        return DONE.number
 
     def _check(self, job: Job) -> None:
         if not self.mounts and job.local_paths:
@@ -200,6 +210,7 @@ class Gke:
             job,
             self._slice,
             image=self.image,
+            chips_per_host=self.chips_per_host,
             bucket=self.bucket,
             mount=self.mount,
             grace_seconds=self.grace_seconds,

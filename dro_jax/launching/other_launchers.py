@@ -32,6 +32,7 @@ def gcluster_line(
     zone: str,
     cluster: str,
     image: str,
+    chips_per_host: int | None,
     bucket: str | None,
     mount: str,
     grace_seconds: int,
@@ -40,7 +41,7 @@ def gcluster_line(
     words = [
         *("gcluster", "job", "submit", f"--name={job.name}"),
         *(f"--project={project}", f"--location={zone}", f"--cluster={cluster}"),
-        f"--compute-type={tpu_slice.generation.machine_type}",
+        f"--compute-type={tpu_slice.machine_type(chips_per_host)}",
         *(f"--topology={tpu_slice.topology}", f"--image={image}"),
         *([f"--mount=gs://{bucket}:{mount}:rw"] if bucket else []),
         f"--grace-period={grace_seconds}s",

@@ -18,7 +18,7 @@ class Generation:
       vm_type: how an accelerator type of TPU VMs begins; None where there are none.
       vm_units: what such a type counts for each chip: 2 where it counts cores.
       runtime_version: the software of its TPU VMs.
-      machine_type: GKE's, of hosts with 4 chips.
+      machines: GKE's type of them, which ends with their chips.
     """
 
     gke_accelerator: str
@@ -26,24 +26,20 @@ class Generation:
     vm_type: str | None
     vm_units: int
     runtime_version: str | None
-    machine_type: str
+    machines: str
 
 
 GENERATIONS = {
     "v4": Generation(
-        "tpu-v4-podslice", 3, "v4", 2, "tpu-ubuntu2204-base", "ct4p-hightpu-4t"
+        "tpu-v4-podslice", 3, "v4", 2, "tpu-ubuntu2204-base", "ct4p-hightpu"
     ),
     "v5e": Generation(
         *("tpu-v5-lite-podslice", 2, "v5litepod", 1),
-        *("v2-alpha-tpuv5-lite", "ct5lp-hightpu-4t"),
+        *("v2-alpha-tpuv5-lite", "ct5lp-hightpu"),
     ),
-    "v5p": Generation(
-        "tpu-v5p-slice", 3, "v5p", 2, "v2-alpha-tpuv5", "ct5p-hightpu-4t"
-    ),
-    "v6e": Generation(
-        "tpu-v6e-slice", 2, "v6e", 1, "v2-alpha-tpuv6e", "ct6e-standard-4t"
-    ),
-    "tpu7x": Generation("tpu7x", 3, None, 2, None, "tpu7x-standard-4t"),
+    "v5p": Generation("tpu-v5p-slice", 3, "v5p", 2, "v2-alpha-tpuv5", "ct5p-hightpu"),
+    "v6e": Generation("tpu-v6e-slice", 2, "v6e", 1, "v2-alpha-tpuv6e", "ct6e-standard"),
+    "tpu7x": Generation("tpu7x", 3, None, 2, None, "tpu7x-standard"),
 }
 _OTHER_NAMES = {"v7x": "tpu7x", "tpu7": "tpu7x", "v5litepod": "v5e"}
 
@@ -92,6 +88,11 @@ class TpuSlice:
         return "x".join(map(str, self.shape))
 
     @property
+    def full_name(self) -> str:
+        """As `v5e:4x4`, by the generation's first name, which `plan` knows."""
+        return f"{self.name}:{self.topology}"
+
+    @property
     def chips(self) -> int:
         """All of them."""
         return math.prod(self.shape)
@@ -111,11 +112,15 @@ class TpuSlice:
         # Machines with eight chips stand alone.
         if each != usual and not (each == 8 == self.chips and len(self.shape) == 2):
             raise ConfigError(
-                f"CHIPS_PER_HOST = {chips_per_host} is none that {self.name}:"
-                f"{self.topology} comes with: {usual}"
+                f"CHIPS_PER_HOST = {chips_per_host} is none that "
+                f"{self.full_name} comes with: {usual}"
                 + (", or 8 on one host" if self.topology == "2x4" else "")
             )
         return self.chips // each
+
+    def machine_type(self, chips_per_host: int | None = None) -> str:
+        """GKE's, as `ct5lp-hightpu-4t`; the argument is that of `hosts`."""
+        return f"{self.generation.machines}-{self.chips // self.hosts(chips_per_host)}t"
 
     @property
     def vm_hosts(self) -> int:
@@ -140,7 +145,7 @@ class TpuSlice:
 
     def _check_shape(self, text: str) -> None:
         forms = FORMS[self.name]
-        is_listed = f"{self.name}:{self.topology}" in forms.split(", ")
+        is_listed = self.full_name in forms.split(", ")
         # Cubes of 4x4x4, put together.
         is_cubes = (
             len(self.shape) == self.generation.dimensions == 3

@@ -13,6 +13,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.exit_codes import EXIT_CODES, PREEMPTED
 from dro_jax.launching.gke import Gke
 from dro_jax.launching.interface import Job
+from dro_jax.planning.slice_names import check_topology
 
 KUBERNETES = "1.33"  # of GKE's regular channel when this was written
 OWN_GIN = "# Mine.\nTAU = 1.0  # €\n"
@@ -234,6 +235,23 @@ def test_the_manifest_is_applied_to_the_named_cluster():
     )
 
 
+def test_what_kubectl_refuses_is_no_crash(tmp_path, monkeypatch):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(ConfigError, match="kubectl did not submit the job"):
+        gke().launch(JOB, prepared(), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("v5litepod:4x4", "v5e:4x4"), ("v7x:2x2x1", "tpu7x:2x2x1")]
+)
+def test_plan_is_asked_for_a_slice_by_the_name_that_it_knows(text, name):
+    assert gke(tpu_slice=text).topology == name
+    check_topology(gke(tpu_slice=text).topology)
+
+
 def test_other_launchers_get_the_same_command():
     lines = {
         name: shlex.split(note.partition(f"{name} ")[2])
@@ -247,6 +265,12 @@ def test_other_launchers_get_the_same_command():
         assert flags["--restart-on-exit-codes"] == "134,137,142,143"
     assert "--tpu-type=v5litepod-4x4" in lines["xpk workload create"]
     assert "--mount=gs://b_1:/bucket:rw" in lines["gcluster job submit"]
+    (of_eight,) = (
+        note
+        for note in prepared(tpu_slice="v5e:2x4", chips_per_host=8).notes
+        if "gcluster job submit" in note
+    )
+    assert "--compute-type=ct5lp-hightpu-8t" in of_eight
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ def test_eight_chips_may_be_one_host():
             TpuSlice.of(text).hosts(chips)
 
 
+def test_machines_are_those_of_the_pool():
+    found = TpuSlice.of("v5e:2x4")
+    assert found.machine_type() == "ct5lp-hightpu-4t"
+    assert found.machine_type(8) == "ct5lp-hightpu-8t"
+    assert TpuSlice.of("v6e:1x1").machine_type() == "ct6e-standard-1t"
+
+
 # From the tables of Google's documentation of each generation.
 @pytest.mark.parametrize(
     ("text", "accelerator", "hosts"),
