@@ -57,8 +57,10 @@ EXIT_CODES = {
     )
 }
 
-# Of the codes of a job's processes, the first that one has is the job's.
-OUTRANKS = (REFUSED, INTERRUPTED, CRASHED, STUCK, PREEMPTED, ABORTED, KILLED)
+# Of the codes of a job's processes, the first that one has is the job's: of these, then
+# any that is in neither list, then of those that are retried.
+FINAL = (REFUSED, INTERRUPTED, CRASHED)
+RETRIED = (STUCK, PREEMPTED, ABORTED, KILLED)
 
 
 def shell_status(returncode: int) -> int:
@@ -74,9 +76,9 @@ def of_all(statuses: list[int]) -> int:
     """One status for a job from those of its processes.
 
     A refusal outranks what it makes of its peers (aborted, crashed); then an interrupt,
-    a crash, and what may be retried; done is only where all are.
+    a crash, any other that is not retried, and what may be; done is only where all are.
     """
-    for code in OUTRANKS:
-        if code.number in statuses:
-            return code.number
-    return next((status for status in statuses if status), DONE.number)
+    final, retried = ([code.number for code in codes] for codes in (FINAL, RETRIED))
+    others = [n for n in statuses if n not in (DONE.number, *final, *retried)]
+    ranks = (*final, *others, *retried)
+    return next((number for number in ranks if number in statuses), DONE.number)

@@ -16,6 +16,9 @@ from dro_jax import exit_codes
         ([0, 143], 143),
         ([142, 137], 142),
         ([0, 77], 77),
+        ([127, 143], 127),
+        ([134, 139], 139),
+        ([77, 1], 1),
     ],
 )
 def test_a_refusal_outranks_what_it_makes_of_its_peers(statuses, expected):

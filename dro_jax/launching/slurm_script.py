@@ -11,8 +11,6 @@ from dro_jax.launching.rank_flags import rank_flags
 _RETRIED = sorted(
     code.number for code in exit_codes.EXIT_CODES.values() if code.retried
 )
-# As `exit_codes.of_all` ranks them; any other that is not retried comes next.
-_FINAL = (exit_codes.REFUSED, exit_codes.INTERRUPTED, exit_codes.CRASHED)
 
 
 class Parts(NamedTuple):
@@ -99,7 +97,7 @@ say() {{ echo "$(date '+%F %T') $*"; }}
 # highest: one that is not retried outranks those that are.
 status_of_all() {{
   local status
-  for status in {" ".join(str(code.number) for code in _FINAL)}; do
+  for status in {" ".join(str(code.number) for code in exit_codes.FINAL)}; do
     if grep -q ": $status\\$" "$ended"; then echo "$status"; return; fi
   done
   status=$(sed 's/.*: //' "$ended" | grep -vxE '0|{"|".join(map(str, _RETRIED))}' | head -n 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dro_jax import shipped_names
 from dro_jax.errors import ConfigError
-from dro_jax.exit_codes import EXIT_CODES, OUTRANKS, PREEMPTED
+from dro_jax.exit_codes import FINAL, PREEMPTED, RETRIED, ExitCode
 from dro_jax.launching.gke_storage import MOUNT_OPTIONS
 from dro_jax.launching.interface import Job, Prepared
 from dro_jax.launching.places import check_in_mounts
@@ -81,7 +81,7 @@ class TpuVm:
     @property
     def topology(self) -> str:
         """The slice that `plan` is asked for."""
-        return self.tpu_slice
+        return self._slice.full_name
 
     @property
     def mounts(self) -> Sequence[str]:
@@ -132,7 +132,8 @@ class TpuVm:
             KEEP=int(self.keep),
             POLL_SECONDS=30,
             PREEMPTED=PREEMPTED.number,
-            OUTRANKS=" ".join(str(code.number) for code in OUTRANKS),
+            FINAL=_numbers(FINAL),
+            RETRIED=_numbers(RETRIED),
             SLICE_FLAGS=self._slice_flags(found),
             SSH_FLAGS=self.ssh_flags,
             LOCAL_PACKAGES=[path for path, _ in self._local_packages().values()],
@@ -151,7 +152,7 @@ class TpuVm:
         yield from _assigned(
             COMMAND=job.command,
             RETRIES=self.retries if job.resumes else 0,
-            RETRIED=" ".join(str(c.number) for c in EXIT_CODES.values() if c.retried),
+            RETRIED=_numbers(RETRIED),
             PREEMPTED=PREEMPTED.number,
             PAUSE_SECONDS=10,
             PYTHON=self.python,
@@ -204,6 +205,10 @@ class TpuVm:
                 "with --overwrite each retry would delete what the run has saved: nothing "
                 "is retried"
             )
+
+
+def _numbers(codes: Sequence[ExitCode]) -> str:
+    return " ".join(str(code.number) for code in codes)
 
 
 def _is_local(package: str, path: str) -> bool:

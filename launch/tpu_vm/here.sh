@@ -130,17 +130,18 @@ watch_hosts() {
   done
 }
 
-# One status of many: the first of OUTRANKS that some host has, any other, 0.
+# One status of many: the first that some host has of FINAL, of all others, of RETRIED; 0.
 of_all() {
-  local code
-  for code in $OUTRANKS; do
+  local code others
+  others=$(sed -n 's/^ended \([1-9][0-9]*\) .*/\1/p' <<<"$1" |
+    grep -vxF "$(tr ' ' '\n' <<<"$FINAL $RETRIED")" || true)
+  for code in $FINAL $others $RETRIED; do
     if grep -q "^ended $code " <<<"$1"; then
       echo "$code"
       return
     fi
   done
-  code=$(sed -n 's/^ended \([1-9][0-9]*\) .*/\1/p' <<<"$1" | head -n 1)
-  echo "${code:-0}"
+  echo 0
 }
 
 fetch() {

@@ -184,6 +184,7 @@ def test_many_statuses_are_one_as_everywhere(tmp_path):
         r"^of_all\(\) \{.*?^\}", body, flags=re.MULTILINE | re.DOTALL
     ).group()
     many = [(0, 0), (0, 143), (134, 2), (143, 134), (137, 1), (0, 139), (142, 143)]
+    many += [(127, 143), (139, 134), (77, 1)]
     lines = ["".join(f"ended {code} h\n" for code in codes) for codes in many]
     asked = "\n".join(f"of_all '{text}'" for text in lines)
     done = subprocess.run(
