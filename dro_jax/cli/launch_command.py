@@ -34,6 +34,11 @@ def run(arguments) -> int:
             f"--launch_dir {folder}: logs and scripts need a local folder"
         )
     folder = os.path.abspath(folder)
+    if "\n" in folder:
+        raise ConfigError(
+            f"--launch_dir {folder!r}: scripts name it, and a name of several lines would "
+            "be commands there"
+        )
     prepared = target.prepare(job, folder)
     checks = checks_of(job, configuration, target.topology)
     # Processes of this machine look for the task themselves, as soon.

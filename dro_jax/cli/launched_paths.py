@@ -29,7 +29,9 @@ _LONGEST_NAME = 40
 
 def folder_of(configuration: Configuration) -> str | None:
     """The folder that a run's settings say to write to."""
-    values = (configuration.macros.get(name) for name in _FOLDERS)
+    values = (
+        configuration.filled_in(configuration.macros.get(name)) for name in _FOLDERS
+    )
     return next((value for value in values if isinstance(value, str)), None)
 
 

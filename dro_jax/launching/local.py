@@ -13,6 +13,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.launching.interface import Job, Prepared
 from dro_jax.launching.local_run import Rank, run_with_retries
 from dro_jax.launching.rank_flags import rank_flags
+from dro_jax.launching.setting_checks import check_least
 
 _LOOPBACK = "127.0.0.1"
 _PROGRAMS = {
@@ -51,14 +52,12 @@ class Local:
     mounts = ()
 
     def __post_init__(self):
-        for name, value, least in (
-            ("NUM_PROCESSES", self.num_processes, 1),
-            ("DEVICES_PER_PROCESS", self.devices_per_process, 1),
-            ("RETRIES", self.retries, 0),
-            ("GRACE_SECONDS", self.grace_seconds, 0),
-        ):
-            if value < least:
-                raise ConfigError(f"{name} must be at least {least}, got {value}")
+        check_least(
+            NUM_PROCESSES=(self.num_processes, 1),
+            DEVICES_PER_PROCESS=(self.devices_per_process, 1),
+            RETRIES=(self.retries, 0),
+            GRACE_SECONDS=(self.grace_seconds, 0),
+        )
         if self.platform not in (None, "cpu", "gpu"):
             raise ConfigError(
                 f"PLATFORM = {self.platform!r}: give 'cpu', 'gpu', or None for GPUs where "

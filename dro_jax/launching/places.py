@@ -1,6 +1,7 @@
 """Whether all hosts see the folders and files that a job names."""
 
 import os
+import pathlib
 from collections.abc import Sequence
 
 from dro_jax.errors import ConfigError
@@ -31,7 +32,9 @@ def check_in_mounts(job: Job, mounts: Sequence[str], target: str) -> None:
                 f"{seen}. Give a folder in it"
             )
     for name in job.gin_files:
-        leaves = os.path.isabs(name) or name.startswith(("..", "~"))
+        leaves = os.path.isabs(name) or name.startswith("~")
+        # A folder on the way may be missing there, even where the path comes back.
+        leaves = leaves or ".." in pathlib.PurePath(name).parts
         if leaves and not is_within(name, mounts):
             raise ConfigError(
                 f"--gin_file={name}: the hosts of {target} have the gin files that you "

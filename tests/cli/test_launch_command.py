@@ -76,6 +76,14 @@ def test_a_dry_run_of_t5x(in_a_folder, capsys):
     assert second == first[:-1] + "1"
 
 
+def test_a_folder_by_another_name_names_the_job(in_a_folder, capsys):
+    (in_a_folder / "own.gin").write_text("PLACE = 'runs/my_run'\nMODEL_DIR = %PLACE\n")
+    flags = ["--gin.NODES=1", f"--gin.SHARED_FOLDERS=['{in_a_folder}']", "--dry_run"]
+    command = ["train", *RUN, "--gin_file=own.gin"]
+    assert main(["launch", "slurm", *flags, "--", *command]) == 0
+    assert "--job-name=my-run\n" in capsys.readouterr().out
+
+
 def test_gin_files_of_generate_add_to_those_of_the_model(in_a_folder, capsys):
     (in_a_folder / "more.gin").write_text(
         "sharding.MeshConfig.model = %MODEL_PARALLEL\n"
@@ -138,6 +146,7 @@ def test_no_gpus_are_taken_where_none_are_visible(in_a_folder, capsys, monkeypat
         (["--gin.RETRIES=often"], ["train", *RUN], "RETRIES"),
         (["--launch_dir=gs://b/x"], ["train", *RUN, "--gin.MODEL_DIR=r"],
          "need a local folder"),
+        (["--launch_dir=a\nb"], ["train", *RUN, "--gin.MODEL_DIR=r"], "several lines"),
         ([], [*T5X, "--gin_bindings=MODEL_DIR = r"], "text needs quotes of its own"),
         (["--name=A_B"], ["train", *RUN], "lower-case letters"),
     ],

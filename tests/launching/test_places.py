@@ -33,7 +33,9 @@ def test_the_command_is_named_where_it_is_no_model_dir():
         check_in_mounts(job("/bucket/run", "/home/data"), ("/bucket",), "gke")
 
 
-@pytest.mark.parametrize("name", ["/home/me/a.gin", "../a.gin", "~/a.gin"])
+@pytest.mark.parametrize(
+    "name", ["/home/me/a.gin", "../a.gin", "~/a.gin", "b/../../a.gin"]
+)
 def test_gin_files_are_named_from_the_folder(name):
     with pytest.raises(ConfigError, match="go to the folder that holds it"):
         check_in_mounts(job("/bucket/run", gin_files=[name]), ("/bucket",), "gke")
