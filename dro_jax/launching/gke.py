@@ -18,6 +18,7 @@ from dro_jax.launching.setting_checks import (
     check_bucket,
     check_environment,
     check_least,
+    check_may_run_again,
     check_not_both,
 )
 from dro_jax.launching.slices import TpuSlice
@@ -93,6 +94,7 @@ class Gke:
           ConfigError: a setting is missing or does not fit the job.
         """
         self._check(job)
+        check_may_run_again(job, self.retries)
         name = f"{job.name}.yaml"
         apply = (*self._kubectl, "apply", f"--filename={os.path.join(folder, name)}")
         return Prepared(
@@ -218,15 +220,9 @@ class Gke:
         )
 
     def _needs(self, job: Job) -> list[str]:
-        needs = []
-        if job.modules:
-            needs.append(f"the image must have the modules {', '.join(job.modules)}")
-        if not job.resumes:
-            needs.append(
-                "with --overwrite each restart would delete what the run has saved: "
-                "nothing is restarted"
-            )
-        return needs
+        if not job.modules:
+            return []
+        return [f"the image must have the modules {', '.join(job.modules)}"]
 
 
 def _spot_toleration() -> Manifest:

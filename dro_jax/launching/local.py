@@ -13,7 +13,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.launching.interface import Job, Prepared
 from dro_jax.launching.local_run import Rank, run_with_retries
 from dro_jax.launching.rank_flags import rank_flags
-from dro_jax.launching.setting_checks import check_least
+from dro_jax.launching.setting_checks import check_least, check_may_run_again
 
 _LOOPBACK = "127.0.0.1"
 _PROGRAMS = {
@@ -67,11 +67,7 @@ class Local:
     def prepare(self, job: Job, folder: str) -> Prepared:
         """A command for each process; no files."""
         del folder
-        if self.retries and not job.resumes:
-            raise ConfigError(
-                "with --overwrite each retry would delete what the run has saved: launch "
-                "it without, or with --gin.RETRIES=0"
-            )
+        check_may_run_again(job, self.retries)
         port = self.port or _free_port()
         environments = self._environments(job)
         return Prepared(

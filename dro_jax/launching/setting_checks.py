@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dro_jax.errors import ConfigError
+from dro_jax.launching.interface import Job
 
 
 def check_least(**values: tuple[float, float]) -> None:
@@ -18,6 +19,19 @@ def check_least(**values: tuple[float, float]) -> None:
     for name, (value, least) in values.items():
         if value < least:
             raise ConfigError(f"{name} must be at least {least}, got {value}")
+
+
+def check_may_run_again(job: Job, retries: int) -> None:
+    """Refuses a job that begins anew where it would be run again.
+
+    Raises:
+      ConfigError: with `--overwrite` each run would delete what the one before saved.
+    """
+    if retries and not job.resumes:
+        raise ConfigError(
+            "with --overwrite each retry would delete what the run has saved: launch it "
+            "without, or with --gin.RETRIES=0"
+        )
 
 
 def check_not_both(**values: Any) -> None:

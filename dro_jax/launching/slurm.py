@@ -12,6 +12,7 @@ from dro_jax.exit_codes import DONE
 from dro_jax.launching.interface import Job, Prepared
 from dro_jax.launching.places import check_not_of_one_machine, is_of_one_machine
 from dro_jax.launching.run_commands import run_in_order
+from dro_jax.launching.setting_checks import check_may_run_again
 from dro_jax.launching.slurm_script import Parts, pattern, script
 from dro_jax.launching.slurm_time import seconds_of
 from dro_jax.paths import is_within, make_folder
@@ -109,11 +110,7 @@ class Slurm:
     def prepare(self, job: Job, folder: str) -> Prepared:
         """The script, and the line that submits it."""
         self._check_folders(job, folder)
-        if self.retries and not job.resumes:
-            raise ConfigError(
-                "with --overwrite each restart would delete what the run has saved: "
-                "launch it without, or with --gin.RETRIES=0"
-            )
+        check_may_run_again(job, self.retries)
         path, logs = os.path.join(folder, _SCRIPT), os.path.join(folder, _LOGS)
         parts = Parts(
             options=[*self._options(job.name, logs)],

@@ -95,6 +95,11 @@ class TpuVm:
           ConfigError: a setting is missing or does not fit the job.
         """
         self._check(job)
+        if not job.resumes:
+            raise ConfigError(
+                "with --overwrite a script that is called again would delete what the run "
+                "has saved: delete MODEL_DIR's folder first, and launch without it"
+            )
         files = {
             _SCRIPT: _script("here.sh", self._settings_here(job)),
             _HOST_SCRIPT: _script("host.sh", self._settings_of_a_host(job)),
@@ -128,7 +133,7 @@ class TpuVm:
             ZONE=self.zone,
             RUNTIME_VERSION=self.runtime_version or found.generation.runtime_version,
             HOSTS=found.vm_hosts,
-            RETRIES=self.retries if job.resumes else 0,
+            RETRIES=self.retries,
             KEEP=int(self.keep),
             POLL_SECONDS=30,
             PREEMPTED=PREEMPTED.number,
@@ -151,7 +156,7 @@ class TpuVm:
     def _settings_of_a_host(self, job: Job) -> Iterator[str]:
         yield from _assigned(
             COMMAND=job.command,
-            RETRIES=self.retries if job.resumes else 0,
+            RETRIES=self.retries,
             RETRIED=_numbers(RETRIED),
             PREEMPTED=PREEMPTED.number,
             PAUSE_SECONDS=10,
@@ -200,11 +205,6 @@ class TpuVm:
             )
         if job.modules:
             yield f"PACKAGES must bring the modules {', '.join(job.modules)}"
-        if not job.resumes:
-            yield (
-                "with --overwrite each retry would delete what the run has saved: nothing "
-                "is retried"
-            )
 
 
 def _numbers(codes: Sequence[ExitCode]) -> str:

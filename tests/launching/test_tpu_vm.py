@@ -167,8 +167,7 @@ def test_a_preempted_slice_is_asked_for_anew(cloud, tmp_path):
 def test_a_request_that_fails_is_told(cloud, tmp_path):
     (tmp_path / "state_after_start").write_text("FAILED", encoding="utf-8")
     what = job("sleep", "60")
-    once = Job("dro-v", what.command)  # cannot go on
-    done = run(written(tmp_path / "launched", tpu_vm(), once))
+    done = run(written(tmp_path / "launched", tpu_vm(retries=0), what))
     assert done.returncode == PREEMPTED.number
     assert steps(cloud)[-1] == "delete"
     (tmp_path / "state").write_text("FAILED", encoding="utf-8")
@@ -272,8 +271,11 @@ def test_settings_come_to_the_lines():
         "MOUNT=''\n"
         in (tpu_vm(bucket=None).prepare(job("true"), "/x").files["host.sh"])
     )
-    once = tpu_vm().prepare(Job("x", ("true",)), "/x")
+    once = tpu_vm(retries=0).prepare(job("true"), "/x")
     assert all("RETRIES=0\n" in text for text in once.files.values())
+    # The script may be called again by hand, whatever the retries.
+    with pytest.raises(ConfigError, match="--overwrite"):
+        tpu_vm(retries=0).prepare(Job("x", ("dro-jax", "train", "--overwrite")), "/x")
 
 
 def test_packages_here_are_told_from_names(tmp_path, monkeypatch):
