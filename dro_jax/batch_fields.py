@@ -19,7 +19,7 @@ MISMATCHED = "mismatched_"
 RUNNING = "running/"
 
 Source = Literal["split", "packing", "grouping", "reference", "records", "pairs", "run"]
-Reader = Literal["encoder", "decoder", "loss", "host", "owners", "report"]
+Reader = Literal["encoder", "decoder", "loss", "host", "owners", "index", "report"]
 
 # Where a field comes from, for the person who lacks it.
 SOURCES: Mapping[Source, str] = {
@@ -45,7 +45,7 @@ class BatchField:
       meaning: in a phrase.
       readers: the networks that take it; the loss, which takes it beside the networks'
         outputs; the host, where it stays; who asks which record owns each token; the
-        report of a step that was not finite.
+        index of a split's records; the report of a step that was not finite.
       need: the attribute of `Needs` that asks for it; None, every objective.
       required: whether a batch without it is refused, if it is needed.
       trajectories: the attribute of `Trajectories` that it becomes, `[B, S]` laid flat;
@@ -105,14 +105,14 @@ _TABLE = (
                trajectories="rewards"),
     BatchField("trajectory_weights", "float32", "BS", "split",
                "1 where a trajectory is, 0 where a place is empty",
-               ("loss", "owners", "report"),
+               ("loss", "owners", "index", "report"),
                trajectories="weights"),
     BatchField("group_weights", "float32", "BG", "grouping",
                "1 where a group is, 0 where a place is empty", ("loss",),
                need="groups", required=True),
     BatchField("record_ids", "int32", "BS2", "split",
                "the task's fingerprint and the record's index",
-               ("host", "owners", "report")),
+               ("host", "owners", "index", "report")),
     BatchField("truncated", "int32", "BS", "split",
                "1 where prompt or response was cut"),
     BatchField("next_position", "int64", "2", "split",

@@ -38,8 +38,9 @@ def example_batch(dataset: Dataset) -> HostBatch:
         for source in sources
         for name in batch_fields.names(source=source)
     }
-    for name in ("trajectory_weights", "group_weights"):
-        if name in batch:
+    # All places are filled.
+    for name in batch:
+        if name.endswith("_weights"):
             batch[name] += 1
     return batch
 

@@ -121,8 +121,10 @@ def test_a_retry_that_goes_well(tmp_path, capfd):
     assert "retry 1 of 5" in capfd.readouterr().err
 
 
+# A shell's background jobs, as those that run tests may be, begin with Ctrl-C ignored.
 LAUNCHER = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from dro_jax.launching.local_run import Rank, run_with_retries
 code = sys.argv[2]
 made = lambda: [Rank(n, [sys.executable, "-S", "-c", code], dict(os.environ)) for n in (0, 1)]

@@ -46,6 +46,6 @@ def test_two_processes_train_one_model(tmp_path):
     first, second = (
         (tmp_path / f"launched/run/logs/rank_{n}.log").read_text() for n in (0, 1)
     )
-    assert "process 0 of 2" in first and "the model is in" in first
-    assert "process 0 of 2" in done.stderr and "the model is in" in done.stderr
-    assert "process 1 of 2" in second and "process 1 of 2" not in done.stderr
+    assert "process 0: one of 2" in first and "the model is in" in first
+    assert "process 0: one of 2" in done.stderr and "the model is in" in done.stderr
+    assert "process 1: one of 2" in second and "process 1: one of 2" not in done.stderr

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from dro_jax import batch_fields
 from dro_jax.data import scratch
 from dro_jax.data.interface import Dataset, HostBatch, Shard
 from dro_jax.errors import DataError
@@ -11,7 +12,7 @@ from dro_jax.training.before.record_fields import RecordIndex
 from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.progress_bar import ProgressBar
 
-_OWNERS = ("record_ids", "trajectory_weights")
+_INDEXED = batch_fields.names(reader="index")
 
 
 def one_pass(dataset: Dataset, shard: Shard) -> Iterator[HostBatch]:
@@ -47,7 +48,7 @@ def values_of_split(
         for batch in one_pass(dataset, shard):
             found = forward(batch, shard)
             # Each process reads its own rows, and all learn whose numbers these are.
-            owners = {name: batch[name] for name in _OWNERS}
+            owners = {name: batch[name] for name in _INDEXED}
             entries, present = index.find(whole_batch(owners, shard))
             values[entries[present]] = found[present]
             num_found += present.sum()
