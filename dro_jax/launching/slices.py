@@ -89,7 +89,7 @@ class TpuSlice:
 
     @property
     def full_name(self) -> str:
-        """As `v5e:4x4`, by the generation's first name, which `plan` knows."""
+        """Generation and shape, by the generation's first name, which `plan` knows."""
         return f"{self.name}:{self.topology}"
 
     @property
