@@ -83,7 +83,7 @@ copy() {
   rm -rf "$upload"
   mkdir -p "$upload/packages" "$upload/work"
   cp "$here/host.sh" "$upload"
-  if [[ -d $here/work ]]; then cp -R "$here/work/." "$upload/work"; fi
+  if [[ -d $here/work ]]; then cp -R "$here/work"/. "$upload/work"; fi
   for ((n = 0; n < ${#LOCAL_PACKAGES[@]}; n++)); do
     source=${LOCAL_PACKAGES[n]}
     name=$n-$(basename "$source")
