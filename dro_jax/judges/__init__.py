@@ -1,0 +1,1 @@
+"""Judges: which of two responses to a prompt is better."""

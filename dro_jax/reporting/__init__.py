@@ -1,0 +1,1 @@
+"""Several evaluated runs as one page, with its tables and pictures beside."""

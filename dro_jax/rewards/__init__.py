@@ -1,0 +1,1 @@
+"""Rewards: (prompt, response) to a score with named parts."""
