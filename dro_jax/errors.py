@@ -26,5 +26,9 @@ class TrainingError(UserError):
     """Training cannot go on: a loss is not finite, or policy and reference differ."""
 
 
+class ServerError(UserError):
+    """A server that was asked over HTTP did not answer as it should."""
+
+
 class PeerError(RuntimeError):
     """Another process of the run failed, and says why; nobody's setting is wrong."""

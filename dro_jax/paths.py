@@ -59,6 +59,12 @@ def expanded(path: PathLike) -> str:
     return found
 
 
+def user_cache(name: str) -> str:
+    """The folder of that name among our caches of this user; not expanded, nor made."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    return os.path.join(caches, "dro_jax", name)
+
+
 def make_folder(folder: PathLike, setting: str = "") -> pathlib.Path:
     """Makes a folder and those above it, where they are missing.
 

@@ -79,12 +79,7 @@ def _local(folder: str) -> pathlib.Path:
 
 
 def _named() -> str:
-    return _chosen or os.environ.get(VARIABLE) or _of_user()
-
-
-def _of_user() -> str:
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    return os.path.join(caches, "dro_jax", "prepared")
+    return _chosen or os.environ.get(VARIABLE) or paths.user_cache("prepared")
 
 
 @functools.cache
