@@ -1,7 +1,7 @@
 import pytest
 
 from dro_jax import messages
-from dro_jax.training.progress_bar import ProgressBar
+from dro_jax.progress_bar import ProgressBar
 
 
 @pytest.fixture(params=[(0, 1), (0, 2), (1, 2)], ids=["alone", "first", "second"])

@@ -15,6 +15,7 @@ from dro_jax.data.batching import fill_up
 from dro_jax.data.converter import model_features
 from dro_jax.data.interface import WHOLE, HostBatch, Shard
 from dro_jax.data.preprocessing import encode_batch
+from dro_jax.data.prompt_batches import Prompts
 from dro_jax.data.records import RawRecord, RecordProblem
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import FeedbackTask
@@ -23,6 +24,7 @@ from dro_jax.errors import DataError
 
 _SPLIT = "input"
 _STDIN = "-"
+_ENCODED_AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +169,37 @@ def encoded(
     )
     found = model_features(features).items()
     return fill_up({n: x.numpy()[: len(prompts)] for n, x in found}, size)
+
+
+def as_prompts(
+    task: FeedbackTask, inputs: Sequence[Input], lengths: Mapping[str, int]
+) -> Prompts:
+    """The prompts of inputs as tokens, for `dro_jax.evaluation.sampled_prompts`.
+
+    Args:
+      task: whose vocabulary and truncation apply.
+      inputs: what to read.
+      lengths: the task feature lengths, of which that of `inputs` is read.
+    """
+    check_vocabulary(task.vocabulary)
+    tokens: list[np.ndarray] = []
+    for start in range(0, len(inputs), _ENCODED_AT_ONCE):
+        texts = [item.prompt for item in inputs[start : start + _ENCODED_AT_ONCE]]
+        features, widths = encode_batch(
+            {
+                "inputs": tf.constant(texts),
+                "targets": tf.constant([""] * len(texts)),
+                "reward": tf.zeros([len(texts), 1]),
+                "record_id": tf.zeros([len(texts), 2], tf.int32),
+            },
+            task.vocabulary,
+            {"inputs": lengths["inputs"]},
+            prompt_truncation=task.truncation[0],
+            response_truncation=task.truncation[1],
+        )
+        rows = zip(features["inputs"].numpy(), widths["inputs"].numpy(), strict=True)
+        tokens += [row[:width].copy() for row, width in rows]
+    return Prompts(tokens, record_ids(inputs))
 
 
 def record_ids(inputs: Sequence[Input]) -> np.ndarray:

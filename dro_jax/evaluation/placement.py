@@ -25,6 +25,14 @@ class Placement(Protocol):
         """Where programs are traced and run."""
         ...
 
+    def num_rows(self, batch_size: int) -> int:
+        """The least rows that devices share out evenly, of at least so many."""
+        ...
+
+    def shard(self, num_rows: int) -> Shard:
+        """Which part of a batch of so many rows this process gives, of how many."""
+        ...
+
     def put_batch(
         self, batch: dict[str, np.ndarray], shard: Shard
     ) -> dict[str, jax.Array]:

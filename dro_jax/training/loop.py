@@ -11,12 +11,12 @@ from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import HostBatch, Position
 from dro_jax.errors import TrainingError
 from dro_jax.messages import say
+from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.checkpoints import Checkpointer
 from dro_jax.training.metric_window import MetricWindow
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard, check_not_all_skipped
 from dro_jax.training.preemption import StopSignal
-from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.run_progress import RunProgress, position_after
 from dro_jax.training.run_settings import Periods
 from dro_jax.training.state import TrainState

@@ -7,7 +7,14 @@ import pytest
 import seqio
 
 from dro_jax.data.dataset import DatasetConfig
-from dro_jax.data.inputs import Input, as_inputs, input_batches, read_raw, record_ids
+from dro_jax.data.inputs import (
+    Input,
+    as_inputs,
+    as_prompts,
+    input_batches,
+    read_raw,
+    record_ids,
+)
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
 from dro_jax.errors import DataError
@@ -55,6 +62,13 @@ def test_same_tokens_as_training(task, tmp_path):
     # The last of five records stands in a batch that is filled up.
     ids = np.concatenate([mine["record_ids"] for mine in ours])[:, 0]
     np.testing.assert_array_equal(ids[:5], record_ids(inputs))
+    # As prompts alone they have the same tokens and ids, and no padding.
+    prompts = as_prompts(task, inputs, LENGTHS)
+    np.testing.assert_array_equal(prompts.record_ids, record_ids(inputs))
+    rows = np.concatenate([mine["encoder_input_tokens"] for mine in ours])
+    assert [row.tolist() for row in prompts.tokens] == [
+        r[r > 0].tolist() for r in rows[:5]
+    ]
 
 
 def test_prompts_need_no_response(task, tmp_path):

@@ -17,6 +17,7 @@ from dro_jax.models.networks import Params
 from dro_jax.models.t5_config import T5Config
 from dro_jax.objectives.interface import Needs
 from dro_jax.plurals import counted
+from dro_jax.progress_bar import ProgressBar
 from dro_jax.training import hosts, initialization
 from dro_jax.training.before.reference_cache import ReferenceCache
 from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
@@ -26,7 +27,6 @@ from dro_jax.training.before.reference_table import ReferenceTable
 from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import StopSignal
-from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.watchdog import Watchdog
 
 Mode = Literal["cached", "frozen_copy"]

@@ -9,11 +9,11 @@ import numpy as np
 from dro_jax import batch_fields
 from dro_jax.data.interface import HostBatch, Position, Shard
 from dro_jax.errors import DataError
+from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.before.reference_cache import ReferenceCache, Stretch
 from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
 from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.preemption import StopSignal
-from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.run_progress import position_after
 from dro_jax.training.watchdog import Watchdog
 

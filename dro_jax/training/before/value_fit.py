@@ -14,12 +14,12 @@ from dro_jax.data.settings import shard_rows
 from dro_jax.errors import ConfigError, DataError, TrainingError
 from dro_jax.models.attention_pool import PromptValue, prompt_mask
 from dro_jax.models.networks import Batch, Params
+from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.before.value_fit_data import FitData, FrozenStates, row_batches
 from dro_jax.training.before.value_fit_report import EpochErrors, FitReport
 from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.in_flight import InFlight
 from dro_jax.training.optimizers import with_standard_promotion
-from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.sharding import DATA, Partitioner
 
 

@@ -12,9 +12,9 @@ from dro_jax.data.interface import HostBatch, Shard
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.data.settings import shard_rows
 from dro_jax.errors import DataError
+from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.before.record_fields import RecordIndex
 from dro_jax.training.host_rows import whole_batch
-from dro_jax.training.progress_bar import ProgressBar
 from dro_jax.training.sharding import Partitioner
 
 # Part of a batch of prompts to the whole's encoder states ``[B, L, D]``, on the devices,

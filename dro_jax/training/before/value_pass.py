@@ -8,9 +8,9 @@ from dro_jax import batch_fields
 from dro_jax.data import scratch
 from dro_jax.data.interface import Dataset, HostBatch, Shard
 from dro_jax.errors import DataError
+from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.before.record_fields import RecordIndex
 from dro_jax.training.host_rows import whole_batch
-from dro_jax.training.progress_bar import ProgressBar
 
 _INDEXED = batch_fields.names(reader="index")
 

@@ -9,7 +9,7 @@ import termios
 
 import pytest
 
-from dro_jax.training.progress_bar import ProgressBar
+from dro_jax.progress_bar import ProgressBar
 
 BAR = "━" * 12 + "─" * 12
 
@@ -60,6 +60,21 @@ def test_a_long_loop_is_not_silent(capsys):
     ]
 
 
+def test_units_that_come_along_have_rates_of_their_own(capsys):
+    clock = Clock()
+    bar = progress(clock, unit="responses")
+    clock.seconds = 10.0
+    bar.advance(5, tokens=20_000)
+    bar.say()
+    clock.seconds += 10
+    bar.advance(5, tokens=100)
+    bar.say()
+    assert capsys.readouterr().err.splitlines() == [
+        "train 5/100 responses  0.5 responses/s  2,000 tokens/s  0:03:10 left",
+        "train 10/100 responses  0.5 responses/s  10 tokens/s  0:03:00 left",
+    ]
+
+
 @pytest.mark.parametrize(
     ("width", "row"),
     [
@@ -83,7 +98,7 @@ def test_metrics_drop_out_before_bar_and_counter_do(width, row):
 IN_A_TERMINAL = """
 import time
 from dro_jax.messages import note
-from dro_jax.training.progress_bar import ProgressBar
+from dro_jax.progress_bar import ProgressBar
 with ProgressBar("train", 50) as bar:
     for step in range(50):
         bar.advance()

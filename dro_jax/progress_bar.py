@@ -12,6 +12,7 @@ import rich.text
 from dro_jax.messages import is_first, say
 
 _PLAIN_SECONDS = 20.0  # without a terminal, the longest that a loop is silent
+_LIVE_SECONDS = 5.0  # on a terminal, the longest that a rate is shown which is old
 _BAR = 24  # cells of the bar, fewer where the terminal is narrow
 _SHORTEST_BAR = 8
 
@@ -46,6 +47,8 @@ class ProgressBar:
         self._rate: float | None = None
         self._lap_from, self._lap_began = start, now()
         self._spoke = now()
+        self._others: dict[str, int] = {}
+        self._other_rates: dict[str, float] = {}
         self._notes: Sequence[str] = ()
         self._live = None
         if is_first() and sys.stderr.isatty():
@@ -64,21 +67,36 @@ class ProgressBar:
         if self._live is not None:
             self._live.stop()
 
-    def advance(self, count: int = 1) -> None:
-        """Count units as done."""
+    def advance(self, count: int = 1, **others: int) -> None:
+        """Count units as done.
+
+        Args:
+          count: how many.
+          others: units of other kinds that came with them, `tokens=512`, of which the
+            rate alone is shown.
+        """
         self._done += count
-        if self._live is None and self._now() - self._spoke > _PLAIN_SECONDS:
-            self.say()
+        for unit, more in others.items():
+            self._others[unit] = self._others.get(unit, 0) + more
+        now = self._now()
+        if self._live is None:
+            if now - self._spoke > _PLAIN_SECONDS:
+                self.say()
+        elif now - max(self._spoke, self._lap_began) > _LIVE_SECONDS:
+            self.lap()
 
     def restart(self) -> None:
         """Measure the rate from here on: what took place before was no unit's work."""
         self._lap_from, self._lap_began = self._done, self._now()
+        self._others = dict.fromkeys(self._others, 0)
 
     def lap(self) -> None:
         """Take the rate since the last line, and begin to measure the next."""
         count = self._done - self._lap_from
         if count:
-            self._rate = count / max(self._now() - self._lap_began, 1e-6)
+            seconds = max(self._now() - self._lap_began, 1e-6)
+            self._rate = count / seconds
+            self._other_rates = {n: x / seconds for n, x in self._others.items()}
         self.restart()
 
     def say(self, *notes: str) -> None:
@@ -102,7 +120,8 @@ class ProgressBar:
         rate = self._rate
         if not rate:
             return []
-        pace = [f"{rate:.3g} {self._unit}/s"]
+        rates = {self._unit: rate} | self._other_rates
+        pace = [f"{_number(x)} {unit}/s" for unit, x in rates.items()]
         if self._total is not None and self._done < self._total:
             pace.append(f"{_clock((self._total - self._done) / rate)} left")
         return pace
@@ -137,6 +156,10 @@ class _Line:
 def _bar(share: float, cells: int) -> str:
     full = round(min(share, 1.0) * cells)
     return "━" * full + "─" * (cells - full)
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 999.5 else f"{rate:.3g}"
 
 
 def _clock(seconds: float) -> str:

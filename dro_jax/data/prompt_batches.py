@@ -1,0 +1,133 @@
+"""Prompts of many lengths in batches that are padded to about their own lengths.
+
+A batch of rows takes as long as its longest row, so prompts are put together by length.
+Only few widths are used, since for each a program is compiled. The plan follows from
+lengths, batch size and edges alone: a run that begins again makes the same batches.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from dro_jax.data.interface import WHOLE, HostBatch, Shard
+
+_LEAST_EDGE = 32
+# Prompts are sorted within windows of so many batches: responses come out in the order of
+# prompts a window behind, while all but a few rows have neighbours of their length.
+_WINDOW_BATCHES = 32
+
+
+def bucket_edges(longest: int) -> tuple[int, ...]:
+    """Widths to pad to: powers of two from 32 on, and the longest, ascending.
+
+    Args:
+      longest: tokens that a prompt may have, EOS included:
+        `TASK_FEATURE_LENGTHS['inputs']`.
+    """
+    edges = []
+    edge = _LEAST_EDGE
+    while edge < longest:
+        edges.append(edge)
+        edge *= 2
+    return (*edges, longest)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedBatch:
+    """Which prompts are decoded together.
+
+    Attributes:
+      places: ``[≤ B]`` positions of prompts.
+      width: what they are padded to.
+      window: number of the window that they are of.
+    """
+
+    places: np.ndarray
+    width: int
+    window: int
+
+
+def plan_batches(
+    lengths: Sequence[int],
+    batch_size: int,
+    edges: Sequence[int],
+    window_batches: int = _WINDOW_BATCHES,
+) -> list[PlannedBatch]:
+    """Batches of prompts of like lengths, the longest of each window first.
+
+    So memory that does not suffice is known at once, and the time left is not told too
+    short. All batches but the last are full.
+
+    Args:
+      lengths: ``[N]`` tokens of each prompt, at most the last edge.
+      batch_size: B, rows of a batch.
+      edges: widths to pad to, ascending.
+      window_batches: batches within which prompts change places.
+    """
+    lengths, edges = np.asarray(lengths), np.asarray(edges)
+    batches = []
+    size = batch_size * window_batches
+    for window, start in enumerate(range(0, len(lengths), size)):
+        # Stable: prompts of one length keep their order.
+        order = start + np.argsort(-lengths[start : start + size], kind="stable")
+        for first in range(0, len(order), batch_size):
+            places = order[first : first + batch_size]
+            width = edges[np.searchsorted(edges, lengths[places[0]])]
+            batches.append(PlannedBatch(places, int(width), window))
+    return batches
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompts:
+    """What a policy is asked.
+
+    Attributes:
+      tokens: of each prompt, as the model reads it: cut, EOS included, no padding.
+      record_ids: ``[N, 2]`` int32, whose samples are drawn by them.
+    """
+
+    tokens: Sequence[Sequence[int] | np.ndarray]
+    record_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def at(self, places: np.ndarray) -> Self:
+        """Some of them."""
+        return type(self)([self.tokens[i] for i in places], self.record_ids[places])
+
+    def plan(self, batch_size: int, longest: int) -> list[PlannedBatch]:
+        """Their batches.
+
+        Args:
+          batch_size: rows of each.
+          longest: the most tokens of a prompt, as for :func:`bucket_edges`.
+        """
+        lengths = [len(tokens) for tokens in self.tokens]
+        return plan_batches(lengths, batch_size, bucket_edges(longest))
+
+    def batch(self, width: int, batch_size: int, shard: Shard = WHOLE) -> HostBatch:
+        """All of them as one batch for `dro_jax.evaluation.generation.generate`.
+
+        Args:
+          width: tokens of a row.
+          batch_size: rows; those behind the last prompt are padding, of
+            `trajectory_weights` 0.
+          shard: which part of the rows to make, of how many.
+        """
+        size = batch_size // shard[1]
+        own = range(shard[0] * size, min((shard[0] + 1) * size, len(self)))
+        tokens = np.zeros((size, width), np.int32)
+        ids = np.zeros((size, 1, 2), np.int32)
+        present = np.zeros((size, 1), np.float32)
+        for row, place in enumerate(own):
+            tokens[row, : len(self.tokens[place])] = self.tokens[place]
+            ids[row, 0] = self.record_ids[place]
+            present[row] = 1
+        return {
+            "encoder_input_tokens": tokens,
+            "record_ids": ids,
+            "trajectory_weights": present,
+        }
