@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+import seqio
+
 from dro_jax.data.layouts import settings_of
 from dro_jax.data.several_responses import jsonl_source
 from dro_jax.data.sources import Paths
@@ -69,7 +71,8 @@ def jsonl_task(name: str = "jsonl", **settings: Any) -> str:
     Raises:
       ConfigError: as there, or the name was registered with other settings.
     """
-    if name not in _registered:
+    # One that was taken out of the registry leaves its name to another.
+    if name not in _registered or name not in seqio.TaskRegistry.names():
         register_jsonl_task(name, **settings)
         _registered[name] = settings
     elif _registered[name] != settings:

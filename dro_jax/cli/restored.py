@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from dro_jax.cli import gin_setup
+from dro_jax.cli.task_modules import forgotten_tasks
 from dro_jax.data.mixtures import task_for_inputs
 from dro_jax.data.modules import import_modules
 from dro_jax.data.settings import check_lengths
@@ -16,6 +17,7 @@ from dro_jax.data.tasks import FeedbackTask
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.interop import formats
 from dro_jax.interop.network_shape import differences, parameter_shapes
+from dro_jax.interop.stored_model import StoredModel
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.training import initialization
@@ -33,6 +35,7 @@ _MESH = {
     "SHARD_ACTIVATIONS": "shard_activations",
 }
 _WATCHDOG = "WATCHDOG_SECONDS"
+_START = "INITIAL_CHECKPOINT_PATH"
 _UNSET = object()
 _KINDS = {
     "MODEL": (FeedbackModel, "a model, as @model.FeedbackModel() is"),
@@ -44,6 +47,7 @@ _KINDS = {
     "FSDP": (bool, "True or False"),
     "SHARD_ACTIVATIONS": (bool, "True or False"),
     _WATCHDOG: ((int, float, type(None)), "seconds, or None"),
+    _START: ((str, type(None)), "a checkpoint's path, or None"),
 }
 
 
@@ -69,6 +73,40 @@ class Restored:
     watchdog_seconds: float | None
 
 
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """What a model folder says of itself, before any parameter is read.
+
+    Attributes:
+      model, mesh, task, lengths, watchdog_seconds: as of :class:`Restored`.
+      stored: the checkpoint, of which no array has been read.
+      started_from: the checkpoint that its policy started from, as its settings name it;
+        None, from nothing.
+    """
+
+    model: FeedbackModel
+    mesh: Partitioner
+    task: FeedbackTask
+    lengths: Mapping[str, int]
+    watchdog_seconds: float | None
+    stored: StoredModel
+    started_from: str | None
+
+    def restored(self, *, value: bool = False) -> Restored:
+        """With the parameters, those of the value estimate too if they are wanted."""
+        params = initialization.stored_params(
+            self.model, self.stored, self.mesh, value=value
+        )
+        return Restored(
+            self.model,
+            params,
+            self.mesh,
+            self.task,
+            self.lengths,
+            self.watchdog_seconds,
+        )
+
+
 def restore(arguments, *, value: bool = False) -> Restored:
     """The model of `--model_dir`, its gin configuration overridden by the flags.
 
@@ -83,11 +121,32 @@ def restore(arguments, *, value: bool = False) -> Restored:
       CheckpointError: the folder is missing or holds no checkpoint that fits.
       ConfigError: its configuration cannot be used.
     """
-    return agree(lambda: _restore(arguments, value))
-
-
-def _restore(arguments, value: bool) -> Restored:
     folder = pathlib.Path(arguments.model_dir)
+    step = arguments.step
+    return agree(lambda: describe(arguments, folder, step).restored(value=value))
+
+
+def describe(
+    arguments,
+    folder: pathlib.Path,
+    step: int | None,
+    *,
+    mesh: Partitioner | None = None,
+) -> Described:
+    """What a model folder says, its gin configuration overridden by the flags.
+
+    May be called for several folders, one after another: gin's configuration is the
+    last one's, and a task that its gin file made is registered no longer.
+
+    Args:
+      arguments: the command line.
+      folder: of `dro-jax train`.
+      step: which checkpoint; None, the newest.
+      mesh: where parameters are to go; default as the run's were.
+
+    Raises:
+      CheckpointError, ConfigError: as :func:`restore`.
+    """
     config = folder / CONFIG
     if not config.is_file():
         raise CheckpointError(
@@ -98,17 +157,19 @@ def _restore(arguments, value: bool) -> Restored:
         arguments.gin_bindings,
         arguments.gin_search_paths,
         arguments.allow_import,
-        only=(*READ_OF_A_FOLDER, *_MESH, _WATCHDOG),
+        only=(*READ_OF_A_FOLDER, *_MESH, _WATCHDOG, _START),
     )
-    name = f"checkpoint_{arguments.step}" if arguments.step is not None else ""
-    model, lengths, module, task = map(_value, READ_OF_A_FOLDER)
+    name = f"checkpoint_{step}" if step is not None else ""
+    model, lengths, module = map(_value, READ_OF_A_FOLDER[:-1])
     check_lengths("DatasetConfig", lengths)
-    mesh = _mesh(arguments.gin_bindings)
-    params = _params(folder / name, model, mesh, value)
+    mesh = mesh or _mesh(arguments.gin_bindings)
+    stored = _stored(folder / name, model)
     import_modules(module)
+    with forgotten_tasks():
+        task = task_for_inputs(_value(READ_OF_A_FOLDER[-1]), module)
     watchdog_seconds = _value(_WATCHDOG) if _is_set(_WATCHDOG) else None
-    task = task_for_inputs(task, module)
-    return Restored(model, params, mesh, task, lengths, watchdog_seconds)
+    started_from = _value(_START) if _is_set(_START) else None
+    return Described(model, mesh, task, lengths, watchdog_seconds, stored, started_from)
 
 
 def mesh_settings() -> dict[str, Any]:
@@ -146,17 +207,26 @@ def _value(name: str) -> Any:
     return value
 
 
-def _params(
-    path: pathlib.Path, model: FeedbackModel, mesh: Partitioner, value: bool
-) -> Params:
-    """A checkpoint's parameters, which are those of the model."""
-    config = model.network_config
-    stored = formats.open_model(path, scan_layers=config.scan_layers)
+def _stored(path: pathlib.Path, model: FeedbackModel) -> StoredModel:
+    """A checkpoint whose policy has the shapes of the model's."""
+    stored = formats.open_model(path, scan_layers=model.network_config.scan_layers)
+    check_same_network(stored, model, path)
+    return stored
+
+
+def check_same_network(
+    stored: StoredModel, model: FeedbackModel, path: pathlib.Path
+) -> None:
+    """Refuses a checkpoint that does not hold a policy of a model's shapes.
+
+    Raises:
+      CheckpointError: it does not.
+    """
     found = {name: leaf.shape for name, leaf in stored.policy.items()}
-    if problems := differences(parameter_shapes(config), found, "the model"):
+    shapes = parameter_shapes(model.network_config)
+    if problems := differences(shapes, found, "the model"):
         raise CheckpointError(
             f"the checkpoint at {path} does not fit the model that its config.gin and "
             f"the flags describe: {problems}. Leave out the gin files and settings of "
             "another model"
         )
-    return initialization.stored_params(model, stored, mesh, value=value)

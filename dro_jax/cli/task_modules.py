@@ -1,6 +1,7 @@
 """What a command line says of tasks, imported."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import seqio
 
@@ -47,3 +48,18 @@ def named_task(name: str | None, gin_file: Sequence[str]) -> str | None:
         return name
     found = gin_setup.macro("MIXTURE_OR_TASK_NAME")
     return name or found
+
+
+@contextlib.contextmanager
+def forgotten_tasks() -> Iterator[None]:
+    """Tasks that the block registers are known by name in the block alone.
+
+    Those of gin files are called as the file says, by default all `jsonl`: a second run
+    of the same command may mean another task by it. Who has taken a task keeps it.
+    """
+    before = set(seqio.TaskRegistry.names())
+    try:
+        yield
+    finally:
+        for name in set(seqio.TaskRegistry.names()) - before:
+            seqio.TaskRegistry.remove(name)

@@ -7,7 +7,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 from dro_jax.errors import DataError
@@ -29,7 +29,7 @@ class SampledResponse:
       response: the text.
       tokens: its length in tokens, EOS included where there is one.
       cut: whether it ended at the length limit, without EOS.
-      logprob: log π(y|x), summed over its tokens, nats.
+      logprob: log π(y|x), summed over its tokens, nats; None where no policy gave it.
       reference_logprob: log π_ref(y|x), nats; None without a reference.
       rewards: by the reward's name, its total.
       reward_parts: by the reward's name, its parts by their names.
@@ -43,7 +43,7 @@ class SampledResponse:
     response: str
     tokens: int
     cut: bool
-    logprob: float
+    logprob: float | None
     reference_logprob: float | None = None
     rewards: Mapping[str, float] = dataclasses.field(default_factory=dict)
     reward_parts: Mapping[str, Mapping[str, float]] = dataclasses.field(
@@ -120,16 +120,17 @@ class EvaluatedRun:
     def write(self, folder: pathlib.Path) -> None:
         """Write the three files, each whole; the figures last."""
         folder.mkdir(parents=True, exist_ok=True)
+        # What is read has this file: never the new settings with other responses.
+        (folder / EVALUATION).unlink(missing_ok=True)
         write_json(folder / SETTINGS, dict(self.settings))
-        lines = (
-            json.dumps(dataclasses.asdict(one), ensure_ascii=False) + "\n"
-            for one in self.responses
-        )
-        text = "".join(lines).encode()
-        write_whole(folder / RESPONSES, lambda file: file.write(text))
+        content = b"".join(map(as_line, self.responses))
+        write_whole(folder / RESPONSES, lambda file: file.write(content))
+        write_json(folder / EVALUATION, self.measured())
+
+    def measured(self) -> dict[str, Any]:
+        """What is known of it but for the responses, as values that JSON holds."""
         figures = {name: dataclasses.asdict(x) for name, x in self.figures.items()}
-        content = {"label": self.label, "figures": figures, "tables": dict(self.tables)}
-        write_json(folder / EVALUATION, content)
+        return {"label": self.label, "figures": figures, "tables": dict(self.tables)}
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Self:
@@ -143,7 +144,7 @@ class EvaluatedRun:
             return cls(
                 label=content["label"],
                 settings=json.loads((folder / SETTINGS).read_text("utf-8")),
-                responses=tuple(_responses((folder / RESPONSES).open("rb"))),
+                responses=_responses(folder / RESPONSES),
                 figures={n: Estimate(**x) for n, x in content["figures"].items()},
                 tables=content["tables"],
             )
@@ -154,8 +155,26 @@ class EvaluatedRun:
             ) from error
 
 
-def _responses(lines: Iterable[bytes]) -> Iterable[SampledResponse]:
-    for line in lines:
-        fields = json.loads(line)
-        fields["references"] = tuple(fields["references"])
-        yield SampledResponse(**fields)
+def as_line(response: SampledResponse) -> bytes:
+    """A response as a line of JSON."""
+    fields = dataclasses.asdict(response)
+    try:
+        return f"{json.dumps(fields, ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
+        return f"{json.dumps(fields)}\n".encode()
+
+
+def of_line(line: bytes) -> SampledResponse:
+    """What :func:`as_line` wrote.
+
+    Raises:
+      ValueError, KeyError, TypeError: it is damaged.
+    """
+    fields = json.loads(line)
+    fields["references"] = tuple(fields["references"])
+    return SampledResponse(**fields)
+
+
+def _responses(path: pathlib.Path) -> tuple[SampledResponse, ...]:
+    with path.open("rb") as lines:
+        return tuple(map(of_line, lines))
