@@ -144,19 +144,28 @@ class HttpClient:
         return Post(self.url, {**self.headers, **headers}, secret, self.timeout_seconds)
 
 
-def values_of(results: Sequence[T | Failure], url: str) -> list[T]:
+def values_of(
+    results: Sequence[T | Failure],
+    url: str,
+    told: Callable[[int], str] = "request {}".format,
+) -> list[T]:
     """The values, where all have one.
+
+    Args:
+      results: of :meth:`HttpClient.post_all`.
+      url: where they were asked for.
+      told: a request's place to what people call it.
 
     Raises:
       ServerError: some failed for good; says how many, and which and why of the first.
     """
     failures = [found for found in results if isinstance(found, Failure)]
     if failures:
-        told = "; ".join(f"request {f.item}: {f}" for f in failures[:_SHOWN])
+        shown_ones = "; ".join(f"{told(f.item)}: {f}" for f in failures[:_SHOWN])
         more = len(failures) - _SHOWN
         raise ServerError(
             f"{len(failures)} of {counted(len(results), 'request')} to {shown(url)} "
-            f"failed for good: {told}"
+            f"failed for good: {shown_ones}"
             + (f"; and {more} more" if more > 0 else "")
             + ". "
             "The other answers are kept: the same command asks for what is missing"
