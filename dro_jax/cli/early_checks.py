@@ -35,21 +35,34 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
 
         look_in_current_folder(arguments.module, "--module")
     elif arguments.command in ("generate", "score"):
-        _check_use(arguments, elsewhere)
+        _check_folder(arguments.model_dir, "--model_dir", elsewhere)
+        _check_batch_size(arguments)
+    elif arguments.command == "evaluate":
+        from dro_jax.data.modules import look_in_current_folder
+
+        look_in_current_folder(arguments.module, "--module")
+        for path in arguments.runs:
+            _check_folder(path, "", elsewhere)
+        _check_batch_size(arguments)
 
 
-def _check_use(arguments: Any, elsewhere: Sequence[str]) -> None:
-    path = arguments.model_dir
+def _check_folder(path: str, flag: str, elsewhere: Sequence[str]) -> None:
+    """A folder of `dro-jax train`, given by a flag or by its place."""
+    named = f"{flag} {path}".lstrip()
     if is_url(path):
-        raise ConfigError(f"--model_dir {path}: give a local folder, and copy it there")
+        raise ConfigError(f"{named}: give a local folder, and copy it there")
     if not is_within(path, elsewhere) and not os.path.exists(expanded(path)):
-        raise ConfigError(f"--model_dir {path}: there is no such folder")
+        raise ConfigError(f"{named}: there is no such folder")
     if re.search(r"checkpoint_\d+/*$", path):
         folder, _, step = path.rstrip("/").rpartition("checkpoint_")
+        given = f"{flag}={folder.rstrip('/') or '.'}".lstrip("=")
         raise ConfigError(
-            f"--model_dir {path} is one checkpoint, and its run's settings lie beside "
-            f"it: give --model_dir={folder.rstrip('/') or '.'} --step={step}"
+            f"{named} is one checkpoint, and its run's settings lie beside it: give "
+            f"{given} --step={step}"
         )
+
+
+def _check_batch_size(arguments: Any) -> None:
     if arguments.batch_size < 1:
         raise ConfigError(
             f"--batch_size must be at least 1, got {arguments.batch_size}"

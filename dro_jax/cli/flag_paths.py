@@ -15,6 +15,7 @@ _PATHS = (
     "data_dir",
     "each",
     "plans",
+    "reference",
 )
 
 
@@ -33,6 +34,8 @@ def expand(arguments: Any) -> None:
         value = getattr(arguments, name, None)
         if isinstance(value, str):
             setattr(arguments, name, expanded(value))
+    if isinstance(runs := getattr(arguments, "runs", None), list):
+        arguments.runs = [expanded(path) for path in runs]
     arguments.gin_file = [expanded(path) for path in arguments.gin_file]
     folders = (arguments.gin_search_paths or "").split(",")
     arguments.gin_search_paths = ",".join(expanded(path) for path in folders if path)

@@ -4,8 +4,10 @@ import argparse
 
 import dro_jax
 from dro_jax.cli.command_parser import add_processes, command
+from dro_jax.cli.evaluate_parser import add_evaluate
 from dro_jax.cli.launch_parser import add_launch
 from dro_jax.cli.plan_parser import add_plan
+from dro_jax.cli.sampling_flags import add_sampling
 from dro_jax.cli.tasks_parser import add_tasks
 
 _DESCRIPTION = """\
@@ -33,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_plan(commands)
     _add_generate(commands)
     _add_score(commands)
+    add_evaluate(commands)
     add_tasks(commands)
     _add_convert(commands)
     _add_quickstart(commands)
@@ -128,20 +131,11 @@ def _add_generate(commands) -> None:
         "Arrow, plain or compressed; - is standard input",
         "JSONL: the same records with `responses`, each with its summed `logprob`",
     )
-    parser.add_argument("--num_samples", type=int, default=1, help="for each prompt")
-    parser.add_argument(
-        "--temperature", type=float, default=1.0, help="0 decodes greedily"
-    )
-    parser.add_argument("--top_k", type=int, default=0, help="0: no limit")
-    parser.add_argument("--top_p", type=float, default=0.0, help="0: no limit")
+    add_sampling(parser)
     parser.add_argument(
         "--beams", type=int, default=0, help="width of a beam search; default none"
     )
     parser.add_argument("--alpha", type=float, default=0.6, help="brevity penalty")
-    parser.add_argument(
-        "--max_decode_length", type=int, help="default: the task's response length"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random")
 
 
 def _add_score(commands) -> None:

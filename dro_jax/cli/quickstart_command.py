@@ -1,5 +1,6 @@
 """`dro-jax quickstart`: a reference by NLL, DRO-V from it, and a comparison."""
 
+import dataclasses
 import functools
 import pathlib
 import time
@@ -9,19 +10,21 @@ import numpy as np
 
 from dro_jax.cli import gin_setup
 from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.evaluate_command import evaluate
 from dro_jax.cli.outputs import Output
-from dro_jax.cli.restored import mesh_settings
+from dro_jax.cli.parser import build_parser
 from dro_jax.cli.train_command import train_from_gin
-from dro_jax.data.inputs import Input, input_batches
+from dro_jax.data.tasks import feedback_task
 from dro_jax.errors import ConfigError
-from dro_jax.evaluation import report
-from dro_jax.evaluation.policy_evaluation import evaluate_policy, evaluate_responses
-from dro_jax.interop import formats
+from dro_jax.evaluation import comparison_table
+from dro_jax.evaluation.evaluated_run import EvaluatedRun
+from dro_jax.evaluation.given_responses import evaluated_given
+from dro_jax.evaluation.reward_picture import draw
+from dro_jax.messages import is_first
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.paths import make_folder
+from dro_jax.rewards.task_reward import TRUE_REWARD, FunctionReward
 from dro_jax.training.hosts import agree
-from dro_jax.training.initialization import stored_params
-from dro_jax.training.sharding import MeshConfig
 
 _RUNS = "dro_jax/gin_configs/runs/quickstart_{}.gin"
 _BATCH_SIZE = 125
@@ -62,7 +65,7 @@ def quickstart(
     start = [f"INITIAL_CHECKPOINT_PATH = {str(reference_dir)!r}"]
     _train("dro_v", policy_dir, [*_limit("dro_v", steps), *common, *start])
     print("3/3  sample replies to unseen prompts and score them", flush=True)
-    _compare(reference_dir, policy_dir, files, seed, began)
+    _compare(policy_dir, files, seed, began)
 
 
 def _files(output: pathlib.Path) -> dict[str, Output]:
@@ -87,65 +90,68 @@ def _limit(name: str, steps: int | None) -> list[str]:
     return [f"TRAIN_STEPS = {steps}", f"WARMUP_STEPS = {min(warmup, steps - 1)}"]
 
 
-def _compare(reference_dir, policy_dir, files, seed, began) -> None:
-    # The configuration parsed last, DRO-V's, gives model and task.
-    model = gin_setup.macro("MODEL")
-    lengths = gin_setup.macro("TASK_FEATURE_LENGTHS")
-    task = gin_setup.macro("EVAL_DATASET").tasks()[0]
-    logged = task.records("validation")
-    every = np.arange(len(logged))
-    prompts = logged.texts(every, "inputs")
-    inputs = [Input({}, prompt) for prompt in prompts]
-    mesh = MeshConfig(**mesh_settings()).build()
-    batch_size = mesh.num_rows(_BATCH_SIZE)
-    shard = mesh.shard(batch_size)
-    batches = list(input_batches(task, inputs, lengths, batch_size, shard))
-    config = DecodingConfig(max_decode_length=lengths["targets"], seed=seed)
-    reference_params, policy_params = (
-        stored_params(model, formats.open_model(folder), mesh, value=False)
-        for folder in (reference_dir, policy_dir)
+def _compare(
+    policy_dir: pathlib.Path, files: dict[str, Output], seed: int, began: float
+) -> None:
+    flags = [str(policy_dir), f"--seed={seed}", f"--batch_size={_BATCH_SIZE}"]
+    arguments = build_parser().parse_args(["evaluate", *flags])
+    arguments.gin_bindings = []
+    found = evaluate(arguments)
+    if not is_first():
+        return
+    before, after = (
+        dataclasses.replace(run, label=label)
+        for run, label in zip(found.runs, ("reference", "DRO-V"), strict=True)
     )
-
-    def evaluate(name, params):
-        return evaluate_policy(
-            name, model, params, reference_params, inputs, batches, task.vocabulary,
-            task.reward_fn, config, mesh, shard=shard,
-        )  # fmt: skip
-
-    reference = evaluate("reference", reference_params)
-    dro_v = evaluate("DRO-V", policy_params)
-    logs = evaluate_responses(
-        "logged data", prompts, logged.texts(every, "targets"), task.reward_fn
-    )
-    best = evaluate_responses(
-        "best possible",
-        prompts,
-        [task.best_response_fn(prompt) for prompt in prompts],
-        task.reward_fn,
-    )
-    everything = [reference, dro_v, logs, best]
-    print("\n" + report.table(everything) + "\n")
-    print(report.samples(prompts, reference, dro_v))
+    everything = [before, after, *_given(before)]
+    print(f"\n{comparison_table.table(everything)}\n")
+    print(comparison_table.examples([before, after]))
     seconds = time.monotonic() - began
-    files["json"].write_json(_content(reference, dro_v, logs, best, seconds))
+    files["json"].write_json(_content(everything, seconds))
     title = "Quickstart: support desk, aligned by DRO-V from noisy thumbs"
-    files["png"].write_picture(functools.partial(report.draw, everything, title=title))
+    files["png"].write_picture(
+        functools.partial(draw, everything, TRUE_REWARD, title=title)
+    )
     places = ", ".join(file.path for file in files.values())
     print(f"{seconds:.0f} s in all. Report: {places}")
 
 
-def _content(reference, dro_v, logs, best, seconds) -> dict:
+def _given(run: EvaluatedRun) -> list[EvaluatedRun]:
+    """What was logged for a run's prompts, and the best that could be said to them."""
+    task = feedback_task(run.settings["task"])
+    logged = task.records(run.settings["split"])
+    places = np.arange(len(logged))
+    texts = zip(
+        logged.texts(places, "inputs"), logged.texts(places, "targets"), strict=True
+    )
+    best = [(one.prompt, task.best_response_fn(one.prompt)) for one in run.responses]
+    rewards = [FunctionReward(task.reward_fn)]
+    return [
+        evaluated_given(label, pairs, task.vocabulary, rewards, run.settings)
+        for label, pairs in (("logged data", texts), ("best possible", best))
+    ]
+
+
+def _content(runs: Sequence[EvaluatedRun], seconds: float) -> dict:
+    keys = ("reference", "dro_v", "logged", "best_possible")
+    policies = {run.label: _figures(run) for run in runs}
     return {
-        "reward": {
-            "reference": reference.reward,
-            "dro_v": dro_v.reward,
-            "logged": logs.reward,
-            "best_possible": best.reward,
-        },
-        "kl": dro_v.kl,
+        "reward": dict(
+            zip(keys, (own["reward"] for own in policies.values()), strict=True)
+        ),
+        "kl": policies["DRO-V"]["kl"],
         "seconds": seconds,
-        "policies": {
-            evaluation.name: evaluation.to_json()
-            for evaluation in (reference, dro_v, logs, best)
-        },
+        "policies": policies,
+    }
+
+
+def _figures(run: EvaluatedRun) -> dict:
+    reward, kl = run.figures["reward"], run.figures.get("kl")
+    return {
+        "reward": reward.value,
+        "reward_interval": [reward.low, reward.high],
+        "kl": kl and kl.value,
+        "distinct_2": run.figures["distinct_2"].value,
+        "length": run.figures["length"].value,
+        "responses": len(run.responses),
     }

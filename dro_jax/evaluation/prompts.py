@@ -42,9 +42,6 @@ def split_prompts(records: SplitRecords, most: int | None = None) -> tuple[Promp
       ConfigError: `most` is below 1.
       DataError: there are none, or the records cannot be read.
     """
-    # Imports TensorFlow, as whoever has records has done.
-    from dro_jax.data.inputs import Input, record_ids
-
     if most is not None and most < 1:
         raise ConfigError(f"--num_prompts must be at least 1, got {most}")
     if not len(records):
@@ -53,11 +50,23 @@ def split_prompts(records: SplitRecords, most: int | None = None) -> tuple[Promp
     firsts = np.sort(np.unique(hashes, return_index=True)[1])[:most]
     texts = records.texts(firsts, "inputs")
     logged = _best_logged(records, hashes, hashes[firsts])
-    ids = record_ids([Input({}, text) for text in texts]).astype(">i4")
+    ids = prompt_ids(texts)
     return tuple(
-        Prompt(text, logged[key], own.tobytes().hex())
+        Prompt(text, logged[key], own)
         for text, key, own in zip(texts, hashes[firsts].tolist(), ids, strict=True)
     )
+
+
+def prompt_ids(texts: Sequence[str]) -> list[str]:
+    """Of each prompt its id, as :class:`Prompt` has it."""
+    # Imports TensorFlow, as whoever has records has done.
+    from dro_jax.data.inputs import Input, record_ids
+
+    # Each once: an equal record behind the first would have an id of its own.
+    different = list(dict.fromkeys(texts))
+    ids = record_ids([Input({}, text) for text in different]).astype(">i4")
+    by_text = dict(zip(different, ids, strict=True))
+    return [by_text[text].tobytes().hex() for text in texts]
 
 
 def _best_logged(

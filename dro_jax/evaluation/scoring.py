@@ -1,44 +1,11 @@
 """Rewards of sampled responses."""
 
 import dataclasses
-import hashlib
-import inspect
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation.evaluated_run import SampledResponse
-from dro_jax.rewards.interface import Reward, Scores
-
-TRUE_REWARD = "true_reward"
-
-
-class TrueReward:
-    """A task's own reward function, where a program knows the reward.
-
-    Args:
-      function: prompt and response to the reward.
-
-    Attributes:
-      name: `true_reward`.
-      fingerprint: of the function's source.
-    """
-
-    def __init__(self, function: Callable[[str, str], float]):
-        self._function = function
-        self.name = TRUE_REWARD
-        try:
-            source = inspect.getsource(function)
-        except (OSError, TypeError):
-            source = repr(function)
-        named = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
-        self.fingerprint = hashlib.sha256(f"{named} {source}".encode()).hexdigest()[:16]
-
-    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
-        """Scores of N responses."""
-        pairs = zip(prompts, responses, strict=True)
-        return Scores(np.array([self._function(*pair) for pair in pairs], np.float64))
+from dro_jax.rewards.interface import Reward
 
 
 def with_rewards(

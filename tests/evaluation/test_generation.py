@@ -8,8 +8,6 @@ from array_data import ArrayDataset
 
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation.generation import as_trajectories, generate, response_text
-from dro_jax.evaluation.policy_evaluation import Evaluation, evaluate_responses
-from dro_jax.evaluation.report import samples, table
 from dro_jax.models.decoding import DecodingConfig, decode
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL
@@ -164,26 +162,3 @@ def test_settings_without_effect_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         DecodingConfig(max_decode_length=4, **settings)
 
-
-def test_responses_are_measured():
-    evaluation = evaluate_responses(
-        "logged", ["p", "q"], ["a b", "a b"], lambda prompt, _: float(prompt == "p")
-    )
-    figures = evaluation.to_json()
-    assert figures["reward"] == 0.5
-    assert figures["distinct_2"] == 0.5
-    assert figures["length"] == 2.0
-    assert figures["kl"] is None
-    low, high = figures["reward_interval"]
-    assert 0 <= low < 0.5 < high <= 1
-
-
-def test_table_and_samples_show_every_policy():
-    before = Evaluation("before", ("x",), np.array([0.25]), kl=0.0)
-    after = Evaluation("after", ("",), np.array([0.75]), kl=1.5)
-    lines = table([before, after]).splitlines()
-    assert lines[1].split()[:2] == ["before", "0.250"]
-    assert "1.50 nats" in lines[2]
-    shown = samples(["the prompt"], before, after)
-    assert "the prompt" in shown
-    assert "(empty)   [0.75]" in shown

@@ -3,8 +3,9 @@ import pytest
 
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.evaluation.evaluated_run import SampledResponse
-from dro_jax.evaluation.scoring import TrueReward, with_rewards
+from dro_jax.evaluation.scoring import with_rewards
 from dro_jax.rewards.interface import Scores
+from dro_jax.rewards.task_reward import FunctionReward
 
 RESPONSES = [
     SampledResponse("0" * 16, i, "p", text, tokens=2, cut=False, logprob=-1.0)
@@ -26,7 +27,7 @@ def satisfaction(prompt, response):
 
 
 def test_responses_get_totals_and_parts():
-    found = with_rewards(RESPONSES, [Words("long"), TrueReward(satisfaction)])
+    found = with_rewards(RESPONSES, [Words("long"), FunctionReward(satisfaction)])
     assert [dict(one.rewards) for one in found] == [
         {"long": 2.0, "true_reward": 1.0}, {"long": 4.0, "true_reward": 0.0}
     ]  # fmt: skip
@@ -45,9 +46,5 @@ def test_what_cannot_be_told_apart_or_is_no_number_is_refused():
     with pytest.raises(ConfigError, match="called long, long"):
         with_rewards(RESPONSES, [Words("long"), Words("long")])
     with pytest.raises(DataError, match="nan for 'total' of response 0"):
-        with_rewards(RESPONSES, [TrueReward(lambda *_: float("nan"))])
+        with_rewards(RESPONSES, [FunctionReward(lambda *_: float("nan"))])
 
-
-def test_another_function_has_another_fingerprint():
-    first, again = (TrueReward(satisfaction).fingerprint for _ in range(2))
-    assert first == again != TrueReward(lambda *_: 0.0).fingerprint

@@ -1,0 +1,53 @@
+"""The flags of `dro-jax evaluate`."""
+
+from dro_jax.cli.command_parser import add_processes, command
+from dro_jax.cli.sampling_flags import add_sampling
+
+
+def add_evaluate(commands) -> None:
+    """Adds the command."""
+    parser = command(
+        commands,
+        "evaluate",
+        "evaluate_command",
+        "compare trained policies: sample responses, score them, and count who wins",
+        gin=True,
+    )
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a folder made by `dro-jax train`"
+    )
+    parser.add_argument(
+        "--task",
+        metavar="NAME",
+        help="whose prompts are asked; default, the task that all runs were trained on",
+    )
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        help="a Python module that registers tasks; may be repeated",
+    )
+    parser.add_argument("--split", default="validation", metavar="NAME", help="of it")
+    parser.add_argument(
+        "--num_prompts", type=int, help="the first so many different ones; default all"
+    )
+    add_sampling(parser)
+    parser.add_argument(
+        "--step", type=int, help="which checkpoint of the runs; default the newest"
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="DIR",
+        help="what all are compared with: a folder of `dro-jax train`, or a checkpoint "
+        "of the runs' network; default, what each run started from",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="all figures and win rates as JSON"
+    )
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        default=32,
+        help="prompts at a time, on all devices together",
+    )
+    add_processes(parser)

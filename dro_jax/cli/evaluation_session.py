@@ -1,0 +1,213 @@
+"""One policy after another answers the same prompts; what is known of it is kept."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dro_jax.cli.policies_to_evaluate import Candidate
+from dro_jax.data.tasks import FeedbackTask
+from dro_jax.evaluation import kept_evaluations
+from dro_jax.evaluation.evaluated_run import EvaluatedRun, SampledResponse
+from dro_jax.evaluation.figures import figures_of
+from dro_jax.evaluation.kept_evaluations import Unfinished
+from dro_jax.evaluation.prompts import Prompt, as_tokens
+from dro_jax.evaluation.sampled_responses import Policy, sampled_responses
+from dro_jax.evaluation.scoring import with_rewards
+from dro_jax.messages import is_first, say
+from dro_jax.models.decoding import DecodingConfig
+from dro_jax.plurals import counted
+from dro_jax.rewards.interface import Reward
+from dro_jax.training.hosts import agree, count, first_says
+from dro_jax.training.sharding import Partitioner
+from dro_jax.training.watchdog import Watchdog
+
+
+@dataclasses.dataclass
+class Session:
+    """What all policies are asked, and how.
+
+    At most one policy is on the devices, and the reference of the last. All processes
+    of a command must call its methods in the same order.
+
+    Attributes:
+      task: reads prompts as tokens.
+      prompts: what is asked.
+      prompts_digest: tells them from others.
+      asked: what was asked for, the same for all; names the folders.
+      lengths: the task feature lengths.
+      config: how responses are chosen.
+      mesh: where parameters are.
+      batch_size: rows at a time, of all processes.
+      rewards: of each response, the one that counts first.
+      watchdog_seconds: after so long without a batch several processes end.
+    """
+
+    task: FeedbackTask
+    prompts: Sequence[Prompt]
+    prompts_digest: str
+    asked: Mapping[str, Any]
+    lengths: Mapping[str, int]
+    config: DecodingConfig
+    mesh: Partitioner
+    batch_size: int
+    rewards: Sequence[Reward]
+    watchdog_seconds: float | None
+    _loaded: tuple[Candidate, Policy] | None = None
+
+    def evaluated(self, candidate: Candidate) -> EvaluatedRun | None:
+        """A policy's evaluation, kept in its folder; on the first process alone."""
+        folder = self.folder(candidate)
+        settings = self._settings(candidate)
+        kept: list[EvaluatedRun] = []
+
+        def look() -> bool:
+            found = kept_evaluations.kept(folder, settings)
+            if found is not None and self._is_compared(found, candidate):
+                kept.append(found)
+            return bool(kept)
+
+        if first_says(look):
+            say(f"{candidate.label}: sampled before ({folder})")
+            responses = kept[0].responses if kept else ()
+            unfinished = None
+        else:
+            unfinished = self._sampled(candidate, folder, settings)
+            responses = unfinished.responses
+        measured: list[EvaluatedRun] = []
+        first_says(
+            lambda: measured.append(
+                self._measured(candidate, folder, settings, responses)
+            )
+        )
+        if unfinished is not None and is_first():
+            unfinished.remove()
+        return measured[0] if measured else None
+
+    @property
+    def from_policy(self) -> bool:
+        """Whether responses are drawn from the policy's own distribution."""
+        own = self.config
+        return own.temperature == 1 and not own.top_k and own.top_p in (0, 1)
+
+    def folder(self, candidate: Candidate) -> pathlib.Path:
+        """Where a policy's evaluation lies."""
+        folder = kept_evaluations.folder_of(candidate.home, self.asked)
+        return folder if candidate.has_home else folder / "reference"
+
+    def forget(self) -> None:
+        """Frees the parameters that are loaded."""
+        self._loaded = None
+
+    def _settings(self, candidate: Candidate) -> dict[str, Any]:
+        other = candidate.reference or (candidate.is_reference and candidate) or None
+        return {
+            **self.asked,
+            "prompts": self.prompts_digest,
+            "decoding": dataclasses.asdict(self.config),
+            "lengths": dict(self.lengths),
+            "checkpoint": candidate.checkpoint,
+            "reference": other and {"label": other.label, **other.checkpoint},
+        }
+
+    def _is_compared(self, found: EvaluatedRun, candidate: Candidate) -> bool:
+        """Whether a kept evaluation is compared with what is asked for."""
+        if not candidate.is_run:
+            return True  # as a reference, whatever it is itself compared with
+        one, other = found.settings["reference"], self._settings(candidate)["reference"]
+        keys = ("step", "digest")
+        return [one and one[key] for key in keys] == [
+            other and other[key] for key in keys
+        ]
+
+    def _sampled(
+        self, candidate: Candidate, folder: pathlib.Path, settings: Mapping[str, Any]
+    ) -> Unfinished | None:
+        """All responses of a policy; those of an earlier try are not sampled again."""
+        opened: list[Unfinished] = []
+
+        def begin() -> list[str]:
+            opened.append(Unfinished.open(folder, settings))
+            return [one.prompt_id for one in opened[0].responses]
+
+        done = set(first_says(begin))
+        left = [prompt for prompt in self.prompts if prompt.id not in done]
+        gone_on = f", {counted(len(done), 'prompt')} before" if done else ""
+        say(f"{candidate.label}: {counted(len(left), 'prompt')} to answer{gone_on}")
+        if left:
+            for responses in self._batches(candidate, left):
+                if opened:
+                    opened[0].add(responses)
+        return opened[0] if opened else None
+
+    def _batches(
+        self, candidate: Candidate, prompts: Sequence[Prompt]
+    ) -> Iterator[list[SampledResponse]]:
+        policy, reference = agree(lambda: self._policies(candidate))
+        # One process alone may take as long as it takes.
+        watchdog = Watchdog(self.watchdog_seconds if count() > 1 else None)
+        with watchdog:
+            for responses in sampled_responses(
+                policy,
+                reference,
+                prompts,
+                as_tokens(self.task, prompts, self.lengths),
+                self.task.vocabulary,
+                self.config,
+                self.mesh,
+                longest=self.lengths["inputs"],
+                batch_size=self.batch_size,
+                value=candidate.has_value,
+                label=candidate.label,
+            ):
+                watchdog.reset()
+                yield responses
+
+    def _policies(self, candidate: Candidate) -> tuple[Policy, Policy | None]:
+        """A policy and its reference, which stays loaded."""
+        other = candidate.reference
+        if self._loaded is not None and self._loaded[0] not in (candidate, other):
+            self._loaded = None  # freed before another is read
+        if other is not None and self._loaded is None:
+            self._loaded = other, other.load()
+        reference = self._loaded and self._loaded[1]
+        if other is not None:
+            return candidate.load(), reference
+        policy = reference or candidate.load()
+        if not candidate.is_reference:
+            return policy, None
+        self._loaded = candidate, policy
+        return policy, policy
+
+    def _measured(
+        self,
+        candidate: Candidate,
+        folder: pathlib.Path,
+        settings: dict[str, Any],
+        responses: Sequence[SampledResponse],
+    ) -> EvaluatedRun:
+        """Scores responses, computes figures, and writes it all."""
+        order = {prompt.id: place for place, prompt in enumerate(self.prompts)}
+        responses = sorted(
+            responses, key=lambda one: (order[one.prompt_id], one.sample)
+        )
+        if candidate.is_reference and candidate.reference is None:
+            responses = [
+                dataclasses.replace(one, reference_logprob=one.logprob)
+                if one.reference_logprob is None
+                else one
+                for one in responses
+            ]
+        if self.rewards:
+            responses = with_rewards(responses, self.rewards)
+        prints = {reward.name: reward.fingerprint for reward in self.rewards}
+        figures, tables = figures_of(responses, sampled_from_policy=self.from_policy)
+        found = EvaluatedRun(
+            candidate.label,
+            settings | {"rewards": prints},
+            tuple(responses),
+            figures,
+            tables,
+        )
+        found.write(folder)
+        return found

@@ -1,0 +1,15 @@
+"""The flags that say how responses are sampled, alike for all commands that do."""
+
+
+def add_sampling(parser) -> None:
+    """Adds them."""
+    parser.add_argument("--num_samples", type=int, default=1, help="for each prompt")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="0 decodes greedily"
+    )
+    parser.add_argument("--top_k", type=int, default=0, help="0: no limit")
+    parser.add_argument("--top_p", type=float, default=0.0, help="0: no limit")
+    parser.add_argument(
+        "--max_decode_length", type=int, help="default: the task's response length"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random")

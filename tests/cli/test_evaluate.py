@@ -1,0 +1,184 @@
+"""Two runs of two steps, compared: what is computed, kept, and refused."""
+
+import itertools
+import json
+import shutil
+
+import gin
+import pytest
+from small_gin import SIZES
+
+from dro_jax import exit_codes
+from dro_jax.cli import evaluation_session
+from dro_jax.cli.main import main
+from dro_jax.cli.task_modules import forgotten_tasks
+from dro_jax.evaluation.evaluated_run import EvaluatedRun
+from dro_jax.evaluation.sampled_responses import sampled_responses
+
+RECORDS = [
+    {"prompt": f"say {word}", "response": answer, "reward": reward}
+    for word in ("yes", "no", "maybe", "later", "now")
+    for answer, reward in ((word, 1.0), ("hm", -1.0))
+]
+
+
+@pytest.fixture(autouse=True)
+def _clean_gin():
+    yield
+    gin.clear_config()
+
+
+def train(folder, objective, data, **settings):
+    files = ("models/tiny", f"objectives/{objective}", "tasks/jsonl", "runs/train")
+    common = {
+        "MODEL_DIR": folder,
+        "TRAIN_PATH": data,
+        "VALIDATION_PATH": data,
+        "TRAIN_STEPS": 2,
+        "BATCH_SIZE": 8,
+        "LOG_PERIOD": 1,
+        "EVAL_DATASET": None,
+        "train.train.tensorboard": False,
+        "TASK_FEATURE_LENGTHS": "{'inputs': 12, 'targets': 8}",
+    }
+    flags = [f"--gin.{n}={x}" for n, x in (common | SIZES | settings).items()]
+    files = [f"--gin_file=gin_configs/{name}.gin" for name in files]
+    # In a process of its own the next run may mean other records by `jsonl`.
+    with forgotten_tasks():
+        assert main(["train", *files, *flags]) == 0
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A reference, and DRO-V from it on the same log read with other rewards."""
+    folder = tmp_path_factory.mktemp("runs")
+    data = folder / "log.jsonl"
+    data.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    train(folder / "reference", "nll", data)
+    train(
+        folder / "dro_v",
+        "dro_v",
+        data,
+        INITIAL_CHECKPOINT_PATH=folder / "reference",
+        REWARD_TRANSFORM="'none'",
+    )
+    gin.clear_config()
+    return folder
+
+
+@pytest.fixture
+def copies(runs, tmp_path):
+    """The same, to be written into; `dro_v` still starts from the original."""
+    for name in ("reference", "dro_v"):
+        ignored = shutil.ignore_patterns("evaluations")
+        shutil.copytree(runs / name, tmp_path / name, ignore=ignored)
+    return tmp_path
+
+
+def evaluate(*flags):
+    return main(["evaluate", *map(str, flags)])
+
+
+def result(path):
+    return json.loads(path.read_text())
+
+
+def kept(run):
+    (folder,) = (run / "evaluations").iterdir()
+    return EvaluatedRun.read(folder)
+
+
+def test_runs_are_compared_with_what_they_started_from(runs, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    flags = (runs / "dro_v", f"--output={out}", "--num_samples=2", "--seed=3")
+    assert evaluate(*flags) == 0
+    shown = capsys.readouterr()
+    reference, dro_v = result(out)["runs"]
+    assert (reference["label"], dro_v["label"]) == ("reference", "dro_v")
+    assert reference["figures"]["kl"]["value"] == 0.0
+    # Two steps from it.
+    assert 0 < abs(dro_v["figures"]["kl"]["value"]) < 0.2
+    assert "distinct-2" in shown.out and "no reward: jsonl has no true one" in shown.err
+    for label, row in (("reference", reference), ("dro_v", dro_v)):
+        found = kept(runs / label)
+        assert found.measured() | {"settings": found.settings} == row
+        # Five prompts, each once; the better of what was logged.
+        assert len(found.responses) == 5 * 2
+        assert found.responses[0].references == ("yes",)
+        assert found.settings["checkpoint"]["step"] == 2
+        assert (found.responses[0].value is None) == (label == "reference")
+    assert evaluate(*flags) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("sampled before") == 2 and "to answer" not in shown.err
+    assert result(out)["runs"] == [reference, dro_v]
+
+
+REWARDED = """
+from dro_jax.data.sources import JsonlSource
+from dro_jax.data.tasks import register_feedback_task
+
+register_feedback_task(
+    "rewarded", JsonlSource({"validation": %r}), vocabulary="byte",
+    reward_fn=lambda prompt, response: float(len(response)),
+)
+"""
+
+
+def test_a_task_s_own_reward_is_one_more_column(
+    copies, runs, monkeypatch, capsys, tmp_path
+):
+    (tmp_path / "rewarded.py").write_text(REWARDED % str(runs / "log.jsonl"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ("--task=rewarded", "--module=rewarded", "--num_prompts=3")
+    assert evaluate(copies / "reference", *flags) == 0
+    found = kept(copies / "reference")
+    assert [one.rewards["true_reward"] for one in found.responses] == [
+        len(one.response) for one in found.responses
+    ]
+    assert len(found.responses) == 3
+    mean = sum(len(one.response) for one in found.responses) / 3
+    assert found.figures["reward"].value == pytest.approx(mean)
+    # Nothing is compared with it, and it started from nothing.
+    assert "kl" not in found.figures
+    assert "true_reward" in capsys.readouterr().out
+
+
+def sampled(run, *flags):
+    shutil.rmtree(run / "evaluations", ignore_errors=True)
+    assert evaluate(run, f"--reference={run.parent / 'reference'}", *flags) == 0
+    return kept(run).responses
+
+
+def test_nothing_depends_on_batch_devices_or_a_kill(copies, monkeypatch, capsys):
+    """Texts exactly, log-probabilities up to rounding, whatever came in between."""
+    whole = sampled(copies / "dro_v", "--num_samples=2")
+    one_device = ("--gin.DATA_PARALLEL=1", "--batch_size=2")
+    assert_same(sampled(copies / "dro_v", "--num_samples=2", *one_device), whole)
+    shutil.rmtree(copies / "dro_v" / "evaluations")
+    flags = (copies / "dro_v", f"--reference={copies / 'reference'}", "--num_samples=2")
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluation_session, "sampled_responses", stopped_after(2))
+        assert evaluate(*flags, *one_device) == exit_codes.INTERRUPTED.number
+    capsys.readouterr()
+    assert evaluate(*flags, *one_device) == 0
+    assert "dro_v: 1 prompt to answer, 4 prompts before" in capsys.readouterr().err
+    assert_same(kept(copies / "dro_v").responses, whole)
+
+
+def stopped_after(batches):
+    """Sampling that Ctrl-C ends behind so many batches of whatever run is not kept."""
+
+    def stopping(*arguments, **options):
+        yield from itertools.islice(sampled_responses(*arguments, **options), batches)
+        raise KeyboardInterrupt
+
+    return stopping
+
+
+def assert_same(found, whole):
+    for one, other in zip(found, whole, strict=True):
+        assert one.response == other.response and one.prompt_id == other.prompt_id
+        for name in ("logprob", "reference_logprob", "value"):
+            expected = pytest.approx(getattr(other, name), abs=1e-4)
+            assert getattr(one, name) == expected
