@@ -1,14 +1,13 @@
 """`dro-jax generate`."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from dro_jax.cli.model_inputs import ModelInputs
+from dro_jax.cli.model_inputs import BatchResults, ModelInputs
 from dro_jax.cli.restored import restore
 from dro_jax.cli.result_fields import ResultFields
-from dro_jax.evaluation.generation import check_numbers, generate, response_text
+from dro_jax.evaluation.generation import check_numbers, generate
+from dro_jax.evaluation.sampled_prompts import samples_of
 from dro_jax.messages import is_first
 from dro_jax.models.decoding import Decoded, DecodingConfig
 from dro_jax.plurals import counted
@@ -25,7 +24,7 @@ def run(arguments) -> None:
     if config.max_decode_length is None:
         length = restored.lengths["targets"]
         config = dataclasses.replace(config, max_decode_length=length)
-    batches, shard = inputs.batches(restored, responses=False)
+    batches, shard = inputs.prompts(restored, dataclasses.asdict(config))
     vocabulary = restored.task.vocabulary
     decoded = generate(
         restored.model,
@@ -36,7 +35,8 @@ def run(arguments) -> None:
         shard=shard,
         eos_id=vocabulary.eos_id,
     )
-    count = inputs.write(_responses(vocabulary, (found for _, found in decoded)))
+    results = _responses(vocabulary, (found for _, found in decoded))
+    count = inputs.write(results, "generate", "responses", config.num_samples)
     print(f"{counted(count, 'prompt')} answered: {arguments.output.name}")
 
 
@@ -45,17 +45,20 @@ def _decoding(arguments) -> DecodingConfig:
     return DecodingConfig(**{name: getattr(arguments, name) for name in fields})
 
 
-def _responses(vocabulary, batches: Iterable[Decoded]) -> Iterator[dict[str, Any]]:
-    """Those to each prompt; last come those to the rows that fill the last batch."""
+def _responses(vocabulary, batches: Iterable[Decoded]) -> Iterator[BatchResults]:
+    """Those to the prompts of each batch, with those to the rows that fill it up."""
     for decoded in batches:
         check_numbers(decoded.logprobs)
-        if not is_first():
-            continue
-        for tokens, logprobs in zip(decoded.tokens, decoded.logprobs, strict=True):
-            # A place that a search could not fill has a log-probability of −∞.
-            found = [
-                {"response": response_text(vocabulary, row), "logprob": float(logprob)}
-                for row, logprob in zip(tokens, logprobs, strict=True)
-                if math.isfinite(logprob)
+        rows = []
+        if is_first():
+            of_rows = samples_of(decoded, vocabulary.eos_id, len(decoded.tokens))
+            rows = [
+                {
+                    _RESPONSES: [
+                        {"response": one.text(vocabulary), "logprob": one.logprob}
+                        for one in samples
+                    ]
+                }
+                for samples in of_rows
             ]
-            yield {_RESPONSES: found}
+        yield rows, {"tokens": int(decoded.lengths.sum())}

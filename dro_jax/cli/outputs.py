@@ -64,7 +64,7 @@ class Output:
         _check_is_named(flag, given)
         if given in _STANDARD or (match := _DESCRIPTOR.fullmatch(given)):
             number = _STANDARD.get(given) or int(match[1])
-            with _refused(flag, given):
+            with refused(flag, given):
                 os.fstat(number)
             return cls(flag, given, number, streamed=True)
         expanded = paths.expanded(given)
@@ -73,7 +73,7 @@ class Output:
                 f"{flag} {given}: files are written to local folders alone. Write it to "
                 "one, and copy it"
             )
-        with _refused(flag, given):
+        with refused(flag, given):
             return cls(flag, expanded, streamed=_is_streamed(flag, expanded))
 
     @property
@@ -121,7 +121,7 @@ class Output:
         # Imports jax, and checks come before that.
         from dro_jax.training.atomic_files import write_whole
 
-        with _refused(self.flag, self.path):
+        with refused(self.flag, self.path):
             if self.streamed:
                 with self._open() as file, compressed(file, self.path) as inside:
                     produce(_flushing(inside))
@@ -217,7 +217,7 @@ def check_folder(flag: str, folder: str | os.PathLike) -> pathlib.Path:
     if paths.is_url(expanded):
         raise ConfigError(f"{flag} {folder}: give a local folder, and copy it")
     path = pathlib.Path(os.path.realpath(expanded))
-    with _refused(flag, os.fspath(folder)):
+    with refused(flag, os.fspath(folder)):
         existing = next(p for p in (path, *path.parents) if os.path.lexists(p))
         _probe(existing)
     return pathlib.Path(expanded)
@@ -269,7 +269,8 @@ def _probe(folder: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def _refused(flag: str, path: str) -> Iterator[None]:
+def refused(flag: str, path: str) -> Iterator[None]:
+    """What the system refuses in the block is a `ConfigError` that names flag and path."""
     try:
         yield
     except BrokenPipeError as error:

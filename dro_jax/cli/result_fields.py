@@ -41,6 +41,10 @@ class ResultFields:
         if len(set(self._names.values())) < len(self._names):
             raise ConfigError(f"{FLAG} gives one name to two fields: give two")
 
+    def names(self) -> dict[str, str]:
+        """The names in records, by the command's."""
+        return dict(self._names)
+
     def check_free(self, records: Iterable[RawRecord], name: str) -> None:
         """Refuses records that have a field of the name for one of the values already.
 

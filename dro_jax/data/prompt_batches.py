@@ -6,6 +6,7 @@ lengths, batch size and edges alone: a run that begins again makes the same batc
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Self
 
@@ -79,6 +80,14 @@ def plan_batches(
     return batches
 
 
+def in_turn(count: int, batch_size: int, width: int) -> list[PlannedBatch]:
+    """Batches of prompts as they come, all of one width."""
+    return [
+        PlannedBatch(np.arange(start, min(start + batch_size, count)), width, window)
+        for window, start in enumerate(range(0, count, batch_size))
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Prompts:
     """What a policy is asked.
@@ -97,6 +106,14 @@ class Prompts:
     def at(self, places: np.ndarray) -> Self:
         """Some of them."""
         return type(self)([self.tokens[i] for i in places], self.record_ids[places])
+
+    def digest(self) -> str:
+        """16 digits that tell these tokens and ids, in this order, from all others."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.record_ids).tobytes())
+        for tokens in self.tokens:
+            digest.update(f"{len(tokens)} ".encode())
+            digest.update(np.asarray(tokens, np.int32).tobytes())
+        return digest.hexdigest()[:16]
 
     def plan(self, batch_size: int, longest: int) -> list[PlannedBatch]:
         """Their batches.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_gin import SIZES
 
+from dro_jax.cli.kept_results import KeptResults
 from dro_jax.cli.main import main
 
 FILES = [
@@ -100,7 +101,11 @@ def test_what_generate_reports_is_what_score_computes(nll_dir, data, tmp_path):
     assert all(len(record["responses"]) == 4 for record in generated)
     # A byte model may also write what is no text; that does not survive as text.
     samples = [
-        {"prompt": record["prompt"], "sampled": item["logprob"], "response": item["response"]}
+        {
+            "prompt": record["prompt"],
+            "sampled": item["logprob"],
+            "response": item["response"],
+        }
         for record in generated
         for item in record["responses"]
         if item["response"].isalpha() and item["response"].isascii()
@@ -110,6 +115,38 @@ def test_what_generate_reports_is_what_score_computes(nll_dir, data, tmp_path):
     for record in read_lines(scored):
         assert record["logprob"] == pytest.approx(record["sampled"], abs=1e-4)
         assert "value" not in record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["generate", "score"])
+def test_a_command_goes_on_where_it_was_killed(
+    nll_dir, data, tmp_path, monkeypatch, capsys, name
+):
+    """Its partial file is cut anywhere, as a kill does: the end is the same bytes."""
+    flags = ["--batch_size=2", *["--num_samples=2"] * (name == "generate")]
+    out, partial = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial"
+    with monkeypatch.context() as kept:
+        kept.setattr(KeptResults, "delete", lambda self: None)
+        assert command(name, nll_dir, data, out, *flags) == 0
+    expected, content = out.read_bytes(), partial.read_bytes()
+    assert [record["n"] for record in read_lines(out)] == list(range(len(RECORDS)))
+    for share in (0.3, 0.7, 1.0):
+        out.unlink()
+        partial.write_bytes(content[: int(share * len(content))])
+        assert command(name, nll_dir, data, out, *flags) == 0
+        assert out.read_bytes() == expected and not partial.exists()
+    capsys.readouterr()
+    partial.write_bytes(content)
+    others = write_lines(tmp_path / "others.jsonl", RECORDS[::-1])
+    added = {"generate": "responses", "score": "logprob"}[name]
+    for source, flag, named in [
+        (data, "--batch_size=3", "batch_size: 2 → 3"),
+        (others, "--batch_size=2", "records: 6, "),
+        (data, f"--rename_field={added}=x", "fields: "),
+    ]:
+        assert command(name, nll_dir, source, out, *flags, flag) == 2
+        assert named in capsys.readouterr().err
+    assert partial.read_bytes() == content
 
 
 @pytest.mark.slow
@@ -139,7 +176,9 @@ def test_generate_and_score_take_pipes_and_keep_fields(nll_dir, data, tmp_path, 
     found = [json.loads(line) for line in shown.out.splitlines()]
     texts = {
         record["n"]: record["responses"][0]["response"]
-        for record in map(json.loads, gzip.decompress(answers.read_bytes()).splitlines())
+        for record in map(
+            json.loads, gzip.decompress(answers.read_bytes()).splitlines()
+        )
     }
     assert [record["n"] for record in found] == [5, 4, 3, 2, 1]
     for record in found:
@@ -225,7 +264,10 @@ def test_score_names_the_record_it_cannot_use(nll_dir, tmp_path, line, message, 
 BAD_LINES = {
     "not JSON": ("{not json", "is not JSON"),
     "a missing field": ('{"prompt": "a", "response": "b"}', "'reward' is missing"),
-    "a NaN reward": ('{"prompt": "a", "response": "b", "reward": NaN}', "the reward is nan"),
+    "a NaN reward": (
+        '{"prompt": "a", "response": "b", "reward": NaN}',
+        "the reward is nan",
+    ),
     "an empty response": ('{"prompt": "a", "response": "", "reward": 1}', "is empty"),
 }
 
