@@ -100,7 +100,12 @@ class ProgressBar:
         self.restart()
 
     def say(self, *notes: str) -> None:
-        """Show notes, the most important first: beside the bar, or as a line."""
+        """Show notes, the most important first: beside the bar, or as a line.
+
+        Without notes a line is left out that would tell nothing new.
+        """
+        if not notes and self._live is None and self._done == self._lap_from:
+            return
         if self._done > self._lap_from:
             self.lap()
         self._notes, self._spoke = notes, self._now()
