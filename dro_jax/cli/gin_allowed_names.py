@@ -30,6 +30,10 @@ _SEQIO = (
 # What values may call or refer to: module, and names in it.
 _NAMES = {
     "dro_jax.data.dataset": "DatasetConfig",
+    "dro_jax.judges.asking_cost": "Prices",
+    "dro_jax.judges.chat_server": "ChatServer",
+    "dro_jax.judges.llm_judge": "LlmJudge",
+    "dro_jax.judges.reward_judge": "RewardJudge",
     "dro_jax.launching.common": "Common",
     "dro_jax.launching.gke": "Gke",
     "dro_jax.launching.local": "Local",

@@ -34,11 +34,13 @@ class Failure:
       item: its place among the requests.
       reason: what was wrong the last time.
       attempts: how often it was sent.
+      status: of the last answer, where it was a refusal; None where there was none.
     """
 
     item: int
     reason: str
     attempts: int
+    status: int | None = None
 
     def __str__(self) -> str:
         return f"{self.reason} (after {counted(self.attempts, 'attempt')})"
@@ -250,7 +252,7 @@ class _Sending:
                 break
             self._wait(attempt, asked)
         self._count(servers)
-        return Failure(item, str(failed), attempt + 1)
+        return Failure(item, str(failed), attempt + 1, failed.status)
 
     def _wait(self, attempt: int, asked: float) -> None:
         client = self._client

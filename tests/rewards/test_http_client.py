@@ -90,8 +90,8 @@ def test_what_fails_for_good_is_told_by_item_and_the_others_come():
     with FaultyServer(double, fault) as server:
         results, _ = ask(server, bodies(7), attempts=3)
     assert results[:2] + results[3:5] + results[6:] == [0, 2, 6, 8, 12]
-    assert results[2] == Failure(2, "HTTP 400: too long", 1)
-    assert results[5] == Failure(5, "HTTP 500: a trace from deep inside", 3)
+    assert results[2] == Failure(2, "HTTP 400: too long", 1, 400)
+    assert results[5] == Failure(5, "HTTP 500: a trace from deep inside", 3, 500)
     with pytest.raises(
         ServerError, match="2 of 7 requests.*request 2: HTTP 400.*reque"
     ):

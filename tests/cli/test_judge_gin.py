@@ -1,0 +1,64 @@
+"""The gin files of judges: each is parsed and makes a judge."""
+
+import pathlib
+
+import gin
+import pytest
+
+from dro_jax.cli import gin_setup
+from dro_jax.errors import ConfigError
+from dro_jax.judges.llm_judge import LlmJudge
+from dro_jax.judges.reward_judge import RewardJudge
+
+LLM = [
+    "JUDGE_URL = 'http://localhost:1/v1'",
+    "JUDGE_MODEL = 'small'",
+    "JUDGE_INPUT_PRICE = 0.4",
+    "JUDGE_OUTPUT_PRICE = 1.6",
+]
+FILES = sorted(pathlib.Path("gin_configs/judges").glob("*.gin"))
+
+
+@pytest.fixture(autouse=True)
+def _clean_gin():
+    yield
+    gin.clear_config()
+
+
+def test_every_file_is_built_below():
+    assert {path.stem for path in FILES} == {"llm", "reward"}
+
+
+def test_a_language_model_is_built():
+    gin_setup.parse(["gin_configs/judges/llm.gin"], [*LLM, "JUDGE_MAX_COST = 1"])
+    judge = gin_setup.macro("JUDGE")
+    assert isinstance(judge, LlmJudge) and judge.name == "small"
+    assert judge.prices.of(10**6, 10**6) == 2.0 and judge.prices.limit == 1
+    assert judge.server.endpoint() == "http://localhost:1/v1/chat/completions"
+
+
+def test_where_to_ask_and_what_it_costs_must_be_said():
+    with pytest.raises(ConfigError, match="JUDGE_MODEL, JUDGE_OUTPUT_PRICE"):
+        gin_setup.parse(["gin_configs/judges/llm.gin"], [LLM[0], LLM[2]])
+
+
+def test_a_key_in_the_place_of_its_name_is_not_shown():
+    gin_setup.parse(
+        ["gin_configs/judges/llm.gin"], [*LLM, "JUDGE_KEY_VARIABLE = 'sk-123'"]
+    )
+    with pytest.raises(ConfigError, match="ends in API_KEY") as caught:
+        gin_setup.macro("JUDGE")
+    assert "sk-123" not in str(caught.value)
+
+
+def test_a_reward_must_be_given():
+    with pytest.raises(ConfigError, match="required settings are missing: REWARD"):
+        gin_setup.parse(["gin_configs/judges/reward.gin"], [])
+
+
+def test_a_reward_is_built():
+    # Anything that can be called will do here.
+    reward = "REWARD = @reward_judge.RewardJudge"
+    gin_setup.parse(["gin_configs/judges/reward.gin"], [reward, "JUDGE_MARGIN = 0.5"])
+    judge = gin_setup.macro("JUDGE")
+    assert isinstance(judge, RewardJudge) and judge.margin == 0.5
