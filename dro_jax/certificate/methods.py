@@ -57,9 +57,9 @@ class Method(Theory):
 
 
 def _methods() -> dict[str, Method]:
-    """All that `dro_jax.objectives` exports, families together."""
+    """All that `dro_jax.objectives` exports and that train a policy, families together."""
     found = []
-    for kind in registry.kinds().values():
+    for kind in registry.of_policies().values():
         if kind.theory is None:
             raise TypeError(
                 f"objectives.{kind.__name__} has no `theory`, which says what the "

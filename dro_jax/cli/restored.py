@@ -161,6 +161,11 @@ def describe(
     )
     name = f"checkpoint_{step}" if step is not None else ""
     model, lengths, module = map(_value, READ_OF_A_FOLDER[:-1])
+    if model.reward_config is not None:
+        raise ConfigError(
+            f"{folder} holds a reward model, which scores responses and is no policy: "
+            "name it as REWARD_MODEL_DIR of gin_configs/rewards/reward_model.gin"
+        )
     check_lengths("DatasetConfig", lengths)
     mesh = mesh or _mesh(arguments.gin_bindings)
     stored = _stored(folder / name, model)

@@ -208,13 +208,20 @@ class DatasetConfig:
 
         Returns:
           For each task `rewards` (figures of this split before and after the
-          transform) and `records` (how many were read, which were dropped and why);
-          grouped, `groups` too.
+          transform), `records` (how many were read, which were dropped and why) and
+          `reading` (the most tokens of each text, and the side that is cut); grouped,
+          `groups` too.
         """
         return {
             task.name: {
                 "rewards": task.statistics(self.split).to_json(),
                 "records": task.record_report(self.split).to_json(),
+                "reading": {
+                    name: {"length": self.task_feature_lengths[name], "cut": side}
+                    for name, side in zip(
+                        ("inputs", "targets"), task.truncation, strict=True
+                    )
+                },
                 **self._group_facts(task),
             }
             for task, _ in self._shares()

@@ -30,7 +30,7 @@ def recognise(path: str | os.PathLike) -> Format:
     Raises:
       CheckpointError: nothing that can be read lies there.
     """
-    return _locate(path)[0]
+    return locate(path)[0]
 
 
 def open_model(
@@ -46,7 +46,7 @@ def open_model(
       CheckpointError: there is no such model, it cannot be read, or it cannot be had in
         the layout.
     """
-    format, folder = _locate(path)
+    format, folder = locate(path)
     if format == "hf":
         from dro_jax.interop.hugging_face import open_hugging_face
 
@@ -151,8 +151,8 @@ def _write(
             (folder / MODEL_FILE).write_text(text, encoding="utf-8")
 
 
-def _locate(path: str | os.PathLike) -> tuple[Format, str]:
-    """The format, and the folder that holds the arrays."""
+def locate(path: str | os.PathLike) -> tuple[Format, str]:
+    """The format, and the folder that holds the arrays; raises as :func:`recognise`."""
     folder = locations.normalised(path)
     if not locations.is_url(folder) and not os.path.isdir(folder):
         from dro_jax.interop.hugging_face import is_hub_name

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from dro_jax.interop import formats
+from dro_jax.interop.stored_model import Leaves
 
 
 def digest_of(path: str | None, most: float = math.inf) -> str:
@@ -20,9 +21,14 @@ def digest_of(path: str | None, most: float = math.inf) -> str:
     Raises:
       CheckpointError: there is none, or it cannot be read.
     """
-    digest = hashlib.sha256()
+    return digest_of_leaves(formats.open_model(path).policy, most=most)
+
+
+def digest_of_leaves(leaves: Leaves, text: str = "", *, most: float = math.inf) -> str:
+    """A digest of parameters as :func:`digest_of` makes it, and of a text beside."""
+    digest = hashlib.sha256(text.encode())
     # One at a time, so that a large model need not fit the host's memory.
-    for name, leaf in sorted(formats.open_model(path).policy.items()):
+    for name, leaf in sorted(leaves.items()):
         if math.prod(leaf.shape) > most:
             digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
             continue

@@ -41,6 +41,18 @@ def open_orbax(folder: str | os.PathLike, format: Format = "t5x") -> StoredModel
     Raises:
       CheckpointError: it cannot be read, or holds no T5.
     """
+    return t5x_tree.stored_model(orbax_leaves(folder), normalised(folder), format)
+
+
+def orbax_leaves(folder: str | os.PathLike) -> dict[str, Leaf]:
+    """The arrays of a checkpoint by their names in its train state.
+
+    Args:
+      folder: a `checkpoint_N` folder, or its URL.
+
+    Raises:
+      CheckpointError: it cannot be read.
+    """
     folder = normalised(folder)
     if folder.startswith(("http://", "https://")):
         raise CheckpointError(
@@ -52,7 +64,7 @@ def open_orbax(folder: str | os.PathLike, format: Format = "t5x") -> StoredModel
         arrays = _open_arrays(folder, context)
         if not any(name.startswith("target/") for name in arrays):
             raise KeyError("it has no 'target'")
-    leaves = {
+    return {
         name: zarr_leaf(
             f"{name} in {folder}",
             spec,
@@ -63,7 +75,6 @@ def open_orbax(folder: str | os.PathLike, format: Format = "t5x") -> StoredModel
         )
         for name, (spec, array) in arrays.items()
     }
-    return t5x_tree.stored_model(leaves, folder, format)
 
 
 def write_orbax(stored: StoredModel, destination: str | os.PathLike) -> None:

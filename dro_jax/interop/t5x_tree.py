@@ -4,13 +4,16 @@ import collections
 from collections.abc import Mapping
 from typing import Any
 
+from dro_jax.errors import CheckpointError
 from dro_jax.interop.network_shape import config_from_shapes
 from dro_jax.interop.stored_model import Format, Leaf, Leaves, StoredModel
+from dro_jax.models.reward_network import REWARD
 from dro_jax.plurals import counted
 
 STEP = "state/step"
 _TARGET = "target/"
 _VALUE = "target/value/"
+_REWARD = f"{REWARD}/"
 _REFERENCE = "flax_mutables/reference/"
 _REASONS = {
     "state": "the optimiser's state: a run from this checkpoint starts it afresh",
@@ -27,9 +30,15 @@ def stored_model(leaves: Mapping[str, Leaf], path: str, format: Format) -> Store
       format: how it is stored.
 
     Raises:
-      CheckpointError: the policy is not that of a T5.
+      CheckpointError: the policy is not that of a T5, or a reward model is in its place.
     """
     target = _under(leaves, _TARGET)
+    if any(name.startswith(_REWARD) for name in target):
+        raise CheckpointError(
+            f"{path} holds a reward model (`dro-jax train` with reward_regression or "
+            "bradley_terry), which has no decoder and is no policy: it scores responses "
+            "(REWARD_MODEL_DIR of gin_configs/rewards/reward_model.gin)"
+        )
     value = _under(target, "value/")
     policy = {name: x for name, x in target.items() if not name.startswith("value/")}
     reference = _under(leaves, _REFERENCE)

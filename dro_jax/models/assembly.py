@@ -55,6 +55,8 @@ def of_rows(
         fields |= value.fields(outputs.values, mask)
     if objective.needs.token_logprobs:
         fields |= _tokens(outputs, mask)
+    if outputs.scores is not None:
+        fields["scores"] = outputs.scores.reshape(-1)
     if outputs.mismatched_log_ratios is not None:
         fields["mismatched_log_ratios"] = outputs.mismatched_log_ratios.reshape(-1)
     fields |= {
@@ -62,9 +64,12 @@ def of_rows(
         for name, listed in FIELDS.items()
         if listed.trajectories and name in batch
     }
-    policy_logprobs = logprobs.sum_over_tokens(outputs.token_logprobs, mask)
+    policy_logprobs = None
+    if outputs.token_logprobs is not None:
+        summed = logprobs.sum_over_tokens(outputs.token_logprobs, mask)
+        policy_logprobs = summed.reshape(-1)
     return Trajectories(
-        policy_logprobs=policy_logprobs.reshape(-1),
+        policy_logprobs=policy_logprobs,
         reference_logprobs=None if reference is None else reference.reshape(-1),
         lengths=jnp.sum(mask, axis=1).reshape(-1),
         running=_running(batch),

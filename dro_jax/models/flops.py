@@ -53,6 +53,8 @@ def train_step_flops(
     targets = batch["decoder_target_tokens"].shape[1]
     slots = batch["trajectory_weights"].shape[1]
     row = RowShape(inputs, targets, slots)
+    if model.reward_config is not None:
+        return rows * _TRAINED * reward_flops(model.network_config, row, batch)
     policy = logprobs_flops(model.network_config, row)
     total = _TRAINED * policy
     if model.value_config is not None:
@@ -87,6 +89,19 @@ def value_flops(value: ValueConfig, policy: T5Config, row: RowShape) -> int:
     if value.pools_encoder:
         total += 2 * row.slots * row.inputs * config.emb_dim
     return total + 2 * positions * config.emb_dim
+
+
+def reward_flops(config: T5Config, row: RowShape, batch: Mapping[str, Any]) -> int:
+    """A row's forward pass to a reward model's scores.
+
+    A group's prompt is encoded with each of its responses.
+    """
+    copies = 1
+    if "group_weights" in batch:
+        copies = row.slots // batch["group_weights"].shape[1]
+    length = row.inputs + row.targets
+    pool_and_head = 2 * row.slots * (length + 1) * config.emb_dim
+    return copies * encoder_flops(config, length) + pool_and_head
 
 
 def encoder_flops(config: T5Config, length: int) -> int:

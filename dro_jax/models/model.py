@@ -1,4 +1,7 @@
-"""The model that both trainers use: a T5 policy, its value estimate, an objective."""
+"""The model that both trainers use: a T5 policy, its value estimate, an objective.
+
+Or, where the objective asks for scores, a reward model in the policy's place.
+"""
 
 import copy
 
@@ -6,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.errors import ConfigError
 from dro_jax.models import batch_loss, logprobs, output_layer, t5
 from dro_jax.models.assembly import assemble, coupled, of_rows
+from dro_jax.models.model_parts import check_objective, reward_of, value_of
 from dro_jax.models.networks import (
     Batch,
     Networks,
@@ -18,6 +21,7 @@ from dro_jax.models.networks import (
     trajectory_mask,
 )
 from dro_jax.models.reference_outputs import reference_outputs
+from dro_jax.models.reward_network import RewardConfig, RewardNetworks
 from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.models.t5x_contract import T5XContract, T5XSettings
 from dro_jax.models.training_metrics import trajectory_metrics
@@ -26,17 +30,20 @@ from dro_jax.objectives.interface import Objective, Trajectories
 
 
 class FeedbackModel(T5XContract):
-    """An encoder-decoder policy trained from single-trajectory feedback.
+    """An encoder-decoder policy, or a reward model, trained from feedback.
 
     Runs under the built-in trainer and, through `T5XContract`, under T5X's.
 
     The policy's parameters lie at the root of the tree under T5X's names; those of the
-    value estimate, where it has any, under `value`.
+    value estimate, where it has any, under `value`, those of a reward model's pool and
+    head under `reward`.
 
     Args:
       network: the policy's T5.
       objective: what to minimise, for example `dro_jax.objectives.DROV(tau=1.0)`.
       value: how V is computed; default `ValueConfig()` where the objective needs one.
+      reward: how a reward model's scores are read; default `RewardConfig()` where the
+        objective needs scores.
       input_vocabulary: the prompt's vocabulary, checked against the network.
       output_vocabulary: the response's vocabulary, checked against the network.
       logits_bytes: the most memory that float32 logits take on a device; they are made
@@ -44,7 +51,7 @@ class FeedbackModel(T5XContract):
       t5x: what T5X's trainer leaves to the model.
 
     Raises:
-      ConfigError: no objective, a value for one that uses none, or a vocabulary larger
+      ConfigError: no objective, a part that it has no use for, or a vocabulary larger
         than the network's embedding.
     """
 
@@ -54,26 +61,13 @@ class FeedbackModel(T5XContract):
         network: t5.T5Config,
         objective: Objective,
         value: ValueConfig | None = None,
+        reward: RewardConfig | None = None,
         input_vocabulary=None,
         output_vocabulary=None,
         logits_bytes: int = output_layer.CHUNK_BYTES,
         t5x: T5XSettings | None = None,
     ):
-        if not isinstance(objective, Objective):
-            raise ConfigError(
-                f"FeedbackModel.objective is {objective!r}, which is no objective: "
-                "name one of dro_jax.objectives (gin: include a file of "
-                "gin_configs/objectives), or derive your own from "
-                "dro_jax.objectives.Objective"
-            )
-        if objective.needs.value:
-            value = value or ValueConfig()
-        elif value is not None:
-            raise ConfigError(
-                f"{type(objective).__name__} uses no value estimate, but "
-                "FeedbackModel.value is set: remove it (gin: VALUE = None) or choose "
-                "an objective that uses one, such as DROV"
-            )
+        check_objective(objective)
         for side, vocabulary in (
             ("input", input_vocabulary),
             ("output", output_vocabulary),
@@ -82,10 +76,14 @@ class FeedbackModel(T5XContract):
         self.network_config = network
         self.objective = objective
         self.t5x = t5x or T5XSettings()
-        self.value_config = value
+        self.value_config = value_of(objective, value)
+        self.reward_config = reward_of(objective, reward)
         self.input_vocabulary = input_vocabulary
         self.output_vocabulary = output_vocabulary
-        self._networks = Networks(network, value, logits_bytes)
+        if self.reward_config is None:
+            self._networks = Networks(network, self.value_config, logits_bytes)
+        else:
+            self._networks = RewardNetworks(network, self.reward_config)
         self.network = self._networks.policy
 
     def with_objective(self, objective: Objective) -> "FeedbackModel":
@@ -148,6 +146,9 @@ class FeedbackModel(T5XContract):
         Raises:
           ConfigError: the objective needs a reference and none is given.
         """
+        if self.reward_config is not None:
+            scores = self._networks.scores(params, batch, dropout_rng)
+            return RowOutputs(None, scores=scores)
         states, values = self._networks.run(params, batch, dropout_rng)
         return RowOutputs(
             self._networks.token_logprobs(states, batch),
@@ -247,7 +248,7 @@ class FeedbackModel(T5XContract):
         """
         if normalizer is None:
             normalizer = jnp.sum(batch["trajectory_weights"])
-        if self.couples_trajectories:
+        if self.couples_trajectories or self.reward_config is not None:
             outputs = self.row_outputs(
                 params,
                 batch,

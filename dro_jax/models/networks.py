@@ -21,18 +21,20 @@ class RowOutputs:
     """What the networks compute of a batch's rows; each row depends on itself alone.
 
     Attributes:
-      token_logprobs: ``[B, T]`` float32 log π(y_t|x, y_<t).
+      token_logprobs: ``[B, T]`` float32 log π(y_t|x, y_<t); None of a reward model.
       values: ``[B, S]``, or ``[B, T]`` with one value a token, or None.
       reference_logprobs: ``[B, S]`` or None.
       reference_token_logprobs: ``[B, T]`` or None.
       mismatched_log_ratios: ``[B, S]`` or None.
+      scores: ``[B, S]`` of a reward model, or None.
     """
 
-    token_logprobs: jax.Array
+    token_logprobs: jax.Array | None
     values: jax.Array | None = None
     reference_logprobs: jax.Array | None = None
     reference_token_logprobs: jax.Array | None = None
     mismatched_log_ratios: jax.Array | None = None
+    scores: jax.Array | None = None
 
 
 class Networks:

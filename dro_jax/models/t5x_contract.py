@@ -14,6 +14,8 @@ from dro_jax import batch_fields
 from dro_jax.errors import ConfigError
 from dro_jax.models.decoding import DecodingConfig, decode
 from dro_jax.models.networks import Batch, Params, policy_params
+from dro_jax.models.reward_network import RewardConfig
+from dro_jax.objectives.interface import Objective
 
 REFERENCE = "reference"  # T5X's mutable collection of the frozen policy
 _CACHED = "reference_logprobs"
@@ -47,6 +49,8 @@ class T5XContract:
     """
 
     t5x: T5XSettings
+    objective: Objective
+    reward_config: RewardConfig | None
 
     @property
     def FEATURE_CONVERTER_CLS(self):
@@ -85,7 +89,15 @@ class T5XContract:
 
         Returns:
           `params`, `params_axes`; `reference`, `reference_axes` equal to the policy's.
+
+        Raises:
+          ConfigError: this is a reward model.
         """
+        if self.reward_config is not None:
+            raise ConfigError(
+                f"{type(self.objective).__name__} trains a reward model, which T5X's "
+                "trainer does not know: use `dro-jax train`"
+            )
         types = input_types or {}
         batch = {
             name: jnp.zeros(tuple(shape), types.get(name, _default_type(name)))

@@ -39,9 +39,16 @@ def trajectory_metrics(
     out = {
         "loss": mean(losses.total),
         "rewards/mean": mean(trajectories.rewards),
-        "logps/policy": mean(trajectories.policy_logprobs),
         "num_trajectories": metrics_lib.Sum(jnp.sum(weights)),
     }
+    if trajectories.policy_logprobs is not None:
+        out["logps/policy"] = mean(trajectories.policy_logprobs)
+    if trajectories.scores is not None:
+        scores = jax.lax.stop_gradient(trajectories.scores)
+        out["scores/mean"] = mean(scores)
+        out["pearson"] = metrics_lib.Correlation.of(
+            scores, trajectories.rewards, weights
+        )
     if losses.value is not None:
         out["loss/policy"] = mean(losses.policy)
         out["loss/value"] = mean(losses.value)

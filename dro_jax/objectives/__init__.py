@@ -25,6 +25,7 @@ from dro_jax.objectives._qrpo import *
 from dro_jax.objectives._paired import *
 from dro_jax.objectives._ranked import *
 from dro_jax.objectives._ppo import *
+from dro_jax.objectives._reward_model import *
 from dro_jax.objectives.interface import Losses as Losses
 from dro_jax.objectives.interface import Needs as Needs
 from dro_jax.objectives.interface import Objective as Objective

@@ -31,6 +31,8 @@ class Needs:
       mismatched: log-ratios of responses under prompts that they do not answer.
       split_rewards: all rewards of the training split, before the first step:
         :meth:`Objective.fitted_to` is given them.
+      scores: scores of responses by a reward model, which is then what is trained:
+        there is no policy, and of the other needs only `groups` can stand beside it.
       running: names of numbers that a run carries from step to step, 0 at its start.
     """
 
@@ -45,6 +47,7 @@ class Needs:
     groups: bool = False
     mismatched: bool = False
     split_rewards: bool = False
+    scores: bool = False
     running: tuple[str, ...] = ()
 
 
@@ -54,7 +57,8 @@ class Trajectories:
     """A flat batch of N trajectories: (prompt, response, reward) seen by the model.
 
     Attributes:
-      policy_logprobs: ``[N]`` log π_θ(y|x), summed over response tokens, nats.
+      policy_logprobs: ``[N]`` log π_θ(y|x), summed over response tokens, nats; None
+        where a reward model is trained.
       rewards: ``[N]``.
       weights: ``[N]`` 1 where a trajectory is present, 0 where padding.
       reference_logprobs: ``[N]`` log π_ref(y|x), or None.
@@ -72,6 +76,7 @@ class Trajectories:
       mismatched_log_ratios: ``[N]`` ℓ of each response under another's prompt, without
         gradient.
       mismatched_weights: ``[N]`` 1 where there is such a pair.
+      scores: ``[N]`` float32 s(x, y) of a reward model, or None.
       running: scalars that the run carries, by name; None outside of a run.
       held_out: whether these are read to judge the run: what it carries is used as it
         stands, and not moved on.
@@ -79,7 +84,7 @@ class Trajectories:
         places have weight 0. 1 where nothing is grouped.
     """
 
-    policy_logprobs: jax.Array
+    policy_logprobs: jax.Array | None
     rewards: jax.Array
     weights: jax.Array
     reference_logprobs: jax.Array | None = None
@@ -95,6 +100,7 @@ class Trajectories:
     quantiles: jax.Array | None = None
     mismatched_log_ratios: jax.Array | None = None
     mismatched_weights: jax.Array | None = None
+    scores: jax.Array | None = None
     running: dict[str, jax.Array] | None = None
     group_size: int = dataclasses.field(default=1, metadata={"static": True})
     held_out: bool = dataclasses.field(default=False, metadata={"static": True})
@@ -136,7 +142,8 @@ class Losses:
     """What an objective returns; nothing is averaged yet.
 
     Attributes:
-      policy: ``[N]`` loss per trajectory, differentiated for the policy.
+      policy: ``[N]`` loss per trajectory, differentiated for the policy or, in its
+        place, a reward model.
       value: ``[N]`` loss per trajectory for the value estimate, or None.
       terms: further ``[N]`` quantities to log, by metric name.
       running: the new scalars that the run carries, by name.
@@ -172,7 +179,7 @@ class Objective(metaclass=abc.ABCMeta):
     Attributes:
       needs: what it reads; the model computes, and a run prepares, just this.
       theory: what it converges to, for `dro-jax certify`. Those that this package
-        exports have one.
+        exports have one, but for those that train no policy (`needs.scores`).
     """
 
     needs: ClassVar[Needs] = Needs()

@@ -34,6 +34,11 @@ def kinds() -> dict[str, type[Objective]]:
     return found
 
 
+def of_policies() -> dict[str, type[Objective]]:
+    """Those of :func:`kinds` that train a policy, and no reward model."""
+    return {name: kind for name, kind in kinds().items() if not kind().needs.scores}
+
+
 def _is_objective(found) -> bool:
     """Not what several objectives share, which cannot be called."""
     if not (inspect.isclass(found) and issubclass(found, Objective)):

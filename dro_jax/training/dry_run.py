@@ -24,11 +24,13 @@ def description(
     """
     shapes = steps.layout.shapes
     policy = {name: tree for name, tree in shapes.items() if name != VALUE}
+    is_reward = plan.model.reward_config is not None
+    kind_of_model = "reward model" if is_reward else "policy"
     mesh = steps.partitioner.mesh
     kind = mesh.devices.flat[0].device_kind
     sizes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items())
     lines = [
-        f"policy: {_count(policy):,} parameters",
+        f"{kind_of_model}: {_count(policy):,} parameters",
         f"value: {_count(shapes[VALUE]):,} parameters" if VALUE in shapes else None,
         f"mesh: {sizes} ({mesh.devices.size} × {kind})",
         "batch:",

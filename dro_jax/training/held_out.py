@@ -15,6 +15,7 @@ from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.before.split_trajectories import SplitTrajectories
 from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.score_metrics import score_metrics
 from dro_jax.training.state import TrainState
 
 Tick = Callable[[], bool]
@@ -29,7 +30,8 @@ class HeldOut:
     the networks make of each trajectory, a few numbers each, and the objective is then
     computed once, over all of the split: exact, by the very function that is trained,
     and without a rule for each statistic. KTO's pairs, formed over the whole split, take
-    a second pass.
+    a second pass. A reward model's scores are collected likewise, and compared with the
+    rewards in ranks and pairs, which no sums over batches would give.
 
     Args:
       model: gives metrics.
@@ -58,7 +60,9 @@ class HeldOut:
           state: its parameters are judged; what its run carries is used as it stands.
           tick: called once a batch; where it is true the evaluation ends, with nothing.
         """
-        compute = self._whole if self._model.couples_trajectories else self._summed
+        is_reward = self._model.reward_config is not None
+        whole = self._model.couples_trajectories or is_reward
+        compute = self._whole if whole else self._summed
         metrics = compute(state, tick)
         if metrics is None:
             return {}
@@ -108,7 +112,10 @@ class HeldOut:
             whole = dataclasses.replace(
                 whole, mismatched_log_ratios=log_ratios, mismatched_weights=weights
             )
-        return jax.device_get(self._metrics_of_whole(whole)) | of_rows.total()
+        metrics = jax.device_get(self._metrics_of_whole(whole)) | of_rows.total()
+        if whole.scores is not None:
+            metrics |= score_metrics(whole, split.ids(), self._data.dataset)
+        return metrics
 
     def _shard(self) -> Shard:
         """Which part of each batch's rows this host reads, of how many."""

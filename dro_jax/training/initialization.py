@@ -1,6 +1,7 @@
 """Starting parameters: random, or from one pretrained policy; born in their shards."""
 
 import collections
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -18,11 +19,12 @@ from dro_jax.interop.stored_model import Leaf, Leaves, StoredModel
 from dro_jax.messages import say
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Batch, Params
+from dro_jax.models.reward_network import REWARD
 from dro_jax.models.t5_config import T5Config
 from dro_jax.training.sharding import ParamLayout, Partitioner
 
 _EMBEDDING = "token_embedder/embedding"
-_HEAD = "head/"
+_HEAD, _DECODER = "head/", "decoder/"
 Flat = Mapping[str, Any]  # leaves by path, "encoder/layers_0/…"
 
 
@@ -49,7 +51,8 @@ def pretrained_params(
     The policy takes the checkpoint's policy. A value estimate takes the checkpoint's
     own where that has the same shapes; else a separate network takes the policy's
     trunk, as the DRO paper does ("from the same initial checkpoint"), and its scalar
-    head is fresh. A trunk of another size is fresh as a whole.
+    head is fresh. A trunk of another size is fresh as a whole. A reward model takes the
+    checkpoint's encoder and embedding; its pool and head are fresh.
 
     Args:
       model: gives the parameter tree.
@@ -64,7 +67,7 @@ def pretrained_params(
     expected = traverse_util.flatten_dict(layout.shapes, sep="/")
     shardings = traverse_util.flatten_dict(layout.shardings, sep="/")
     stored = formats.open_model(path, scan_layers=model.network_config.scan_layers)
-    _check_policy(_without_value(expected), stored, path, model.network_config)
+    stored = _check_policy(_of_policy(expected), stored, path, model.network_config)
     for note in stored.notes:
         say(f"{stored.path}: {note}")
     origins = {**stored.policy, **_value(expected, stored)}
@@ -138,7 +141,7 @@ def check_fits(model: FeedbackModel, path: str | pathlib.Path, shapes: Params) -
     Raises:
       CheckpointError: as there.
     """
-    expected = _without_value(traverse_util.flatten_dict(shapes, sep="/"))
+    expected = _of_policy(traverse_util.flatten_dict(shapes, sep="/"))
     config = model.network_config
     stored = formats.open_model(path, scan_layers=config.scan_layers)
     _check_policy(expected, stored, path, config)
@@ -210,7 +213,11 @@ def _check_policy(
     stored: StoredModel,
     path: str | pathlib.Path,
     network: T5Config,
-) -> None:
+) -> StoredModel:
+    """The stored model, of its policy what the expected one has: it may be an encoder."""
+    if not any(name.startswith(_DECODER) for name in expected):
+        policy = {n: x for n, x in stored.policy.items() if not n.startswith(_DECODER)}
+        stored = dataclasses.replace(stored, policy=policy)
     wanted = _shapes(expected)
     found = _shapes(stored.policy)
     rows, needed = found[_EMBEDDING][0], wanted[_EMBEDDING][0]
@@ -232,6 +239,7 @@ def _check_policy(
             f"the checkpoint at {path} has the activations {known} (config.json), the "
             f"model {network.mlp_activations}: set T5Config.mlp_activations = {known}"
         )
+    return stored
 
 
 def _value(expected: Flat, stored: StoredModel) -> dict[str, Leaf]:
@@ -256,8 +264,9 @@ def _value_part(leaves: Flat) -> dict[str, Any]:
     }
 
 
-def _without_value(leaves: Flat) -> dict[str, Any]:
-    return {n: x for n, x in leaves.items() if not n.startswith(f"{VALUE}/")}
+def _of_policy(leaves: Flat) -> dict[str, Any]:
+    beside = (f"{VALUE}/", f"{REWARD}/")
+    return {n: x for n, x in leaves.items() if not n.startswith(beside)}
 
 
 def _without(leaves: Flat, names: Flat) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dro_jax.training import initialization, step
 from dro_jax.training import state as state_lib
 from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.in_flight import InFlight
+from dro_jax.training.score_metrics import SCORE_METRICS
 from dro_jax.training.sharding import ParamLayout, Partitioner
 from dro_jax.training.state import TrainState
 
@@ -173,7 +174,8 @@ class MeshSteps:
                 device_fields(batch),
                 self._model.policy_params(params),
             )
-        return list(metrics)
+        of_scores = SCORE_METRICS if self._model.reward_config is not None else ()
+        return [*metrics, *of_scores]
 
     def gather(
         self,

@@ -10,6 +10,8 @@ import re
 
 from etils import epath
 
+from dro_jax.interop import reward_model_files
+
 CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
 CONFIG = "config.gin"
 METRICS = "metrics.jsonl"
@@ -19,6 +21,7 @@ REFERENCE_CACHE = "reference_cache"
 REFERENCE_CACHE_REPORT = "reference_cache.json"
 VALUE_OF_REFERENCE = "value_of_reference"
 VALUE_OF_REFERENCE_REPORT = "value_of_reference.json"
+REWARD_MODEL = reward_model_files.FOLDER
 OWNER = "owner.json"
 
 # Files are written under another name first, and renamed when they are whole.
@@ -73,6 +76,11 @@ RUN_FILES = (
     RunFile(REFERENCE_CACHE_REPORT, "where these lie, and how many were computed"),
     RunFile(VALUE_OF_REFERENCE, "V_ref: its parameters and values", folder=True),
     RunFile(VALUE_OF_REFERENCE_REPORT, "how well V_ref was fitted"),
+    RunFile(
+        REWARD_MODEL,
+        "of a reward model: its sizes, how it reads texts, its vocabulary",
+        folder=True,
+    ),
     RunFile(
         "non_finite_step_N.json",
         "the records of a step whose loss or gradient was not finite",

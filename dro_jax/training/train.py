@@ -12,6 +12,7 @@ from dro_jax.messages import say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
+from dro_jax.training import hosts
 from dro_jax.training.before.checks import local_folder
 from dro_jax.training.before.prepared_data import Sampling, like_prepared
 from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
@@ -22,6 +23,7 @@ from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.dry_run import description
 from dro_jax.training.held_out import HeldOut
+from dro_jax.training.kept_reward_model import keep_reward_model
 from dro_jax.training.loop import Loop
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
@@ -214,6 +216,8 @@ def train_run(
         writer = stack.enter_context(_writer(run, step, progress))
         for name, facts in prepared.reports().items():
             writer.write_facts(name, facts)
+        if plan.model.reward_config is not None:
+            hosts.first_says(lambda: keep_reward_model(run.model_dir, plan, first))
         watchdog.reset()
 
         # Loop.

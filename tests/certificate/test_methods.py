@@ -16,10 +16,12 @@ from dro_jax.objectives import registry
 LIMITS = [name for name, m in METHODS.items() if m.limit and name != "QRPO"]
 
 
-def test_no_objective_is_left_out():
-    assert {method.kind for method in METHODS.values()} == set(
-        registry.kinds().values()
-    )
+def test_no_objective_of_a_policy_is_left_out():
+    kinds = {method.kind for method in METHODS.values()}
+    assert kinds == set(registry.of_policies().values())
+    assert {
+        kind.__name__ for kind in registry.kinds().values() if kind not in kinds
+    } == {"RewardRegression", "BradleyTerry"}
 
 
 def test_names_are_read_leniently():

@@ -291,6 +291,19 @@ CASES = [
         {"tau": 0.7},
     ),
     Case(
+        "reward_regression",
+        "scores rewards",
+        "scores",
+        lambda i, a, s: (a.scores[i] - s.rewards[i]) ** 2,
+    ),
+    Case(
+        "bradley_terry",
+        "chosen_scores rejected_scores",
+        "chosen_scores rejected_scores",
+        lambda i, a, s: -log(sigmoid(a.chosen_scores[i] - a.rejected_scores[i] - 0.5)),
+        {"margin": 0.5},
+    ),
+    Case(
         "pro",
         "mean_logprobs list_rewards best_nll list_weights",
         "mean_logprobs best_nll",

@@ -25,6 +25,7 @@ SETTINGS = {
     ],
     "rpo": [objectives.RPO(0.7)],
     "qrpo": [objectives.QRPO(0.7)],
+    "bradley_terry": [objectives.BradleyTerry(0.3)],
     "ipo": [objectives.IPO(0.7), objectives.IPO(0.7, length_averaged=True)],
 }
 KINDS = registry.kinds()
@@ -36,7 +37,7 @@ ALL = [
 # A statistic of the batch couples the others' trajectories: a loss is not their own.
 SEPARABLE = [objective for objective in ALL if not objective.needs.whole_batch]
 # What a model computes, and so what gradients flow into.
-COMPUTED = ("policy_logprobs", "token_logprobs", "values")
+COMPUTED = ("policy_logprobs", "token_logprobs", "values", "scores")
 GIVEN = (
     "reference_logprobs",
     "reference_token_logprobs",
@@ -66,6 +67,7 @@ def make_trajectories(objective, seed=0, n=N, **changes):
         "quantiles": rng.random(n),
         "mismatched_log_ratios": rng.random(n),
         "mismatched_weights": np.ones(n),
+        "scores": rng.normal(size=n),
     }
     fields = {name: jnp.asarray(x, jnp.float32) for name, x in fields.items()}
     return Trajectories(**(fields | changes), group_size=size)
@@ -189,10 +191,11 @@ def test_low_precision_sums_are_refused(objective):
         objective,
         policy_logprobs=jnp.zeros(N, jnp.bfloat16),
         token_logprobs=jnp.zeros((N, T), jnp.bfloat16),
+        scores=jnp.zeros(N, jnp.bfloat16),
     )
     if objective.needs.reference:
         low = dataclasses.replace(low, reference_logprobs=jnp.zeros(N))
-    with pytest.raises(TypeError, match="(logprobs|log_ratios) must be float32"):
+    with pytest.raises(TypeError, match="(logprobs|log_ratios|scores) must be float32"):
         objective(low)
 
 
@@ -216,6 +219,7 @@ def test_low_precision_sums_are_refused(objective):
         (lambda: objectives.QRPO(0.0), "beta must be a positive number"),
         (lambda: objectives.DPO(0.0), "beta must be a positive number"),
         (lambda: objectives.IPO(0.0), "tau must be a positive number"),
+        (lambda: objectives.BradleyTerry(-1.0), "margin must be a number of 0 or more"),
         (lambda: objectives.PRO(-1.0), "sft_weight must be a number of 0 or more"),
     ],
 )

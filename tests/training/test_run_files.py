@@ -6,7 +6,7 @@ import pytest
 from training_runs import HELD_OUT, run
 
 from dro_jax.objectives import ALoL
-from dro_jax.training.run_files import OWNER, RUN_FILES, is_made_by_a_run
+from dro_jax.training.run_files import OWNER, REWARD_MODEL, RUN_FILES, is_made_by_a_run
 from dro_jax.training.run_owner import owned
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs" / "safety.md"
@@ -24,7 +24,8 @@ def test_a_run_leaves_nothing_that_the_table_lacks(tmp_path, reference_dir):
     )
     left = {path.name: path.is_dir() for path in tmp_path.iterdir()}
     assert [n for n, d in left.items() if not is_made_by_a_run(n, folder=d)] == []
-    # All but the settings, which the command line keeps, what goes wrong, and the owner.
+    # All but the settings, which the command line keeps, what a reward model leaves, what
+    # goes wrong, and the owner.
     unseen = [
         made.name
         for made in RUN_FILES
@@ -33,6 +34,7 @@ def test_a_run_leaves_nothing_that_the_table_lacks(tmp_path, reference_dir):
     assert unseen == [
         "config.gin",
         "config_until_step_N.gin",
+        REWARD_MODEL,
         "non_finite_step_N.json",
         OWNER,
     ]

@@ -34,6 +34,22 @@ class SplitTrajectories:
     def joined(self) -> Trajectories:
         """All that were added, groups that are not all padding, by their first id."""
         size = self._parts[0].group_size
+        members = self._members()
+        fields: dict[str, np.ndarray | None] = {"policy_logprobs": None}
+        for field in dataclasses.fields(Trajectories):
+            of_first = getattr(self._parts[0], field.name)
+            if isinstance(of_first, np.ndarray) and field.name not in _OF_VALUES:
+                every = [getattr(part, field.name) for part in self._parts]
+                fields[field.name] = np.concatenate(every)[members]
+        return Trajectories(**fields, **self._values(members), group_size=size)
+
+    def ids(self) -> np.ndarray:
+        """The records of :meth:`joined`, ``[N]`` int64; of empty places, any number."""
+        return np.concatenate(self._ids)[self._members()]
+
+    def _members(self) -> np.ndarray:
+        """Places of the trajectories that are joined, in their order."""
+        size = self._parts[0].group_size
         ids = np.concatenate(self._ids)
         present = np.concatenate([part.weights for part in self._parts]) > 0
         last = np.iinfo(np.int64).max
@@ -42,14 +58,7 @@ class SplitTrajectories:
         first_ids = np.where(present, ids, last).reshape(-1, size).min(1)
         groups = np.argsort(first_ids, kind="stable")
         groups = groups[first_ids[groups] < last]
-        members = (groups[:, None] * size + np.arange(size)).reshape(-1)
-        fields = {}
-        for field in dataclasses.fields(Trajectories):
-            of_first = getattr(self._parts[0], field.name)
-            if isinstance(of_first, np.ndarray) and field.name not in _OF_VALUES:
-                every = [getattr(part, field.name) for part in self._parts]
-                fields[field.name] = np.concatenate(every)[members]
-        return Trajectories(**fields, **self._values(members), group_size=size)
+        return (groups[:, None] * size + np.arange(size)).reshape(-1)
 
     def _values(self, members: np.ndarray) -> dict[str, np.ndarray]:
         """The values of some trajectories; with several each, by their owners."""
