@@ -14,7 +14,7 @@ from dro_jax.evaluation.kept_evaluations import Unfinished
 from dro_jax.evaluation.prompts import Prompt, as_tokens
 from dro_jax.evaluation.sampled_responses import Policy, sampled_responses
 from dro_jax.evaluation.scoring import with_rewards
-from dro_jax.messages import is_first, say
+from dro_jax.messages import say
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.plurals import counted
 from dro_jax.rewards.interface import Reward
@@ -67,20 +67,22 @@ class Session:
                 kept.append(found)
             return bool(kept)
 
+        unfinished = None
         if first_says(look):
             say(f"{candidate.label}: sampled before ({folder})")
-            responses = kept[0].responses if kept else ()
-            unfinished = None
         else:
             unfinished = self._sampled(candidate, folder, settings)
-            responses = unfinished.responses
+        # What follows is the first process's work; there one of the two is.
+        source = kept[0] if kept else unfinished
+        if kept and kept[0].settings["reference"] is not None:
+            settings["reference"] = kept[0].settings["reference"]
         measured: list[EvaluatedRun] = []
         first_says(
             lambda: measured.append(
-                self._measured(candidate, folder, settings, responses)
+                self._measured(candidate, folder, settings, source.responses)
             )
         )
-        if unfinished is not None and is_first():
+        if unfinished is not None:
             unfinished.remove()
         return measured[0] if measured else None
 
@@ -93,7 +95,7 @@ class Session:
     def folder(self, candidate: Candidate) -> pathlib.Path:
         """Where a policy's evaluation lies."""
         folder = kept_evaluations.folder_of(candidate.home, self.asked)
-        return folder if candidate.has_home else folder / "reference"
+        return folder / candidate.inside
 
     def forget(self) -> None:
         """Frees the parameters that are loaded."""

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from dro_jax.cli.restored import Described, check_same_network, describe
@@ -32,14 +32,14 @@ class Candidate:
 
     Attributes:
       label: what tables call it.
-      home: the folder in which its evaluations lie: its own, or that of a run that
-        started from it, where its own is no place for them.
+      home: the folder whose evaluations its own are among: its own, or that of a run
+        that started from it, where its own is no place for them.
       described: its model, and where its parameters are.
       checkpoint: what tells it from all others, as values that JSON holds.
       is_run: whether it was asked for, and is not there as a reference alone.
       is_reference: whether another is compared with it.
       has_value: whether its checkpoint holds a value estimate.
-      has_home: whether `home` is its own folder.
+      inside: where in an evaluation of that folder its own lies; "" is the folder's.
       reference: what it is compared with; None, nothing, or itself if it is another's
         reference.
     """
@@ -51,7 +51,7 @@ class Candidate:
     is_run: bool
     is_reference: bool
     has_value: bool
-    has_home: bool
+    inside: str
     reference: "Candidate | None"
 
     def load(self) -> Policy:
@@ -113,7 +113,7 @@ def open_candidates(
                 is_run=place in runs,
                 is_reference=place in starts.values(),
                 has_value=_has_value(described),
-                has_home=home is not None,
+                inside="" if place in runs else _inside(place, home, runs),
                 reference=other,
             )
         return built[place]
@@ -157,6 +157,13 @@ def _reference(
     check_same_network(stored, run.model, name)
     check_tokenizer(name, run.task.vocabulary)
     return dataclasses.replace(run, stored=stored, started_from=None), None
+
+
+def _inside(place: Place, home: pathlib.Path | None, runs: Iterable[Place]) -> str:
+    """Where a reference's evaluation lies that is not to be taken for its folder's."""
+    if home is None or place[0] in [folder for folder, _ in runs]:
+        return "reference"
+    return "" if place[1] is None else f"checkpoint_{place[1]}"
 
 
 def _identity(described: Described) -> dict[str, Any]:

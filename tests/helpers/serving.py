@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 
 from several_processes import Place
 from small_gin import SIZES
@@ -61,6 +62,8 @@ def serve(place: Place, folder: str, outputs: str) -> None:
     """All of `COMMANDS`, one after another, in processes that have met."""
     from dro_jax import messages
 
+    if place.rank == 0:
+        shutil.rmtree(f"{folder}/model/evaluations", ignore_errors=True)
     place.join()
     messages.set_process(place.rank, place.count)
     for name, (command, source, *flags) in COMMANDS.items():
@@ -76,39 +79,10 @@ def serve(place: Place, folder: str, outputs: str) -> None:
         assert status == 0
         assert (said.getvalue() == "") == (place.rank > 0), said.getvalue()
     assert _main("env") == 0
-    _evaluate(f"{folder}/model", f"{outputs}/evaluated-{place.rank}.json")
-
-
-def _evaluate(model_dir: str, output: str) -> None:
-    """The policy against itself, rewarded for its length, as `quickstart` evaluates."""
-    import argparse
-
-    from dro_jax.cli.restored import restore
-    from dro_jax.data.inputs import Input, input_batches
-    from dro_jax.evaluation.policy_evaluation import evaluate_policy
-    from dro_jax.models.decoding import DecodingConfig
-
-    options = {"gin_file": [], "gin_bindings": [], "gin_search_paths": "", "step": None}
-    restored = restore(
-        argparse.Namespace(model_dir=model_dir, allow_import=[], **options)
-    )
-    inputs = [Input({}, record["prompt"]) for record in RECORDS]
-    shard = restored.mesh.shard(4)
-    evaluation = evaluate_policy(
-        "policy",
-        restored.model,
-        restored.params,
-        restored.params,
-        inputs,
-        list(input_batches(restored.task, inputs, restored.lengths, 4, shard)),
-        restored.task.vocabulary,
-        lambda prompt, response: float(len(prompt) - len(response)),
-        DecodingConfig(max_decode_length=8),
-        restored.mesh,
-        shard=shard,
-    )
-    with open(output, "w", encoding="utf-8") as file:
-        json.dump([evaluation.responses, evaluation.to_json()], file)
+    # Against its own checkpoint, whose log-probabilities are computed for themselves.
+    flags = ("--split=train", f"--reference={folder}/model/checkpoint_30")
+    written = f"--output={outputs}/evaluated.json"
+    assert _main("evaluate", f"{folder}/model", written, *flags, "--batch_size=4") == 0
 
 
 def command(place: Place, stdin: str, *words: str) -> int:

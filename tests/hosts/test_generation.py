@@ -42,10 +42,11 @@ def test_two_processes_write_what_one_writes(folder, start, tmp_path):
         assert only["response"] == first["response"]
         assert only["logprob"] == pytest.approx(first["logprob"], abs=1e-3)
     assert all(record["logprob"] < 0 for record in scored)
-    ours = [(tmp_path / f"evaluated-{rank}.json").read_text() for rank in range(2)]
-    assert ours == [(folder / "one" / "evaluated-0.json").read_text()] * 2
-    responses, figures = json.loads(ours[0])
-    assert len(responses) == 7 and figures["kl"] == pytest.approx(0, abs=1e-4)
+    evaluated = (tmp_path / "evaluated.json").read_text()
+    assert evaluated == (folder / "one" / "evaluated.json").read_text()
+    for run in json.loads(evaluated)["runs"]:
+        assert run["settings"]["num_prompts"] == 7
+        assert run["figures"]["kl"]["value"] == pytest.approx(0, abs=1e-4)
     shown = processes.log(0).splitlines()
     assert "devices: 4 × cpu (cpu), 2 processes" in shown
     assert "devices of each process: 2" in shown
