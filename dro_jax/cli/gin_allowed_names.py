@@ -33,6 +33,7 @@ _NAMES = {
     "dro_jax.judges.asking_cost": "Prices",
     "dro_jax.judges.chat_server": "ChatServer",
     "dro_jax.judges.llm_judge": "LlmJudge",
+    "dro_jax.judges.people_judge": "PeopleJudge",
     "dro_jax.judges.reward_judge": "RewardJudge",
     "dro_jax.launching.common": "Common",
     "dro_jax.launching.gke": "Gke",

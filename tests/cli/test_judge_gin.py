@@ -4,11 +4,14 @@ import pathlib
 
 import gin
 import pytest
+from sheets_to_judge import key
 
 from dro_jax.cli import gin_setup
 from dro_jax.errors import ConfigError
 from dro_jax.judges.llm_judge import LlmJudge
+from dro_jax.judges.people_judge import PeopleJudge
 from dro_jax.judges.reward_judge import RewardJudge
+from dro_jax.judges.sheets import table
 
 LLM = [
     "JUDGE_URL = 'http://localhost:1/v1'",
@@ -26,7 +29,7 @@ def _clean_gin():
 
 
 def test_every_file_is_built_below():
-    assert {path.stem for path in FILES} == {"llm", "reward"}
+    assert {path.stem for path in FILES} == {"llm", "people", "reward"}
 
 
 def test_a_language_model_is_built():
@@ -49,6 +52,20 @@ def test_a_key_in_the_place_of_its_name_is_not_shown():
     with pytest.raises(ConfigError, match="ends in API_KEY") as caught:
         gin_setup.macro("JUDGE")
     assert "sk-123" not in str(caught.value)
+
+
+def test_people_are_built(tmp_path):
+    own = key()
+    own.write(tmp_path / "key.json")
+    (tmp_path / "ann.csv").write_text(table(own))
+    for sheets in ("'{0}/ann.csv'", "['{0}/ann.csv']"):
+        bindings = [
+            f"JUDGE_KEY = '{tmp_path}/key.json'",
+            f"JUDGE_SHEETS = {sheets.format(tmp_path)}",
+        ]
+        gin_setup.parse(["gin_configs/judges/people.gin"], bindings)
+        judge = gin_setup.macro("JUDGE")
+        assert isinstance(judge, PeopleJudge) and judge.name == "people"
 
 
 def test_a_reward_must_be_given():
