@@ -49,9 +49,12 @@ _DECAYS_TO_AN_END = ("linear", "cosine")
 _ENDS = "a schedule decays to this step, so the rates of the steps done were others"
 
 
+NOT_SET = "not set"  # how a setting that is not there is shown
+
+
 class _Unset:
     def __repr__(self) -> str:
-        return "not set"
+        return NOT_SET
 
 
 _UNSET = _Unset()

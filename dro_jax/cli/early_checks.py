@@ -44,6 +44,9 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
         for path in arguments.runs:
             _check_folder(path, "", elsewhere)
         _check_batch_size(arguments)
+    elif arguments.command == "report":
+        for path in arguments.runs:
+            _check_folder(path, "", elsewhere)
 
 
 def _check_folder(path: str, flag: str, elsewhere: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ _WITHOUT_DATA = (
     "certify_command",
     "env_command",
     "launch_command",
+    "report_command",
     "settings_command",
 )
 

@@ -7,6 +7,7 @@ from dro_jax.cli.command_parser import add_processes, command
 from dro_jax.cli.evaluate_parser import add_evaluate
 from dro_jax.cli.launch_parser import add_launch
 from dro_jax.cli.plan_parser import add_plan
+from dro_jax.cli.report_parser import add_report
 from dro_jax.cli.sampling_flags import add_sampling
 from dro_jax.cli.tasks_parser import add_tasks
 
@@ -36,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_generate(commands)
     _add_score(commands)
     add_evaluate(commands)
+    add_report(commands)
     add_tasks(commands)
     _add_convert(commands)
     _add_quickstart(commands)

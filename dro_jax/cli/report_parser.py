@@ -1,0 +1,40 @@
+"""The flags of `dro-jax report`."""
+
+from dro_jax.cli.command_parser import command
+from dro_jax.reporting.samples import DEFAULT_SAMPLES
+
+
+def add_report(commands) -> None:
+    """Adds the command."""
+    parser = command(
+        commands,
+        "report",
+        "report_command",
+        "show evaluated runs side by side, as one HTML page with its numbers beside",
+        gin=False,
+    )
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="a folder made by `dro-jax train`"
+    )
+    parser.add_argument(
+        "--output",
+        "--output_dir",
+        required=True,
+        metavar="DIR",
+        dest="output_dir",
+        help="for report.html, report.json, tables/ and figures/",
+    )
+    parser.add_argument(
+        "--evaluation",
+        metavar="NAME",
+        help="which of RUN/evaluations/; default, the newest that all runs have",
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=DEFAULT_SAMPLES,
+        metavar="N",
+        help="prompts of which responses are shown; 0: no text of prompts or responses, "
+        "in any file",
+    )
+    parser.add_argument("--title", help="of the page; default, from the task")
