@@ -81,7 +81,8 @@ class WinRate:
     Attributes:
       first, second: the runs' labels.
       judge: its name.
-      win_rate: (wins + ties/2) / answered, with a bootstrap interval over prompts.
+      win_rate: mean preference over answered pairs, (wins + ties/2) / answered where the
+        judge gives no probabilities; with a bootstrap interval over prompts.
       wins, ties, losses: of the first, in pairs.
       unanswered: pairs on which the judge gave no verdict.
       length_controlled: the win rate at equal length, or None.
