@@ -43,7 +43,10 @@ _FREE_BINDINGS = re.compile(
 # on purpose (--allow_change). The optimiser's state does not depend on it.
 _CHANGEABLE = re.compile(
     rf"{re.escape(_SCHEDULE)}\..*|{re.escape(_TRAIN)}\."
-    r"(eval_period|log_period|on_non_finite|num_microbatches|step_zero_tolerance|tensorboard)"
+    r"(eval_period|log_period|on_non_finite|num_microbatches|step_zero_tolerance|tensorboard"
+    r"|sampled_evaluation)"
+    # What is measured, and by whom.
+    r"|dro_jax\.(evaluation|judges|rewards|models\.decoding)\..*"
 )
 _DECAYS_TO_AN_END = ("linear", "cosine")
 _ENDS = "a schedule decays to this step, so the rates of the steps done were others"

@@ -30,6 +30,7 @@ _SEQIO = (
 # What values may call or refer to: module, and names in it.
 _NAMES = {
     "dro_jax.data.dataset": "DatasetConfig",
+    "dro_jax.evaluation.sampled_evaluation": "SampledEvaluation",
     "dro_jax.judges.asking_cost": "Prices",
     "dro_jax.judges.chat_server": "ChatServer",
     "dro_jax.judges.llm_judge": "LlmJudge",

@@ -115,9 +115,9 @@ def _refuse_changes(
             raise ConfigError(
                 f"--allow_change={difference.name}: a run cannot go on with another "
                 f"{difference.name} ({difference}). Only its learning rates and schedule, "
-                "its periods, TRAIN_STEPS, NUM_MICROBATCHES and ON_NON_FINITE can be "
-                "changed on the way. Take another MODEL_DIR, which may start from this "
-                "run (INITIAL_CHECKPOINT_PATH)"
+                "its periods, TRAIN_STEPS, NUM_MICROBATCHES, ON_NON_FINITE and what its "
+                "evaluations sample can be changed on the way. Take another MODEL_DIR, "
+                "which may start from this run (INITIAL_CHECKPOINT_PATH)"
             )
     refused = [difference for difference in changed if difference.name not in allowed]
     if not refused:

@@ -10,6 +10,7 @@ from dro_jax.shipped_names import FOLDER
 # What a run is composed of; other files set these names to other values.
 _FILES = (
     "runs/train.gin",
+    "evaluation/sampled.gin",
     "models/t5_1_1.gin",
     "tasks/jsonl.gin",
     "objectives/*.gin",

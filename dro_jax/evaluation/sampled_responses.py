@@ -1,6 +1,7 @@
 """What a policy answers, with log-probabilities under it and under its reference."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -127,16 +128,11 @@ class _Scorer:
         # Of each field: a program, and the parameters that it is given.
         self._of: dict[str, tuple[Any, Params]] = {}
         if reference is not None:
-            program = self._compiled(reference.model.logprobs)
+            program = _logprobs_of(reference.model, placement.replicated)
             self._of["reference_logprob"] = program, reference.params
         if value and policy.model.value_config is not None:
-            program = self._compiled(
-                lambda *given: policy.model.score(*given)["values"]
-            )
+            program = _values_of(policy.model, placement.replicated)
             self._of["value"] = program, policy.params
-
-    def _compiled(self, function) -> Any:
-        return jax.jit(function, out_shardings=self._placement.replicated)
 
     def __call__(self, batch: HostBatch, decoded: Decoded) -> dict[str, np.ndarray]:
         """Of a whole batch, by field, ``[B, K]``."""
@@ -150,6 +146,19 @@ class _Scorer:
         found = {n: np.asarray(x).reshape(shape) for n, x in computed.items()}
         check_numbers(*found.values())
         return found
+
+
+# Kept, so that who samples again and again, as a training run, compiles once.
+@functools.lru_cache(maxsize=8)
+def _logprobs_of(model: FeedbackModel, replicated: jax.sharding.Sharding) -> Any:
+    return jax.jit(model.logprobs, out_shardings=replicated)
+
+
+@functools.lru_cache(maxsize=8)
+def _values_of(model: FeedbackModel, replicated: jax.sharding.Sharding) -> Any:
+    return jax.jit(
+        lambda *given: model.score(*given)["values"], out_shardings=replicated
+    )
 
 
 def _response(

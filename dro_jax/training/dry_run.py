@@ -7,6 +7,7 @@ import numpy as np
 
 from dro_jax.data.interface import HostBatch
 from dro_jax.models.networks import VALUE, Params
+from dro_jax.plurals import counted
 from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import finished_step
@@ -58,6 +59,11 @@ def _coming(run: RunSettings, plan: RunPlan) -> Iterator[str]:
     else:
         every = f"every {run.periods.evaluate:,} steps"
         yield f"evaluates: {every} on '{held_out.split}'"
+    if run.sampled is not None:
+        prompts = run.sampled.num_prompts
+        which = "all prompts" if prompts is None else f"{counted(prompts, 'prompt')}"
+        samples = counted(run.sampled.decoding.num_samples, "response")
+        yield f"samples: {samples} each to {which} of it at every evaluation"
 
 
 def _count(tree: Params) -> int:

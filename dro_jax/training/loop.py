@@ -9,7 +9,7 @@ import jax
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import HostBatch, Position
-from dro_jax.errors import TrainingError
+from dro_jax.errors import TrainingError, UserError
 from dro_jax.messages import say
 from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.checkpoints import Checkpointer
@@ -157,7 +157,7 @@ class Loop:
             # An evaluation cut short is done again by the run that resumes.
             if self._stop.now():
                 return
-            evaluation = self._evaluate(state, self._tick)
+            evaluation = self._evaluated(state, at)
             if self._stop.now():
                 return
             at.evaluation = evaluation
@@ -167,6 +167,16 @@ class Loop:
         at.window, at.line_due = MetricWindow(), False
         self._throughput.restart()
         bar.restart()
+
+    def _evaluated(self, state: TrainState, at: "_Place") -> dict[str, float]:
+        """The evaluation of a state, which is kept where that is refused."""
+        try:
+            return self._evaluate(state, self._tick)
+        except UserError:
+            # A server of rewards is away, say: the run that resumes evaluates again.
+            self._checkpointer.save(state, at.progress())
+            self._checkpointer.wait()
+            raise
 
     def _tick(self) -> bool:
         self._watchdog.reset()
@@ -221,5 +231,15 @@ def _next(batches: Iterator[HostBatch], step: int) -> HostBatch:
 
 
 def _summary(record: dict[str, float]) -> list[str]:
-    names = ("loss", "eval/loss", "kl", "rewards/mean", "value/explained_variance")
+    names = (
+        "loss",
+        "eval/loss",
+        "kl",
+        "rewards/mean",
+        "value/explained_variance",
+        "eval/sampled/reward",
+        "eval/sampled/kl",
+    )
+    # Judges have names of their own.
+    names += tuple(n for n in record if n.startswith("eval/sampled/win_rate/"))
     return [f"{name} {record[name]:.4g}" for name in names if name in record]

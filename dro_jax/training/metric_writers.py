@@ -1,14 +1,16 @@
-"""Where metrics go: JSON lines always, TensorBoard beside them."""
+"""Where metrics go: JSON lines always, TensorBoard beside them; and sampled texts."""
 
 import json
 import math
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
 from dro_jax.paths import expanded, make_folder
 from dro_jax.training.atomic_files import write_json, write_whole
-from dro_jax.training.run_files import METRICS, TENSORBOARD
+from dro_jax.training.run_files import METRICS, SAMPLES, TENSORBOARD
 
 
 class MetricWriter:
@@ -29,6 +31,7 @@ class MetricWriter:
         path = folder / METRICS
         # Lines after the checkpoint are of steps that are done again.
         _drop_after(path, start_step)
+        _drop_after(folder / SAMPLES, start_step)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
             import tensorboardX  # slow to import, and only needed here
@@ -50,6 +53,14 @@ class MetricWriter:
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
+
+    def write_texts(self, step: int, texts: Sequence[Mapping[str, Any]]) -> None:
+        """Append a few sampled responses of one step to `samples.jsonl`."""
+        if self._file is None or not texts:
+            return
+        with (self._folder / SAMPLES).open("a", encoding="utf-8") as file:
+            for text in texts:
+                file.write(json.dumps({"step": step, **text}) + "\n")
 
     def write_facts(self, name: str, facts: dict) -> None:
         """Write a JSON file of that name beside the metrics."""

@@ -16,6 +16,8 @@ CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
 CONFIG = "config.gin"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+SAMPLES = "samples.jsonl"
+SAMPLED_REFERENCE = "sampled_reference"
 REWARD_STATISTICS = "reward_statistics.json"
 REFERENCE_CACHE = "reference_cache"
 REFERENCE_CACHE_REPORT = "reference_cache.json"
@@ -71,6 +73,10 @@ RUN_FILES = (
         pattern=r"metrics\.jsonl|metrics(?=\.partial$)",
     ),
     RunFile(TENSORBOARD, "the same for TensorBoard", folder=True),
+    RunFile(SAMPLES, "a few sampled responses of each evaluation"),
+    RunFile(
+        SAMPLED_REFERENCE, "what the reference answers the same prompts", folder=True
+    ),
     RunFile(REWARD_STATISTICS, "the rewards before and after their transform; drops"),
     RunFile(REFERENCE_CACHE, "the reference's log-probabilities", folder=True),
     RunFile(REFERENCE_CACHE_REPORT, "where these lie, and how many were computed"),

@@ -7,6 +7,7 @@ import dataclasses
 
 from dro_jax.data.interface import Dataset
 from dro_jax.errors import ConfigError
+from dro_jax.evaluation.sampled_evaluation import SampledEvaluation
 from dro_jax.models.model import FeedbackModel
 from dro_jax.training.before.prepared_data import Sampling, check_sampling
 from dro_jax.training.before.reference import Mode, check_mode
@@ -150,6 +151,7 @@ class RunSettings:
       total_steps: the step to stop at, counted from this run's own start.
       data, reference, updates, periods, checkpoints, process: the rest, by what it is
         about.
+      sampled: what is sampled at each evaluation; None, nothing.
 
     Raises:
       ConfigError: fewer steps than one.
@@ -164,6 +166,7 @@ class RunSettings:
     periods: Periods
     checkpoints: CheckpointConfig
     process: ProcessSettings = ProcessSettings()
+    sampled: SampledEvaluation | None = None
 
     def __post_init__(self):
         _check_at_least_1("total_steps (TRAIN_STEPS)", self.total_steps)

@@ -8,13 +8,14 @@ from typing import Any
 import jax
 
 from dro_jax.data.interface import Dataset, HostBatch
+from dro_jax.evaluation.sampled_evaluation import SampledEvaluation
 from dro_jax.messages import say
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
 from dro_jax.training import hosts
 from dro_jax.training.before.checks import local_folder
-from dro_jax.training.before.prepared_data import Sampling, like_prepared
+from dro_jax.training.before.prepared_data import Sampling
 from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
 from dro_jax.training.before.reference import Mode
 from dro_jax.training.before.reference_share import Share
@@ -22,7 +23,7 @@ from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.dry_run import description
-from dro_jax.training.held_out import HeldOut
+from dro_jax.training.evaluations import Evaluations
 from dro_jax.training.kept_reward_model import keep_reward_model
 from dro_jax.training.loop import Loop
 from dro_jax.training.mesh_steps import MeshSteps
@@ -73,6 +74,7 @@ def train(
     random_seed: int = 0,
     log_period: int = 100,
     step_zero_tolerance: float | None = None,
+    sampled_evaluation: SampledEvaluation | None = None,
     tensorboard: bool = True,
     dry_run: Callable[[str], None] | None = None,
     reference_share: str | None = None,
@@ -118,6 +120,8 @@ def train(
       step_zero_tolerance: the largest |ℓ| of a response allowed before the first update,
         in nats; default what rounding makes of it, by its tokens and the network's type
         (`step_zero.allowed_per_root_token`).
+      sampled_evaluation: what is sampled at each evaluation, and measured; None,
+        nothing.
       tensorboard: also write TensorBoard files.
       dry_run: is told what would be done, which is not done then.
       reference_share: `3/8`, to compute the third of eight shares of the reference's
@@ -160,6 +164,7 @@ def train(
         periods=Periods(log_period, eval_period, checkpoints.period),
         checkpoints=checkpoints,
         process=ProcessSettings(watchdog_seconds, tensorboard),
+        sampled=sampled_evaluation,
     )
     if instead is not None:
         return instead(settings)
@@ -187,7 +192,8 @@ def train_run(
         # Build: shapes and shardings, by tracing alone.
         first = next(plan.data.train.batches())
         steps = steps_of(plan, run.updates, first, dropout_key)
-        _check_metric(run.checkpoints, plan, steps, first)
+        evaluations = Evaluations(plan, steps, run.sampled)
+        evaluations.check_metric(run.checkpoints, first)
         if dry_run is not None:
             dry_run(description(run, plan, steps, first))
             return None
@@ -202,6 +208,7 @@ def train_run(
         prepared = prepare_run(
             plan, steps, began=saved and saved.identity, stop=stop, watchdog=watchdog
         )
+        evaluations.prepare(prepared, run.model_dir, stop=stop, watchdog=watchdog)
 
         # Restore or start: after the reference's passes, with which the optimiser's
         # arrays would else share the devices' memory.
@@ -226,7 +233,7 @@ def train_run(
         rates, has_value = run.updates.optimizer.rates, VALUE in state.params
         loop = Loop(
             train_step=train_step,
-            evaluate=_held_out(plan, prepared, steps),
+            evaluate=evaluations.with_writer(writer),
             rates=functools.partial(rates, value=has_value),
             checkpointer=checkpointer,
             writer=writer,
@@ -240,18 +247,6 @@ def train_run(
         )
         batches = prepared.train.batches(start=progress.position, shard=steps.shard)
         return loop.run(state, batches, run.total_steps, progress)
-
-
-def _check_metric(
-    checkpoints: CheckpointConfig, plan: RunPlan, steps: MeshSteps, first: HostBatch
-) -> None:
-    """Refuses to rank checkpoints by what no evaluation of this run reports."""
-
-    def names() -> list[str]:
-        example = like_prepared(plan.model.objective, first)
-        return [f"eval/{name}" for name in steps.metric_names(example)]
-
-    checkpoints.check_metric(None if plan.data.held_out is None else names)
 
 
 def _writer(
@@ -280,12 +275,6 @@ def _train_step(
         return train_step
     check = StepZeroCheck.of(plan, prepared, steps, start_params)
     return checked(train_step, check)
-
-
-def _held_out(plan: RunPlan, prepared: PreparedRun, steps: MeshSteps) -> HeldOut | None:
-    if prepared.held_out is None:
-        return None
-    return HeldOut(plan.model, steps, prepared.held_out, prepared.step_params)
 
 
 def _throughput(plan: RunPlan, first: HostBatch) -> Throughput:

@@ -34,6 +34,8 @@ def test_a_run_leaves_nothing_that_the_table_lacks(tmp_path, reference_dir):
     assert unseen == [
         "config.gin",
         "config_until_step_N.gin",
+        "samples.jsonl",
+        "sampled_reference",
         REWARD_MODEL,
         "non_finite_step_N.json",
         OWNER,
