@@ -19,6 +19,7 @@ from dro_jax.training.host_places import Place, place_of
 _WITHOUT_DATA = (
     "certify_command",
     "env_command",
+    "judge_command",
     "launch_command",
     "report_command",
     "settings_command",

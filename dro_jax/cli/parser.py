@@ -5,6 +5,7 @@ import argparse
 import dro_jax
 from dro_jax.cli.command_parser import add_processes, command
 from dro_jax.cli.evaluate_parser import add_evaluate
+from dro_jax.cli.judge_parser import add_judge
 from dro_jax.cli.launch_parser import add_launch
 from dro_jax.cli.plan_parser import add_plan
 from dro_jax.cli.report_parser import add_report
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_score(commands)
     add_evaluate(commands)
     add_report(commands)
+    add_judge(commands)
     add_tasks(commands)
     _add_convert(commands)
     _add_quickstart(commands)

@@ -14,6 +14,7 @@ from dro_jax.evaluation.evaluated_run import (
     EvaluatedRun,
     WinRate,
 )
+from dro_jax.evaluation.shared_evaluation import shared_folders
 from dro_jax.paths import is_url, make_folder
 from dro_jax.reporting.report import write_report
 from dro_jax.reporting.reported_run import ReportedRun, read_lines
@@ -28,7 +29,7 @@ _REFERENCE = "reference"
 def run(arguments) -> None:
     """Read the evaluations and write the page."""
     folders = _folders(arguments.runs)
-    name = arguments.evaluation or newest_shared(folders)
+    name = shared_folders(folders, arguments.evaluation)[0].name
     output = make_folder(arguments.output_dir, "--output")
     found = reported_runs(folders, name)
     page = write_report(
@@ -49,10 +50,7 @@ def reported_runs(folders: Sequence[pathlib.Path], name: str) -> list[ReportedRu
       DataError: one has no such evaluation, or a file is damaged.
     """
     found = []
-    for folder in folders:
-        at = folder / FOLDER / name
-        if not (at / EVALUATION).is_file():
-            raise DataError(_missing([folder], name))
+    for folder, at in zip(folders, shared_folders(folders, name), strict=True):
         found.append(ReportedRun.of_folder(folder, EvaluatedRun.read(at), verdicts(at)))
     return with_differences([*_references(folders, name, found), *found])
 
@@ -73,39 +71,12 @@ def verdicts(at: pathlib.Path) -> list[WinRate]:
         ) from error
 
 
-def newest_shared(folders: Sequence[pathlib.Path]) -> str:
-    """The name of the evaluation that all runs have and that was written last.
-
-    Raises:
-      DataError: there is none.
-    """
-    written: list[Mapping[str, float]] = []
-    for folder in folders:
-        files = (folder / FOLDER).glob(f"*/{EVALUATION}")
-        written.append({file.parent.name: file.stat().st_mtime for file in files})
-    shared = set.intersection(*map(set, written))
-    if not shared:
-        lacking = [x for x, its in zip(folders, written, strict=True) if not its]
-        raise DataError(_missing(lacking or folders, None))
-    return max(shared, key=lambda name: (max(its[name] for its in written), name))
-
-
 def _win_rate(values: Mapping[str, Any]) -> WinRate:
     fields = dict(values)
     for name in ("win_rate", "length_controlled"):
         if fields.get(name) is not None:
             fields[name] = Estimate(**fields[name])
     return WinRate(**fields)
-
-
-def _missing(folders: Sequence[pathlib.Path], name: str | None) -> str:
-    runs = ", ".join(map(str, folders))
-    what = f"the evaluation {name}" if name else "an evaluation that all runs share"
-    has = "has" if len(folders) == 1 else "have"
-    return (
-        f"{runs} {has} not {what}: evaluate all runs together first, by `dro-jax "
-        "evaluate RUN…`"
-    )
 
 
 def _folders(given: Sequence[str]) -> list[pathlib.Path]:

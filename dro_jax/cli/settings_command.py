@@ -14,6 +14,7 @@ _FILES = (
     "models/t5_1_1.gin",
     "tasks/jsonl.gin",
     "objectives/*.gin",
+    "judges/*.gin",
     "launch/*.gin",
 )
 _HEAD = """\
@@ -26,7 +27,7 @@ full name, as `--gin.t5_config.T5Config.emb_dim=64`.
 _BOUND = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*) = (?P<value>.*?)(\s+# (?P<text>.*))?")
 _REQUIRED = re.compile(r"# (?P<name>[A-Z][A-Z0-9_]*): (?P<text>.*)")
 # What the files make of these is no default.
-_COMPOSED = ("MODEL", "OBJECTIVE", "VALUE", "TARGET", "COMMON")
+_COMPOSED = ("MODEL", "OBJECTIVE", "VALUE", "TARGET", "COMMON", "JUDGE")
 
 
 class Setting(NamedTuple):

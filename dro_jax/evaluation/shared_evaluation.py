@@ -1,48 +1,51 @@
 """The evaluation that several runs have in common."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dro_jax.errors import DataError
-from dro_jax.evaluation.evaluated_run import EVALUATION, FOLDER, EvaluatedRun
+from dro_jax.evaluation.evaluated_run import EVALUATION, FOLDER
 
 
-def shared_evaluation(
+def shared_folders(
     runs: Sequence[pathlib.Path], name: str | None = None
-) -> list[EvaluatedRun]:
-    """The newest evaluation of the same settings that all runs have, one of each.
+) -> list[pathlib.Path]:
+    """The folders of the evaluation of the same settings that all runs have.
 
     Args:
       runs: their folders.
-      name: that of the evaluation's folder; None, the newest.
+      name: of the evaluation; None, that which was written last.
 
     Raises:
-      DataError: there is none, or a file of it is damaged.
+      DataError: there is none; says what each run has.
     """
-    kept = [_kept(run) for run in runs]
-    shared = set.intersection(*(set(own) for own in kept))
+    written = [_written(run) for run in runs]
+    shared = set.intersection(*map(set, written))
     if name is not None:
         shared &= {name}
     if not shared:
-        every = "; ".join(
-            f"{run}: {', '.join(sorted(own)) or 'none'}"
-            for run, own in zip(runs, kept, strict=True)
-        )
-        what = (
-            f"evaluation called {name}" if name else "evaluation of the same settings"
-        )
-        raise DataError(
-            f"the runs have no {what} in common ({every}): run `dro-jax evaluate` on "
-            "all of them together"
-        )
-    # As new as the oldest of its parts.
-    newest = max(shared, key=lambda one: (min(own[one] for own in kept), one))
-    return [EvaluatedRun.read(run / FOLDER / newest) for run in runs]
+        raise DataError(_missing(runs, written, name))
+    newest = max(shared, key=lambda one: (max(its[one] for its in written), one))
+    return [run / FOLDER / newest for run in runs]
 
 
-def _kept(run: pathlib.Path) -> dict[str, int]:
+def _written(run: pathlib.Path) -> dict[str, int]:
     """Names of a run's evaluations, and when each was finished."""
-    return {
-        path.parent.name: path.stat().st_mtime_ns
-        for path in (run / FOLDER).glob(f"*/{EVALUATION}")
-    }
+    files = (run / FOLDER).glob(f"*/{EVALUATION}")
+    return {file.parent.name: file.stat().st_mtime_ns for file in files}
+
+
+def _missing(
+    runs: Sequence[pathlib.Path],
+    written: Sequence[Mapping[str, int]],
+    name: str | None,
+) -> str:
+    found = "; ".join(
+        f"{run} has {', '.join(sorted(its)) or 'none'}"
+        for run, its in zip(runs, written, strict=True)
+    )
+    what = f"called {name}" if name else "of the same settings in common"
+    return (
+        f"the runs have no evaluation {what} ({found}): evaluate all together first, by "
+        "`dro-jax evaluate RUN…`"
+    )

@@ -60,7 +60,7 @@ def test_people_are_built(tmp_path):
     (tmp_path / "ann.csv").write_text(table(own))
     for sheets in ("'{0}/ann.csv'", "['{0}/ann.csv']"):
         bindings = [
-            f"JUDGE_KEY = '{tmp_path}/key.json'",
+            f"JUDGE_SHEETS_KEY = '{tmp_path}/key.json'",
             f"JUDGE_SHEETS = {sheets.format(tmp_path)}",
         ]
         gin_setup.parse(["gin_configs/judges/people.gin"], bindings)

@@ -4,7 +4,7 @@ import pytest
 
 from dro_jax.errors import DataError
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun
-from dro_jax.evaluation.shared_evaluation import shared_evaluation
+from dro_jax.evaluation.shared_evaluation import shared_folders
 
 
 def evaluate(run, name, seconds):
@@ -22,19 +22,18 @@ def test_the_newest_that_all_runs_have(tmp_path):
     evaluate(other, "b", 200)
     evaluate(one, "alone", 500)
     (other / "evaluations/alone").mkdir()  # begun, not finished
-    found = shared_evaluation([one, other])
-    assert [(run.label, run.settings["name"]) for run in found] == [
-        ("one", "b"),
-        ("other", "b"),
-    ]
-    assert shared_evaluation([one, other], "a")[0].settings["name"] == "a"
-    assert shared_evaluation([one])[0].settings["name"] == "alone"
+    found = shared_folders([one, other])
+    assert found == [one / "evaluations/a", other / "evaluations/a"]
+    assert shared_folders([one, other], "b")[0].name == "b"
+    assert shared_folders([one])[0].name == "alone"
 
 
 def test_runs_without_one_in_common_are_told_what_each_has(tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     evaluate(one, "a", 100)
-    with pytest.raises(DataError, match="one: a; .*other: none.*dro-jax evaluate"):
-        shared_evaluation([one, other])
-    with pytest.raises(DataError, match="no evaluation called b in common"):
-        shared_evaluation([one], "b")
+    with pytest.raises(
+        DataError, match="one has a; .*other has none.*dro-jax evaluate"
+    ):
+        shared_folders([one, other])
+    with pytest.raises(DataError, match="no evaluation called b"):
+        shared_folders([one], "b")
