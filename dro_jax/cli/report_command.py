@@ -32,9 +32,8 @@ def run(arguments) -> None:
     name = shared_folders(folders, arguments.evaluation)[0].name
     output = make_folder(arguments.output_dir, "--output")
     found = reported_runs(folders, name)
-    page = write_report(
-        found, output, title=arguments.title, max_samples=arguments.samples
-    )
+    given = {} if arguments.samples is None else {"max_samples": arguments.samples}
+    page = write_report(found, output, title=arguments.title, **given)
     print(f"{len(found)} rows of the evaluation {name}")
     print(f"written: {page}, with report.json, tables/ and figures/ beside")
 

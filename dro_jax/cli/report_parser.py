@@ -1,7 +1,6 @@
 """The flags of `dro-jax report`."""
 
 from dro_jax.cli.command_parser import command
-from dro_jax.reporting.samples import DEFAULT_SAMPLES
 
 
 def add_report(commands) -> None:
@@ -32,9 +31,8 @@ def add_report(commands) -> None:
     parser.add_argument(
         "--samples",
         type=int,
-        default=DEFAULT_SAMPLES,
         metavar="N",
-        help="prompts of which responses are shown; 0: no text of prompts or responses, "
-        "in any file",
+        help="prompts of which responses are shown, by default a hundred; 0: no text of "
+        "prompts or responses, in any file",
     )
     parser.add_argument("--title", help="of the page; default, from the task")

@@ -27,7 +27,9 @@ full name, as `--gin.t5_config.T5Config.emb_dim=64`.
 _BOUND = re.compile(r"(?P<name>[A-Z][A-Z0-9_]*) = (?P<value>.*?)(\s+# (?P<text>.*))?")
 _REQUIRED = re.compile(r"# (?P<name>[A-Z][A-Z0-9_]*): (?P<text>.*)")
 # What the files make of these is no default.
-_COMPOSED = ("MODEL", "OBJECTIVE", "VALUE", "TARGET", "COMMON", "JUDGE")
+_COMPOSED = ("MODEL", "OBJECTIVE", "VALUE", "TARGET", "COMMON")
+# Nor of these, which a run leaves out unless a file makes one.
+_MADE = ("JUDGE", "REWARD")
 
 
 class Setting(NamedTuple):
@@ -83,10 +85,16 @@ def _of_file(path: pathlib.Path, name: str) -> Iterator[Setting]:
     for line in lines:
         if match := _REQUIRED.fullmatch(line):
             yield Setting(match["name"], "required", _cell(match["text"]), name)
-        elif (match := _BOUND.fullmatch(line)) and match["name"] not in _COMPOSED:
+        elif (match := _BOUND.fullmatch(line)) and not _is_composed(
+            **match.groupdict()
+        ):
             meaning = _cell(match["text"] or " ".join(above))
             yield Setting(match["name"], _default(match["value"]), meaning, name)
         above = [*above, line.removeprefix("# ")] if line.startswith("# ") else []
+
+
+def _is_composed(name: str, value: str, **_) -> bool:
+    return name in _COMPOSED or (name in _MADE and value.startswith("@"))
 
 
 def _default(value: str) -> str:
