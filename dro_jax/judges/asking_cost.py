@@ -21,7 +21,7 @@ class Prices:
     Attributes:
       input: of a million tokens that are sent; 0, none is paid.
       output: of a million tokens of answers.
-      limit: what may be spent at once, as estimated; more is refused.
+      limit: what a command may spend, as estimated; what would be more is refused.
 
     Raises:
       ConfigError: one is negative or no number.
@@ -81,17 +81,22 @@ class Estimate:
             "by the prices set, with answers at their longest"
         )
 
-    def check(self, prices: Prices) -> None:
+    def check(self, prices: Prices, spent: float = 0.0) -> None:
         """Refuses what would cost more than the limit.
 
+        Args:
+          prices: hold the limit.
+          spent: by the same command before.
+
         Raises:
-          ConfigError: it would; nothing has been asked.
+          ConfigError: it would; nothing of it has been asked.
         """
-        if self.cost > prices.limit:
+        if (whole := spent + self.cost) > prices.limit:
+            before = f", beside {spent:.2f} spent before" if spent else ""
             raise ConfigError(
-                f"the judge would cost {self.cost:.2f} ({self}), more than "
-                f"JUDGE_MAX_COST = {prices.limit:g}; nothing was asked. Allow it by "
-                f"--gin.JUDGE_MAX_COST={_rounded_up(self.cost)}, or take fewer prompts"
+                f"the judge would cost {self.cost:.2f} ({self}){before}: more than "
+                f"JUDGE_MAX_COST = {prices.limit:g}, and nothing was asked. Allow it by "
+                f"--gin.JUDGE_MAX_COST={_rounded_up(whole)}, or take fewer prompts"
             )
 
 

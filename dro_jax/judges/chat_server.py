@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dro_jax.errors import ConfigError
+from dro_jax.messages import is_first
 from dro_jax.rewards.http_address import check_url, shown
 from dro_jax.rewards.http_client import BadAnswer, HttpClient
 
@@ -33,7 +34,7 @@ class ChatServer:
         `dro_jax.rewards.http_client.HttpClient`.
 
     Raises:
-      ConfigError: one cannot be used.
+      ConfigError: one cannot be used, or the key is not set.
     """
 
     url: str
@@ -69,7 +70,10 @@ class ChatServer:
                 f"JUDGE_UNREADABLE_ATTEMPTS = {self.unreadable_attempts} is more than "
                 f"JUDGE_ATTEMPTS = {self.attempts}, which counts every attempt"
             )
-        self.client()
+        client = self.client()
+        # Of several processes the first asks, and it alone need have the key.
+        if is_first():
+            client.check_key()
 
     def client(self) -> HttpClient:
         """What sends requests to it."""

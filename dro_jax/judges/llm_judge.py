@@ -48,6 +48,7 @@ class LlmJudge:
 
     def __post_init__(self):
         object.__setattr__(self, "_question", Question.read(self.template))
+        object.__setattr__(self, "_spent", [])
         if self.name is None:
             object.__setattr__(self, "name", self.server.model)
 
@@ -90,7 +91,7 @@ class LlmJudge:
     def _ask(self, missing, wanted: int, cache: ScoreCache, clock) -> None:
         questions = [self._question.of(pair) for pair in missing]
         estimate = Estimate.of(questions, self.server.max_tokens, self.prices)
-        estimate.check(self.prices)
+        estimate.check(self.prices, sum(self._spent))
         say(
             f"judge {self.name}: {estimate}; {wanted - len(missing):,} of {wanted:,} "
             "answers are kept from before"
@@ -100,6 +101,8 @@ class LlmJudge:
             value = {"preference": preference_of(answer), "answer": answer}
             cache.put(missing[item], value)
 
+        # Counted whatever comes of it.
+        self._spent.append(estimate.cost)
         used = ask_all(
             self.server,
             questions,
@@ -108,9 +111,10 @@ class LlmJudge:
             clock,
         )
         if used.input or used.output:
+            self._spent[-1] = self.prices.of(*used)
             say(
                 f"judge {self.name}: by the server's count {used.input:,} tokens sent and "
-                f"{used.output:,} answered: {self.prices.of(*used):.2f}"
+                f"{used.output:,} answered: {self._spent[-1]:.2f}"
             )
 
 

@@ -121,6 +121,14 @@ class HttpClient:
         sending = _Sending(self, self._post(), read, on_answer, clock or SystemClock())
         return sending.all(bodies)
 
+    def check_key(self) -> None:
+        """Refuses a key that is not set or cannot be sent, before any work.
+
+        Raises:
+          ConfigError: it is, or cannot.
+        """
+        self._post()
+
     def _post(self) -> Post:
         # Some hosts refuse the name that urllib gives itself.
         headers = {

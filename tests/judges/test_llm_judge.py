@@ -11,6 +11,7 @@ import pytest
 from chat_judges import completion, judge_of, prefers_longer, responses_in
 from faulty_server import FastClock, FaultyServer
 
+from dro_jax import messages
 from dro_jax.errors import ConfigError, ServerError
 from dro_jax.judges.asking_cost import Prices
 from dro_jax.judges.interface import Pair
@@ -203,6 +204,30 @@ def test_the_cost_is_told_before_and_too_much_refused(capsys, scores):
         judge_of(server.url, Prices(10.0, 30.0, 0.0))(PAIRS)  # kept: costs nothing
 
 
+def test_what_was_spent_counts_for_the_next_time(capsys):
+    with FaultyServer(prefers_longer) as server:
+        # By the server's count 80 · (100 · 10 + 10 · 30) / 10⁶ = 0.104 of 0.25.
+        judge = judge_of(server.url, Prices(10.0, 30.0, 0.25), max_tokens=16)
+        judge(PAIRS)
+        count = len(server.bodies)
+        more = [Pair(f"more {p.prompt}", *p[1:]) for p in PAIRS]
+        with pytest.raises(ConfigError, match="beside 0.10 spent before"):
+            judge(more)
+        assert len(server.bodies) == count
+        judge(PAIRS)  # costs nothing
+
+
+def test_a_key_that_is_not_set_is_told_before_any_work(monkeypatch):
+    monkeypatch.delenv("MISSING_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="MISSING_API_KEY, which is not set"):
+        judge_of("https://host/v1", key_variable="MISSING_API_KEY")
+    messages.set_process(1, 2)
+    try:
+        judge_of("https://host/v1", key_variable="MISSING_API_KEY")
+    finally:
+        messages.set_process(0, 1)
+
+
 def test_the_key_is_sent_and_written_nowhere(monkeypatch, tmp_path, capsys, scores):
     monkeypatch.setenv("SOME_API_KEY", SECRET)
 
@@ -264,7 +289,8 @@ def test_the_endpoint_is_found_by_its_base():
         assert judge_of(given).server.endpoint() == asked
 
 
-def test_what_a_verdict_depends_on_is_in_the_fingerprint(tmp_path):
+def test_what_a_verdict_depends_on_is_in_the_fingerprint(tmp_path, monkeypatch):
+    monkeypatch.setenv("AN_API_KEY", SECRET)
     other = tmp_path / "question.txt"
     other.write_text("{prompt}? {first} or {second}\n")
     url = "https://host/v1"
