@@ -165,8 +165,9 @@ def figures_of(
     Returns:
       figures: by the names of :data:`FIGURES`, in that order.
       tables: `omitted`, the reason for each figure that could have been expected and is
-      not there; and `value_calibration` where responses have values and rewards: a list
-      of `{"low", "high", "count", "mean_value", "mean_reward"}`.
+        not there; `with_references`, how many responses BLEU and ROUGE-L are of; and
+        `value_calibration` where responses have values and rewards: a list of
+        `{"low", "high", "count", "mean_value", "mean_reward"}`.
 
     Raises:
       DataError: there are no responses, they differ in which rewards and parts they

@@ -1,20 +1,28 @@
 """Sampled responses to the figures that `dro_jax.evaluation.figures` lists."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dro_jax.errors import DataError
+from dro_jax.errors import ConfigError, DataError
+from dro_jax.evaluation.estimates import estimate_of, mean_estimates
 from dro_jax.evaluation.evaluated_run import Estimate, SampledResponse
-from dro_jax.evaluation.intervals import (
-    bootstrap_totals,
-    cluster_totals,
-    clustered_standard_error,
-    percentile_interval,
+from dro_jax.evaluation.intervals import cluster_totals
+from dro_jax.evaluation.reference_overlap import (
+    bleu_statistics,
+    corpus_bleu,
+    rouge_l,
 )
+from dro_jax.evaluation.self_bleu import self_bleu
 from dro_jax.evaluation.text_metrics import distinct_n
+from dro_jax.evaluation.value_calibration import (
+    calibration_table,
+    correlation,
+    explained_variance,
+    moments,
+)
 
 NOT_FROM_POLICY = (
     "responses were not sampled at temperature 1 from all tokens, so that their "
@@ -32,66 +40,21 @@ def measured(
     """All figures and tables; :func:`dro_jax.evaluation.figures.figures_of` tells more."""
     if not responses:
         raise DataError("there are no responses, so that there is nothing to measure")
+    draws = {"num_resamples": num_resamples, "seed": seed}
     omitted: dict[str, str] = {}
-    columns = {**_rewards(responses), **_shapes(responses)}
+    tables: dict[str, Any] = {"omitted": omitted}
+    rewards = _rewards(responses)
+    columns = {**rewards, **_shapes(responses)}
     if sampled_from_policy:
         columns |= _log_ratios(responses, omitted)
     else:
         omitted["kl"] = NOT_FROM_POLICY
-    figures = mean_estimates(
-        columns, _prompts(responses), num_resamples=num_resamples, seed=seed
-    )
-    texts = [one.response for one in responses]
-    for n in (1, 2, 3):
-        figures[f"distinct_{n}"] = Estimate(distinct_n(texts, n))
-    return figures, {"omitted": omitted}
-
-
-def mean_estimates(
-    columns: Mapping[str, np.ndarray],
-    clusters: Sequence[str],
-    *,
-    num_resamples: int,
-    seed: int,
-) -> dict[str, Estimate]:
-    """Means with standard errors and bootstrap intervals, one draw of clusters for all.
-
-    Args:
-      columns: by name, ``[N]`` finite numbers.
-      clusters: ``[N]`` what is drawn together.
-      num_resamples: 0 leaves intervals out.
-      seed: of the draws.
-
-    Raises:
-      DataError: a number is not finite.
-    """
-    for name, column in columns.items():
-        wrong = np.flatnonzero(~np.isfinite(column))
-        if wrong.size:
-            row = int(wrong[0])
-            raise DataError(
-                f"'{name}' of a response to prompt {clusters[row]} is {column[row]}: "
-                "figures need finite numbers"
-            )
-    totals = cluster_totals(np.column_stack(list(columns.values())), clusters)
-    means = totals[:, :-1].sum(0) / totals[:, -1].sum()
-    if len(totals) < 2:
-        return {
-            name: Estimate(float(mean))
-            for name, mean in zip(columns, means, strict=True)
-        }
-    errors = clustered_standard_error(totals)
-    lows = highs = [None] * len(columns)
-    if num_resamples:
-        drawn = bootstrap_totals(totals, num_resamples=num_resamples, seed=seed)
-        resampled = (drawn[:, :-1] / drawn[:, -1:]).T
-        lows, highs = zip(*map(percentile_interval, resampled), strict=True)
-    return {
-        name: Estimate(float(mean), low, high, float(error))
-        for name, mean, low, high, error in zip(
-            columns, means, lows, highs, errors, strict=True
-        )
-    }
+    figures = mean_estimates(columns, _prompts(responses), **draws)
+    figures |= _diversity(responses, omitted)
+    figures |= _overlap(responses, tables, **draws)
+    if "reward" in rewards:
+        figures |= _calibration(responses, rewards["reward"], tables, **draws)
+    return figures, tables
 
 
 def _prompts(responses: Sequence[SampledResponse]) -> list[str]:
@@ -149,3 +112,79 @@ def _log_ratios(
         )
         return {}
     return {"kl": np.array([one.logprob for one in responses]) - reference}
+
+
+def _diversity(
+    responses: Sequence[SampledResponse], omitted: dict[str, str]
+) -> dict[str, Estimate]:
+    texts = [one.response for one in responses]
+    figures = {f"distinct_{n}": Estimate(distinct_n(texts, n)) for n in (1, 2, 3)}
+    if sum(not one.empty for one in responses) < 2:
+        omitted["self_bleu"] = "fewer than two responses have words"
+        return figures
+    return figures | {"self_bleu": Estimate(self_bleu(texts))}
+
+
+def _overlap(
+    responses: Sequence[SampledResponse],
+    tables: dict[str, Any],
+    *,
+    num_resamples: int,
+    seed: int,
+) -> dict[str, Estimate]:
+    """BLEU and ROUGE-L of the responses to prompts with references."""
+    having = [one for one in responses if one.references]
+    if not having:
+        return {}
+    tables["with_references"] = len(having)
+    draws = {"num_resamples": num_resamples, "seed": seed}
+    texts = [one.response for one in having]
+    references = [one.references for one in having]
+    prompts = _prompts(having)
+    figures: dict[str, Estimate] = {}
+    try:
+        sums = cluster_totals(bleu_statistics(texts, references), prompts)
+        figures["bleu"] = estimate_of(corpus_bleu, sums[:, :-1], **draws)
+    except ConfigError as error:
+        tables["omitted"]["bleu"] = str(error)
+    try:
+        column = {"rouge_l": rouge_l(texts, references)}
+        figures |= mean_estimates(column, prompts, **draws)
+    except ConfigError as error:
+        tables["omitted"]["rouge_l"] = str(error)
+    return figures
+
+
+def _calibration(
+    responses: Sequence[SampledResponse],
+    rewards: np.ndarray,
+    tables: dict[str, Any],
+    *,
+    num_resamples: int,
+    seed: int,
+) -> dict[str, Estimate]:
+    """How V(x) meets the first reward, where the responses have values."""
+    missing = sum(one.value is None for one in responses)
+    if missing == len(responses):
+        return {}
+    if missing:
+        tables["omitted"]["value"] = (
+            f"{missing} of {len(responses)} responses have no V(x)"
+        )
+        return {}
+    values = np.array([one.value for one in responses], float)
+    draws = {"num_resamples": num_resamples, "seed": seed}
+    prompts = _prompts(responses)
+    figures = mean_estimates({"value/bias": values - rewards}, prompts, **draws)
+    tables["value_calibration"] = calibration_table(values, rewards)
+    sums = moments(values, rewards, prompts)
+    for name, statistic, reason in (
+        ("value/explained_variance", explained_variance, "all rewards are the same"),
+        ("value/correlation", correlation, "all rewards, or all V(x), are the same"),
+    ):
+        estimate = estimate_of(statistic, sums, **draws)
+        if estimate is None:
+            tables["omitted"][name] = reason
+        else:
+            figures[name] = estimate
+    return figures

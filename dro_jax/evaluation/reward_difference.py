@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dro_jax.errors import DataError
+from dro_jax.evaluation.estimates import mean_estimates
 from dro_jax.evaluation.evaluated_run import Estimate, SampledResponse
 from dro_jax.evaluation.intervals import NUM_RESAMPLES, bootstrap_totals
-from dro_jax.evaluation.measures import mean_estimates
 
 
 @dataclasses.dataclass(frozen=True)

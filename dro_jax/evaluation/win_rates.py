@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from dro_jax.errors import DataError
+from dro_jax.evaluation.estimates import mean_estimates
 from dro_jax.evaluation.evaluated_run import SampledResponse, WinRate
 from dro_jax.evaluation.intervals import NUM_RESAMPLES
 from dro_jax.evaluation.length_control import length_controlled_win_rate
-from dro_jax.evaluation.measures import mean_estimates
 from dro_jax.judges.interface import Pair, Verdicts
 
 

@@ -1,6 +1,8 @@
 """Figures of made responses: every number by hand, or by a slow loop."""
 
 import dataclasses
+import json
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from dro_jax.evaluation.figures import (
     in_table_order,
     shown,
 )
+from dro_jax.evaluation.self_bleu import self_bleu
 
 
 def response(prompt_id: str, text: str, **fields) -> SampledResponse:
@@ -132,6 +135,92 @@ def test_unusable_responses_are_refused():
     broken = response("d", "x", logprob=float("nan"), reference_logprob=0.0)
     with pytest.raises(DataError, match="'kl' of a response to prompt d is nan"):
         figures_of([broken], sampled_from_policy=True)
+
+
+def with_values():
+    values = [0.5, 0.5, 2.0, 7.0]
+    return [
+        dataclasses.replace(one, value=value)
+        for one, value in zip(RESPONSES, values, strict=True)
+    ]
+
+
+def test_values_are_held_against_the_first_reward():
+    # Rewards 1 2 3 6 have variance 3.5; V is 0.5 0.5 2 7.
+    figures, tables = figures_of(with_values(), sampled_from_policy=True)
+    assert figures["value/bias"].value == pytest.approx(-0.5)
+    assert figures["value/explained_variance"].value == pytest.approx(
+        1 - np.var([0.5, 1.5, 1, -1]) / 3.5
+    )
+    assert figures["value/correlation"].value == pytest.approx(
+        np.corrcoef([0.5, 0.5, 2, 7], [1, 2, 3, 6])[0, 1]
+    )
+    assert figures["value/correlation"].low <= figures["value/correlation"].value
+    assert sum(row["count"] for row in tables["value_calibration"]) == 4
+
+
+def test_values_of_some_responses_are_not_held_against_rewards():
+    some = [*with_values()[:3], RESPONSES[3]]
+    figures, tables = figures_of(some, sampled_from_policy=True)
+    assert not any(name.startswith("value/") for name in figures)
+    assert tables["omitted"]["value"].startswith("1 of 4")
+    _, tables = figures_of(RESPONSES, sampled_from_policy=True)
+    assert "value" not in tables["omitted"] and "value_calibration" not in tables
+
+
+def test_a_constant_reward_explains_nothing():
+    same = [dataclasses.replace(x, rewards={"r": 1.0}, reward_parts={}) for x in
+            with_values()]  # fmt: skip
+    figures, tables = figures_of(same, sampled_from_policy=True)
+    assert {"value/explained_variance", "value/correlation"} <= tables["omitted"].keys()
+    assert "value/bias" in figures
+
+
+def test_self_bleu_needs_two_texts(figures):
+    # "it is so" and "it is", "no" alone: see test_self_bleu.
+    assert figures["self_bleu"].value == pytest.approx(
+        self_bleu(["it is so", "it is", "no"])
+    )
+    figures, tables = figures_of(RESPONSES[2:], sampled_from_policy=True)
+    assert "self_bleu" not in figures
+    assert tables["omitted"]["self_bleu"] == "fewer than two responses have words"
+
+
+def test_references_are_compared_with():
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("rouge_score")
+    logged = [
+        dataclasses.replace(one, response=text, references=references)
+        for one, text, references in zip(
+            RESPONSES,
+            ["it is so very so", "it is so", "", "no"],
+            [("it is so very good",), ("it was so", "so"), ("yes",), ()],
+            strict=True,
+        )
+    ]
+    figures, tables = figures_of(logged, sampled_from_policy=True)
+    assert tables["with_references"] == 3
+    # 4/5 and 2/3 of words in order, and nothing: of prompts a, a and b.
+    assert figures["rouge_l"].value == pytest.approx((4 / 5 + 2 / 3 + 0) / 3)
+    # Found of there: 4 + 2 of 8, 3 + 0 of 6, 2 of 4, 1 of 2; 8 tokens against 9.
+    bleu = 100 * np.exp(1 - 9 / 8) * (6 / 8 * 3 / 6 * 2 / 4 * 1 / 2) ** 0.25
+    assert figures["bleu"].value == pytest.approx(bleu)
+    assert figures["bleu"].low == 0.0 and figures["bleu"].high > bleu
+
+
+def test_without_the_packages_the_reason_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    logged = [dataclasses.replace(RESPONSES[0], references=("it",))]
+    figures, tables = figures_of(logged, sampled_from_policy=True)
+    assert "bleu" not in figures and "rouge_l" not in figures
+    assert "dro-jax[metrics]" in tables["omitted"]["bleu"]
+    assert "rouge-score" in tables["omitted"]["rouge_l"]
+
+
+def test_tables_are_json():
+    _, tables = figures_of(with_values(), sampled_from_policy=False)
+    assert json.loads(json.dumps(tables)) == tables
 
 
 def test_figures_come_in_the_order_of_the_table(figures):
