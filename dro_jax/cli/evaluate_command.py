@@ -1,24 +1,32 @@
 """`dro-jax evaluate`: several policies asked the same prompts, scored and compared."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from dro_jax.cli import gin_setup
 from dro_jax.cli.evaluation_session import Session
+from dro_jax.cli.outputs import check_folder
 from dro_jax.cli.policies_to_evaluate import Candidate, open_candidates
+from dro_jax.cli.report_command import reported_runs
 from dro_jax.cli.task_modules import SHIPPED
 from dro_jax.data.modules import import_modules
 from dro_jax.data.tasks import FeedbackTask, feedback_task
 from dro_jax.errors import ConfigError, DataError
-from dro_jax.evaluation import comparison_table
+from dro_jax.evaluation import compared_runs, comparison_table
+from dro_jax.evaluation.compared_runs import KnownScores
 from dro_jax.evaluation.evaluated_run import EvaluatedRun, WinRate
 from dro_jax.evaluation.prompts import Prompt, digest, split_prompts
+from dro_jax.judges.interface import Judge
+from dro_jax.judges.reward_judge import RewardJudge
 from dro_jax.messages import is_first, note
 from dro_jax.models.decoding import DecodingConfig
+from dro_jax.paths import make_folder
+from dro_jax.reporting.report import write_report
 from dro_jax.rewards.interface import Reward
 from dro_jax.rewards.task_reward import FunctionReward
-from dro_jax.training.hosts import agree
+from dro_jax.training.hosts import agree, first_says
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +37,14 @@ class Comparison:
       runs: references, then runs, in their order; none on other processes than the
         first.
       win_rates: of pairs of them.
+      folders: those of the runs that are no references alone.
+      name: of the evaluation in each.
     """
 
     runs: tuple[EvaluatedRun, ...]
     win_rates: tuple[WinRate, ...] = ()
+    folders: tuple[pathlib.Path, ...] = ()
+    name: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the responses, as values that JSON holds."""
@@ -46,32 +58,76 @@ class Comparison:
 
 def run(arguments) -> None:
     """Evaluate runs, print a table, and write all of it."""
+    if arguments.report_dir is not None:
+        arguments.report_dir = check_folder("--report", arguments.report_dir)
     found = evaluate(arguments)
     if not is_first():
         return
     print(comparison_table.table(found.runs))
+    if found.win_rates:
+        labels = [own.label for own in found.runs]
+        print(f"\n{comparison_table.win_rates(found.win_rates, labels)}")
     if arguments.output is not None:
         arguments.output.write_json(found.to_json())
         print(f"written: {arguments.output.name}")
+    if arguments.report_dir is not None:
+        rows = reported_runs(found.folders, found.name)
+        output = make_folder(arguments.report_dir, "--report")
+        print(f"written: {write_report(rows, output)}")
 
 
 def evaluate(arguments) -> Comparison:
     """What the command does but for telling of it; all processes must call it."""
     config = _decoding(arguments)
-    candidates, session = agree(lambda: _prepared(arguments, config))
-    found = []
+    candidates, session, judges = agree(lambda: _prepared(arguments, config))
+    found: dict[Candidate, EvaluatedRun | None] = {}
     # A reference stays loaded for the runs that stand beside it.
     for candidate in _by_reference(candidates):
-        found.append((candidates.index(candidate), session.evaluated(candidate)))
+        found[candidate] = session.evaluated(candidate)
     session.forget()
-    runs = [one for _, one in sorted(found, key=lambda pair: pair[0]) if one]
-    return Comparison(tuple(runs))
+    said: list[Comparison] = []
+    asked = [candidate for candidate in candidates if candidate.is_run]
+
+    def judge() -> None:
+        folders = [session.folder(candidate) for candidate in candidates]
+        runs = [found[candidate] for candidate in candidates]
+        judged = _judged(runs, folders, judges, session.rewards, config.seed)
+        homes = tuple(candidate.home for candidate in asked)
+        name = session.folder(asked[0]).name
+        said.append(dataclasses.replace(judged, folders=homes, name=name))
+
+    first_says(judge)
+    return said[0] if said else Comparison(())
 
 
-def _prepared(arguments, config: DecodingConfig) -> tuple[list[Candidate], Session]:
+def _judged(
+    runs: Sequence[EvaluatedRun],
+    folders: Sequence[pathlib.Path],
+    judges: Sequence[Judge],
+    rewards: Sequence[Reward],
+    seed: int,
+) -> Comparison:
+    """Evaluated runs with their win rates; without a judge the first reward is one."""
+    if not judges and rewards:
+        judges = [RewardJudge(KnownScores(rewards[0], runs))]
+    found = compared_runs.compared(runs, judges, seed=seed)
+    return Comparison(
+        tuple(
+            compared_runs.keep(folder, run, found)
+            for folder, run in zip(folders, runs, strict=True)
+        ),
+        tuple(found),
+    )
+
+
+def _prepared(
+    arguments, config: DecodingConfig
+) -> tuple[list[Candidate], Session, list[Judge]]:
     import_modules(SHIPPED)
     import_modules(arguments.module, "--module")
-    candidates, rewards = open_candidates(arguments, _rewards)
+    candidates, (rewards, judges) = open_candidates(
+        arguments, lambda: (_named_by("REWARD"), _named_by("JUDGE"))
+    )
     runs = [candidate for candidate in candidates if candidate.is_run]
     first = runs[0].described
     if config.max_decode_length is None:
@@ -106,7 +162,7 @@ def _prepared(arguments, config: DecodingConfig) -> tuple[list[Candidate], Sessi
         rewards=rewards,
         watchdog_seconds=first.watchdog_seconds,
     )
-    return candidates, session
+    return candidates, session, judges
 
 
 def _decoding(arguments) -> DecodingConfig:
@@ -121,9 +177,9 @@ def _decoding(arguments) -> DecodingConfig:
     return DecodingConfig(**{name: getattr(arguments, name) for name in names})
 
 
-def _rewards() -> list[Reward]:
-    """Those of the gin files of the command line, the one that counts first."""
-    found = gin_setup.macro("REWARD", default=None)
+def _named_by(macro: str) -> list[Any]:
+    """What a macro of the command line's gin files names: nothing, one or several."""
+    found = gin_setup.macro(macro, default=None)
     if found is None:
         return []
     return list(found) if isinstance(found, list | tuple) else [found]

@@ -45,6 +45,12 @@ def add_evaluate(commands) -> None:
         "--output", metavar="FILE", help="all figures and win rates as JSON"
     )
     parser.add_argument(
+        "--report",
+        metavar="DIR",
+        dest="report_dir",
+        help="also write the page that `dro-jax report` makes of these runs",
+    )
+    parser.add_argument(
         "--batch_size",
         type=int,
         default=32,

@@ -7,7 +7,7 @@ from typing import Any
 
 from dro_jax.cli.policies_to_evaluate import Candidate
 from dro_jax.data.tasks import FeedbackTask
-from dro_jax.evaluation import kept_evaluations
+from dro_jax.evaluation import compared_runs, kept_evaluations
 from dro_jax.evaluation.evaluated_run import EvaluatedRun, SampledResponse
 from dro_jax.evaluation.figures import figures_of
 from dro_jax.evaluation.kept_evaluations import Unfinished
@@ -77,11 +77,15 @@ class Session:
         if kept and kept[0].settings["reference"] is not None:
             settings["reference"] = kept[0].settings["reference"]
         measured: list[EvaluatedRun] = []
-        first_says(
-            lambda: measured.append(
+
+        def measure() -> None:
+            if not kept:
+                compared_runs.forget(folder)
+            measured.append(
                 self._measured(candidate, folder, settings, source.responses)
             )
-        )
+
+        first_says(measure)
         if unfinished is not None:
             unfinished.remove()
         return measured[0] if measured else None

@@ -1,12 +1,17 @@
 """Commands of `dro-jax` that are launched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dro_jax.cli import early_checks, flag_paths, gin_setup
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.gin_files import GinFiles
-from dro_jax.cli.launched_paths import folder_of, paths_of, sorted_paths
+from dro_jax.cli.launched_paths import (
+    folder_of,
+    may_be_a_path,
+    paths_of,
+    sorted_paths,
+)
 from dro_jax.cli.main import gin_bindings
 from dro_jax.cli.parser import build_parser
 from dro_jax.data.modules import module_names
@@ -14,7 +19,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.paths import is_url
 from dro_jax.shipped_names import ships
 
-COMMANDS = ("train", "generate", "score")
+COMMANDS = ("train", "generate", "score", "evaluate")
 _GIVEN_BY_LAUNCH = ("coordinator", "num_processes", "process_id")
 _OURS = "dro_jax."
 _FILE_FLAGS = ("input", "output")  # of commands that use a model
@@ -56,8 +61,7 @@ def checked(
     else:
         # These files add to the settings of the model's folder, which is on the hosts.
         read = GinFiles(arguments.gin_file, folders)
-        named = (getattr(arguments, name, None) for name in _FILE_FLAGS)
-        model_dir, paths = arguments.model_dir, [path for path in named if path]
+        model_dir, *paths = _named(arguments)
         _check_not_streamed(paths)
     if model_dir is not None and is_url(model_dir):
         raise ConfigError(
@@ -67,7 +71,10 @@ def checked(
     found = {
         "command": ("dro-jax", command, *flags),
         "gin_files": read.own,
-        "modules": own_modules(configuration),
+        "modules": (
+            *own_modules(configuration),
+            *_of_people(getattr(arguments, "module", ())),
+        ),
         "resumes": not getattr(arguments, "overwrite", False),
         **sorted_paths(model_dir, [*paths, *folders]),
     }
@@ -79,8 +86,20 @@ def own_modules(configuration: Configuration | None) -> tuple[str, ...]:
     named = configuration and configuration.macros.get("MIXTURE_OR_TASK_MODULE")
     if not isinstance(named, str | tuple | list):
         return ()
-    names = module_names(named)
+    return _of_people(module_names(named))
+
+
+def _of_people(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(n for n in names if not n.startswith(_OURS) and not ships(n))
+
+
+def _named(arguments) -> list[str]:
+    """The folders and files of a command that uses models, the first model's first."""
+    models = getattr(arguments, "runs", None) or [arguments.model_dir]
+    files = (getattr(arguments, name, None) for name in _FILE_FLAGS)
+    reference = getattr(arguments, "reference", None)
+    others = (reference,) if reference and may_be_a_path(reference) else ()
+    return [*models, *(path for path in files if path), *others]
 
 
 def _parsed(command: str, flags: Sequence[str]):

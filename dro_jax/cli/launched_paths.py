@@ -42,10 +42,14 @@ def paths_of(configuration: Configuration) -> Iterator[str]:
         for text in contained(value):
             if not isinstance(text, str) or text in ("", _BYTE):
                 continue
-            named = text.startswith(("/", ".", "~", "$")) or is_url(text)
-            if name in _MAY_BE_ON_A_HUB and not named and not os.path.exists(text):
-                continue
-            yield text
+            if name not in _MAY_BE_ON_A_HUB or may_be_a_path(text):
+                yield text
+
+
+def may_be_a_path(text: str) -> bool:
+    """Whether it is to be looked for on disk or by its URL, and not on a hub."""
+    named = text.startswith(("/", ".", "~", "$")) or is_url(text)
+    return named or os.path.exists(text)
 
 
 def sorted_paths(model_dir: str | None, paths: Iterable[str]) -> Mapping[str, Any]:

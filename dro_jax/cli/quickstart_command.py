@@ -13,6 +13,7 @@ from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.evaluate_command import evaluate
 from dro_jax.cli.outputs import Output
 from dro_jax.cli.parser import build_parser
+from dro_jax.cli.report_command import reported_runs
 from dro_jax.cli.train_command import train_from_gin
 from dro_jax.data.tasks import feedback_task
 from dro_jax.errors import ConfigError
@@ -23,6 +24,8 @@ from dro_jax.evaluation.reward_picture import draw
 from dro_jax.messages import is_first
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.paths import make_folder
+from dro_jax.reporting.report import write_report
+from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.rewards.task_reward import TRUE_REWARD, FunctionReward
 from dro_jax.training.hosts import agree
 
@@ -112,7 +115,11 @@ def _compare(
     files["png"].write_picture(
         functools.partial(draw, everything, TRUE_REWARD, title=title)
     )
-    places = ", ".join(file.path for file in files.values())
+    rows = reported_runs(found.folders, found.name)
+    rows += [ReportedRun(own, is_policy=False) for own in everything[2:]]
+    folder = make_folder(policy_dir.parent / "report", "--output_dir")
+    page = write_report(rows, folder, title=title)
+    places = ", ".join([str(page), *(file.path for file in files.values())])
     print(f"{seconds:.0f} s in all. Report: {places}")
 
 

@@ -25,16 +25,20 @@ def table(runs: Sequence[EvaluatedRun]) -> str:
     return "\n".join([_aligned(rows), *_omitted(runs)])
 
 
-def win_rates(found: Sequence[WinRate]) -> str:
-    """A matrix a judge: how often the row's responses are better than the column's."""
+def win_rates(found: Sequence[WinRate], labels: Sequence[str]) -> str:
+    """A matrix a judge: how often the row's responses are better than the column's.
+
+    Args:
+      found: those of one judge side by side, each pair once.
+      labels: of the runs, in the order of rows and columns.
+    """
     texts = []
     for judge, of_judge in itertools.groupby(found, key=lambda own: own.judge):
         own = list(of_judge)
         pairs = {(one.first, one.second): one for one in own}
-        names = dict.fromkeys(name for pair in pairs for name in pair)
-        rows = [[f"win rate, by {judge}", *(f"against {name}" for name in names)]]
-        for first in names:
-            cells = [_of_pair(pairs, first, second) for second in names]
+        rows = [[f"win rate, by {judge}", *(f"against {name}" for name in labels)]]
+        for first in labels:
+            cells = [_of_pair(pairs, first, second) for second in labels]
             rows.append([first, *cells])
         unanswered = sum(one.unanswered for one in own)
         left_out = f"\n{unanswered:,} pairs without an answer" if unanswered else ""

@@ -126,6 +126,10 @@ class EvaluatedRun:
         write_json(folder / SETTINGS, dict(self.settings))
         content = b"".join(map(as_line, self.responses))
         write_whole(folder / RESPONSES, lambda file: file.write(content))
+        self.write_figures(folder)
+
+    def write_figures(self, folder: pathlib.Path) -> None:
+        """Write the figures alone, where the rest has been written."""
         write_json(folder / EVALUATION, self.measured())
 
     def measured(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import re
 
 from etils import epath
 
+from dro_jax.evaluation.evaluated_run import FOLDER as EVALUATIONS
 from dro_jax.interop import reward_model_files
 
 CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
@@ -91,6 +92,9 @@ RUN_FILES = (
         "non_finite_step_N.json",
         "the records of a step whose loss or gradient was not finite",
         pattern=r"non_finite_step_\d+\.json",
+    ),
+    RunFile(
+        EVALUATIONS, "what `dro-jax evaluate` found of its checkpoints", folder=True
     ),
     RunFile(OWNER, "the process that trains here, while it does"),
 )

@@ -182,3 +182,86 @@ def assert_same(found, whole):
         for name in ("logprob", "reference_logprob", "value"):
             expected = pytest.approx(getattr(other, name), abs=1e-4)
             assert getattr(one, name) == expected
+
+
+REWARD = """
+from __gin__ import dynamic_registration
+from dro_jax import rewards
+from dro_jax.judges import reward_judge
+
+REWARD = @rewards.Length()
+rewards.Length.cap = 4
+JUDGE = @reward_judge.RewardJudge()
+reward_judge.RewardJudge.reward = @rewards.Length()
+"""
+
+
+def test_rewards_and_judges_are_added_to_samples_that_are_there(
+    copies, tmp_path, capsys
+):
+    flags = (copies / "dro_v", f"--reference={copies / 'reference'}", "--seed=9")
+    assert evaluate(*flags) == 0
+    sampled_before = kept(copies / "dro_v").responses
+    (tmp_path / "reward.gin").write_text(REWARD)
+    capsys.readouterr()
+    page = tmp_path / "page"
+    more = (f"--gin_file={tmp_path / 'reward.gin'}", "--allow_import=dro_jax.rewards")
+    assert evaluate(*flags, *more, f"--report={page}") == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("sampled before") == 2 and "to answer" not in shown.err
+    assert "win rate, by length" in shown.out
+    found = kept(copies / "dro_v")
+    words = [min(len(one.response.split()), 4) for one in found.responses]
+    assert [one.rewards["length"] for one in found.responses] == words
+    assert [one.logprob for one in found.responses] == [
+        one.logprob for one in sampled_before
+    ]
+    assert 0 <= found.figures["win_rate/length"].value <= 1
+    (told,) = (copies / "dro_v" / "evaluations").glob("*/verdicts.jsonl")
+    assert json.loads(told.read_text())["second"] == "reference"
+    assert "dro_v" in (page / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("{}/nothing",), "nothing: there is no such folder"),
+        (("{}",), "is no folder of `dro-jax train`: it has no config.gin"),
+        (("{}/dro_v/checkpoint_2",), "give {}/dro_v --step=2"),
+        (("{}/dro_v", "--reference={}/none"), "there is no checkpoint at {}/none"),
+        (("{}/dro_v", "--task=none"), "'none'"),
+        (("{}/dro_v", "--task=support_desk"), "has another vocabulary than dro_v"),
+        (("{}/dro_v", "--num_prompts=0"), "--num_prompts must be at least 1"),
+        (("{}/dro_v", "--split=test"), "'test'"),
+        (("{}/dro_v", "--batch_size=0"), "--batch_size must be at least 1"),
+        (("{}/dro_v", "--top_p=2"), "it is a probability"),
+        (("{}/moved",), "started from /no/such/run, which is no folder here"),
+        (("{}/dro_v", "{}/longer"), "were trained with different lengths"),
+        (("{}/dro_v", "{}/other"), "on different data that are both called jsonl"),
+        (("{}/dro_v", "{}/named"), "the task jsonl, and named on another"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(variants, flags, message, capsys):
+    assert evaluate(*(flag.format(variants) for flag in flags)) == 2
+    assert message.format(variants) in capsys.readouterr().err
+    assert not list(variants.glob("*/evaluations"))
+
+
+@pytest.fixture(scope="module")
+def variants(runs, tmp_path_factory):
+    """Runs whose settings say something else than those of `dro_v`."""
+    folder = tmp_path_factory.mktemp("variants")
+    (folder / "log.jsonl").write_text(json.dumps(RECORDS[0]) + "\n")
+    for name, old, new in (
+        ("dro_v", "", ""),
+        ("moved", f"'{runs / 'reference'}'", "'/no/such/run'"),
+        ("longer", "'targets': 8", "'targets': 9"),
+        ("other", f"= '{runs / 'log.jsonl'}'", f"= '{folder / 'log.jsonl'}'"),
+        ("named", "jsonl.jsonl_task.layout", "jsonl.jsonl_task.name = 'another'\njsonl.jsonl_task.layout"),
+    ):  # fmt: skip
+        ignored = shutil.ignore_patterns("evaluations")
+        shutil.copytree(runs / "dro_v", folder / name, ignore=ignored)
+        text = (runs / "dro_v" / "config.gin").read_text()
+        assert old in text
+        (folder / name / "config.gin").write_text(text.replace(old, new) if old else text)
+    return folder

@@ -53,6 +53,17 @@ def test_a_dry_run_is_what_would_run(in_a_folder, capsys):
     assert [*in_a_folder.iterdir()] == []
 
 
+def test_an_evaluation_is_launched_with_its_runs(in_a_folder, capsys):
+    for name in ("one", "two"):
+        (in_a_folder / name).mkdir()
+    command = ["evaluate", "one", "two", "--reference=google/a", "--output=out.json"]
+    assert launch("--num_processes=1", "--dry_run", command=command) == 0
+    assert capsys.readouterr().out.endswith(f"evaluate {' '.join(command[1:])}\n")
+    command.insert(2, "three")
+    assert launch("--num_processes=1", "--dry_run", command=command) == 2
+    assert "three: there is no such folder" in capsys.readouterr().err
+
+
 def test_one_process_needs_no_coordinator(in_a_folder, capsys):
     command = ["train", *RUN, "--gin.MODEL_DIR=run"]
     assert launch("--num_processes=1", "--dry_run", command=command) == 0
@@ -121,7 +132,7 @@ def test_no_gpus_are_taken_where_none_are_visible(in_a_folder, capsys, monkeypat
 @pytest.mark.parametrize(
     "flags, command, message",
     [
-        ([], [], "COMMAND is one of train, generate, score, t5x.train"),
+        ([], [], "COMMAND is one of train, generate, score, evaluate, t5x.train"),
         ([], ["evaluates"], "evaluates is no command that can be launched: train"),
         ([], ["train"], "no --gin_file is given"),
         ([], ["train", *RUN], "required settings are missing: MODEL_DIR"),

@@ -32,6 +32,8 @@ def test_writes_the_report_that_the_readme_promises(tmp_path, monkeypatch, capsy
     assert report["seconds"] > 0
     assert report["policies"]["reference"]["kl"] == pytest.approx(0.0, abs=1e-3)
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "true_reward" in page
     shown = capsys.readouterr().out
     for row in ("reference", "DRO-V", "logged data", "best possible"):
         assert row in shown

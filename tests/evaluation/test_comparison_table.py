@@ -48,7 +48,7 @@ def test_the_matrix_shows_a_pair_from_both_sides():
         WinRate("a", "b", "words", Estimate(0.75, 0.5, 1.0), 3, 0, 1),
         WinRate("a", "c", "words", Estimate(0.5), 1, 2, 1, unanswered=2),
     ]
-    assert comparison_table.win_rates(found).splitlines() == [
+    assert comparison_table.win_rates(found, ["a", "b", "c"]).splitlines() == [
         "win rate, by words  against a              against b                against c",
         "a                                          75.0% (50.0% to 100.0%)  50.0%",
         "b                   25.0% (0.0% to 50.0%)",
