@@ -8,12 +8,13 @@ from dro_jax.reporting.drawing import SOFT, Canvas, inline, plain
 from dro_jax.reporting.html import element, lines
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
+from dro_jax.reporting.spread import short
 from dro_jax.reporting.style import RunStyle
 from dro_jax.reporting.summary import all_figures, value_text
 from dro_jax.reporting.tables import Column, table
 
 _TABLE = "value_calibration"
-_SIZE = (460, 360)
+_SIZE = (400, 310)
 _TEXT = (
     "Responses are put into bins by V of their prompt. A mark compares a bin's mean V "
     "with the mean reward of its responses, and is the larger the more there are; on the "
@@ -75,15 +76,14 @@ def draw(bins: Mapping[str, Bins], looks: Sequence[RunStyle]):
             found = filled.get(look.label, [])
             xs = [one["mean_value"] for one in found]
             ys = [one["mean_reward"] for one in found]
-            axes.plot(xs, ys, color=look.colour, linestyle=look.line, linewidth=1.2)
+            style = {"linestyle": look.line, "linewidth": 1.2, "marker": look.mark}
+            label = short(look.label) if found else None
+            axes.plot(xs, ys, color=look.colour, markersize=3, label=label, **style)
             sizes = [12 + 70 * one["count"] / most for one in found]
             axes.scatter(xs, ys, sizes, color=look.colour, marker=look.mark, zorder=3)
-            if found:
-                axes.annotate(
-                    look.label, (xs[-1], ys[-1]), xytext=(6, 6), color=look.colour,
-                    textcoords="offset points",
-                )  # fmt: skip
-        axes.margins(0.12)
+        if filled:
+            axes.legend(frameon=False, loc="upper left")
+        axes.margins(0.08)
         axes.set(xlabel="mean V of a bin", ylabel="mean reward of its responses")
         plain(axes)
     return drawn

@@ -10,6 +10,7 @@ from dro_jax.reporting.drawing import Canvas, inline, plain
 from dro_jax.reporting.html import Html, element, identifier, lines
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
+from dro_jax.reporting.spread import short
 from dro_jax.reporting.style import RunStyle
 
 _EVAL = "eval/"
@@ -31,7 +32,7 @@ _FIRST = (
 )
 _MOST_POINTS = 150
 MOST_PANELS = 60
-_SIZE = (300, 190)
+_SIZE = (280, 185)
 _LEAST_RANGE = 0.01  # of an axis, as a share of its values
 
 
@@ -121,9 +122,10 @@ def draw(name: str, curves: Sequence[Curve | None], looks: Sequence[RunStyle]):
             count = len(curve.steps)
             kept = np.unique(np.linspace(0, count - 1, _MOST_POINTS).astype(int))
             steps, values = curve.steps[kept], curve.values[kept]
-            style = {"color": look.colour, "linestyle": look.line, "linewidth": 1.4}
-            axes.plot(steps, values, **style)
-            axes.plot(steps[-1:], values[-1:], look.mark, color=look.colour, ms=5)
+            axes.plot(
+                steps, values, color=look.colour, linestyle=look.line, linewidth=1.4,
+                marker=look.mark, markersize=5, markevery=[-1], label=short(look.label),
+            )  # fmt: skip
         axes.set_title(name, loc="left")
         axes.locator_params(nbins=5)
         axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.6g}")

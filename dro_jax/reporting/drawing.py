@@ -83,11 +83,19 @@ def plain(axes: "Axes", grid: str = "both") -> None:
 
 
 def png(figure: "Figure") -> bytes:
-    """The figure as a picture on white, for files."""
+    """The figure as a picture on white, for files: by itself, so with a legend."""
     import matplotlib
 
     file = io.BytesIO()
     with matplotlib.rc_context(_SETTINGS):
+        for axes in figure.axes:
+            handles, names = axes.get_legend_handles_labels()
+            if names and axes.get_legend() is None:
+                figure.set_layout_engine("constrained")
+                figure.legend(
+                    handles, names, loc="outside lower center", frameon=False,
+                    ncols=min(3, len(names)), fontsize=8,
+                )  # fmt: skip
         figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
     return file.getvalue()
 

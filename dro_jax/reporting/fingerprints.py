@@ -23,7 +23,7 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section:
     """
     facts = [facts_of(run) for run in runs]
     names = list(dict.fromkeys(name for found in facts for name in found))
-    shared = {n: facts[0].get(n) for n in names if len({x.get(n) for x in facts}) == 1}
+    shared = {name: x for name in names if (x := _shared(name, facts)) is not None}
     code = {"dro_jax": dro_jax.__version__, "digest of its code": code_digest()}
     parts = [
         element(
@@ -61,6 +61,14 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section:
         "fingerprints", "Data, reference and code", lines(*parts),
         {"fingerprints": Table(("run", "what", "value"), rows)}, {}, data,
     )  # fmt: skip
+
+
+def _shared(name: str, facts: Sequence[Mapping[str, str]]) -> str | None:
+    """What all rows have there that could: some have no run of their own."""
+    kind = name.partition(":")[0]
+    able = [x for x in facts if any(other.startswith(f"{kind}:") for other in x)]
+    found = {x.get(name) for x in able}
+    return found.pop() if len(found) == 1 else None
 
 
 def facts_of(run: ReportedRun) -> dict[str, str]:

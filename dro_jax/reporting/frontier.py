@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from dro_jax.evaluation.evaluated_run import Estimate
 from dro_jax.evaluation.figures import figure
-from dro_jax.reporting.drawing import INK, SOFT, Canvas, inline, plain
+from dro_jax.reporting.drawing import SOFT, Canvas, inline, plain
 from dro_jax.reporting.html import Html, element, identifier, lines
+from dro_jax.reporting.label_places import label_marks
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.spread import short
@@ -14,7 +15,7 @@ from dro_jax.reporting.style import RunStyle
 from dro_jax.reporting.summary import all_figures, first_reward, totals
 
 _KL, _REWARD = "kl", "reward"
-_SIZE = (520, 380)
+_SIZE = (400, 310)
 _TEXT = (
     "Each mark is a run: how far its policy is from the reference, and what reward its "
     "responses earn; lines are 95% intervals. The frontier joins the runs than which no "
@@ -91,11 +92,14 @@ def draw(runs: Sequence[ReportedRun], looks: Sequence[RunStyle], name: str):
         if len(front) > 1:
             axes.plot(*zip(*front, strict=True), color=SOFT, linewidth=1.2, zorder=1)
         for look, kl, reward in points:
-            _interval(axes, look, kl, reward)
+            for ends in _interval_lines(kl, reward):
+                axes.plot(
+                    *zip(*ends, strict=True), color=look.colour, linewidth=1.4,
+                    alpha=0.75, zorder=2,
+                )  # fmt: skip
             axes.plot(
                 kl.value, reward.value, look.mark, color=look.colour, ms=8, zorder=3
             )
-        _label(axes, points)
         for run, look in zip(runs, looks, strict=True):
             level = run.evaluated.figures.get(name)
             if level is None or _KL in run.evaluated.figures:
@@ -110,39 +114,27 @@ def draw(runs: Sequence[ReportedRun], looks: Sequence[RunStyle], name: str):
         if name == _REWARD and (first := first_reward(runs)):
             title = f"{title} ({first})"
         axes.set(xlabel=f"{figure(_KL).title}, {figure(_KL).unit}", ylabel=title)
-        axes.margins(x=0.12, y=0.12)
+        axes.margins(x=0.12, y=0.14)
         plain(axes)
+        _label(axes, points, front)
     return drawn
 
 
-def _interval(axes, look: RunStyle, kl: Estimate, reward: Estimate) -> None:
-    style = {"color": look.colour, "linewidth": 1.4, "alpha": 0.75, "zorder": 2}
+def _label(axes, points: Sequence[Point], front: Sequence[tuple[float, float]]) -> None:
+    lines = [front] if len(front) > 1 else []
+    for _, kl, reward in points:
+        lines += _interval_lines(kl, reward)
+    marks = [(point.kl.value, point.reward.value) for point in points]
+    label_marks(axes, [short(point.look.label) for point in points], marks, lines)
+
+
+def _interval_lines(kl: Estimate, reward: Estimate) -> list[list[tuple[float, float]]]:
+    lines = []
     if kl.low is not None and kl.high is not None:
-        axes.plot([kl.low, kl.high], [reward.value] * 2, **style)
+        lines.append([(kl.low, reward.value), (kl.high, reward.value)])
     if reward.low is not None and reward.high is not None:
-        axes.plot([kl.value] * 2, [reward.low, reward.high], **style)
-
-
-def _label(axes, points: Sequence[Point]) -> None:
-    """Names beside marks, where the frontier, which rises, does not cross them."""
-    middle = sum(axes.get_xlim()) / 2
-    height = axes.get_ylim()[1] - axes.get_ylim()[0]
-    width = axes.get_xlim()[1] - axes.get_xlim()[0]
-    for point in points:
-        left = point.kl.value <= middle
-        gaps = [
-            other.reward.value - point.reward.value
-            for other in points
-            if other is not point and abs(other.kl.value - point.kl.value) < 0.3 * width
-        ]
-        below = any(-0.09 * height < gap <= 0 for gap in gaps)
-        above = any(0 <= gap < 0.09 * height for gap in gaps)
-        lower = not below if left else above
-        axes.annotate(
-            short(point.look.label), (point.kl.value, point.reward.value),
-            xytext=(8 if left else -8, -13 if lower else 6), textcoords="offset points",
-            ha="left" if left else "right", color=INK,
-        )  # fmt: skip
+        lines.append([(kl.value, reward.low), (kl.value, reward.high)])
+    return lines
 
 
 def _inline(name: str, points: Sequence[Point], front: set[str], drawn) -> Html:

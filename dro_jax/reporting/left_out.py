@@ -129,7 +129,12 @@ def _evaluation(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> list[
         cut, empty = (
             sum(getattr(x, name) for x in responses) for name in ("cut", "empty")
         )
-        silent = sum(found.unanswered for found in run.win_rates)
+        silent = sum(
+            found.unanswered
+            for other in runs
+            for found in other.win_rates
+            if run.label in (found.first, found.second)
+        )
         counts = (
             len({x.prompt_id for x in responses}),
             len(responses),

@@ -78,6 +78,18 @@
     update();
   }
 
+  // What fits needs no stop of the Tab key.
+  const stops = Array.from(document.querySelectorAll(".scroll, pre"));
+  const measure = () => {
+    for (const box of stops) {
+      const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+      box.tabIndex = scrolls ? 0 : -1;
+    }
+  };
+  measure();
+  window.addEventListener("resize", measure);
+  for (const part of document.querySelectorAll("details")) part.addEventListener("toggle", measure);
+
   // On paper nothing can be opened.
   let closed = [];
   window.addEventListener("beforeprint", () => {

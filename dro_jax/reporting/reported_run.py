@@ -31,7 +31,8 @@ class ReportedRun:
       is_policy: whether a trained policy gave the responses; logged data and a bound, as
         the best possible response, are rows that no policy is measured against as equal.
       config: its resolved gin; empty where there is none.
-      distinct: of its settings those in which the runs differ, by name.
+      distinct: of its settings those in which the runs differ, by name; None where
+        nobody has compared them.
       metrics: the lines of its `metrics.jsonl`.
       identity: its data and reference, in words and digests, by name.
       facts: what it wrote of rewards and drops (`rewards`) and of V_ref.
@@ -43,7 +44,7 @@ class ReportedRun:
     win_rates: Sequence[WinRate] = ()
     is_policy: bool = True
     config: str = ""
-    distinct: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    distinct: Mapping[str, str] | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
     identity: Mapping[str, str] = dataclasses.field(default_factory=dict)
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)

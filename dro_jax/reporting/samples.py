@@ -46,8 +46,10 @@ def section(
         return Section(_NAME, _TITLE, element("p", told, class_="note"))
     chosen = spread_evenly(list(answers), limit)
     articles, size = [], 0
+    # Where logged responses are a row of their own, they stand there already.
+    show_logged = all(run.is_policy for run in runs)
     for number, prompt in enumerate(chosen, start=1):
-        article = _article(number, answers[prompt], looks)
+        article = _article(number, answers[prompt], looks, show_logged=show_logged)
         size += len(article.encode("utf-8", "xmlcharrefreplace"))
         if size > MOST_BYTES:
             break
@@ -141,7 +143,9 @@ def _choice(name: str, title: str, options: Mapping[str, str]) -> Html:
     return element("div", label, element("select", inside, id=name), class_="field")
 
 
-def _article(number: int, answers: Answers, looks: Sequence[RunStyle]) -> Html:
+def _article(
+    number: int, answers: Answers, looks: Sequence[RunStyle], *, show_logged: bool
+) -> Html:
     first = next(iter(answers.values()))
     rewards = [_first(x)[1] for x in answers.values() if x.rewards]
     name = f"sample-{number}"
@@ -149,7 +153,7 @@ def _article(number: int, answers: Answers, looks: Sequence[RunStyle]) -> Html:
     cards = [
         _card(look, answers[look.label]) for look in looks if look.label in answers
     ]
-    for logged in first.references[:1]:
+    for logged in first.references[: 1 if show_logged else 0]:
         said = element("h4", "what was logged")
         cards.append(element("div", said, _text(logged), class_="card logged"))
     return element(

@@ -24,7 +24,7 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section |
     ]
     if not with_settings:
         return None
-    names = sorted({name for run, _ in with_settings for name in run.distinct})
+    names = sorted({name for run, _ in with_settings for name in run.distinct or ()})
     parts = [
         element(
             "p",
@@ -41,25 +41,26 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section |
         columns = [Column("setting")]
         columns += [Column(look.name(), is_text=True) for _, look in with_settings]
         parts.append(table("Only what differs", columns, rows, class_="settings"))
-    elif len(with_settings) > 1:
+    elif len(with_settings) > 1 and all(
+        r.distinct is not None for r, _ in with_settings
+    ):
         parts.append(element("p", _SAME))
     parts += [_whole(run, look) for run, look in with_settings]
     rows = [
-        (run.label, name, run.distinct[name])
+        (run.label, name, value)
         for run, _ in with_settings
-        for name in names
-        if name in run.distinct
+        for name, value in sorted((run.distinct or {}).items())
     ]
     tables = {"settings_that_differ": Table(("run", "setting", "value"), rows)}
     data = {
-        run.label: {"differs": dict(run.distinct), "config": run.config}
+        run.label: {"differs": dict(run.distinct or {}), "config": run.config}
         for run, _ in with_settings
     }
     return Section("settings", "Settings", lines(*parts), tables, {}, data)
 
 
 def _value(run: ReportedRun, name: str) -> Html:
-    if name not in run.distinct:
+    if name not in (run.distinct or {}):
         return element("td", "not set", class_="text none")
     return element("td", element("code", run.distinct[name]), class_="text")
 
@@ -74,7 +75,7 @@ def _whole(run: ReportedRun, look: RunStyle) -> Html:
         "pre",
         inside,
         tabindex="0",
-        role="region",
+        role="group",
         aria_label=f"config.gin of {run.label}",
     )
     count = counted(run.config.count("\n"), "line")

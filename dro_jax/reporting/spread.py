@@ -21,7 +21,7 @@ SPREAD = (
     "distinct_3",
     "self_bleu",
 )
-_WIDTH = 330
+_WIDTH = 280
 _PERCENTILES = (5, 25, 50, 75, 95)
 _MOST_STEPS = 120
 

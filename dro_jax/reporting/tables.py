@@ -51,7 +51,7 @@ def table(
 def scrolled(content: Html, label: str) -> Html:
     """Something that scrolls sideways within itself, by the keyboard too."""
     return element(
-        "div", content, class_="scroll", tabindex="0", role="region", aria_label=label
+        "div", content, class_="scroll", tabindex="0", role="group", aria_label=label
     )
 
 
