@@ -105,10 +105,10 @@ class Page:
         self._browser.ask("Page.navigate", url=url or self._url)
         self._browser.wait(lambda: self._loaded > before, "the page to load")
 
-    def set_dark(self, dark: bool) -> None:
-        """Whether the person prefers dark pages."""
+    def set_dark(self, dark: bool, *, media: str = "screen") -> None:
+        """Whether the person prefers dark pages, on a screen or in print."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._browser.ask("Emulation.setEmulatedMedia", features=[scheme])
+        self._browser.ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
 
     def value(self, expression: str):
         """What JavaScript makes of an expression, as JSON."""

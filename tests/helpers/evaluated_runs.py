@@ -27,6 +27,20 @@ _WORDS = (
     *("form", "and", "then", "wait", "a", "day", "before", "calling", "again", "since"),
     *("most", "requests", "are", "answered", "by", "next", "morning", "or", "sooner"),
 )
+# The ids of a report of all that is made here.
+REPORT_PARTS = (
+    "summary",
+    "win-rates",
+    "reward-against-kl",
+    "learning-curves",
+    "length-and-diversity",
+    "value",
+    "left-out",
+    "samples",
+    "settings",
+    "fingerprints",
+    "cost",
+)
 _PROMPTS = (
     "My parcel has not arrived. What now?",
     "How do I change the address of my account?",

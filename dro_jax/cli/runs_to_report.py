@@ -1,0 +1,105 @@
+"""What a report tells of: evaluated runs, and the references they stand beside."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dro_jax.cli.run_settings_compared import parsed, with_differences
+from dro_jax.errors import DataError
+from dro_jax.evaluation.evaluated_run import (
+    EVALUATION,
+    FOLDER,
+    Estimate,
+    EvaluatedRun,
+    WinRate,
+)
+from dro_jax.evaluation.shared_evaluation import shared_folders
+from dro_jax.paths import is_url
+from dro_jax.reporting.reported_run import ReportedRun, read_lines
+from dro_jax.training.run_files import is_checkpoint
+
+_VERDICTS = "verdicts.jsonl"
+_START = "INITIAL_CHECKPOINT_PATH"
+# An evaluation of a reference that has no folder of its own lies within a run's.
+_REFERENCE = "reference"
+
+
+def reported_runs(folders: Sequence[pathlib.Path], name: str) -> list[ReportedRun]:
+    """Runs, and before them the references that they were compared with.
+
+    Args:
+      folders: made by `dro-jax train`.
+      name: of an evaluation that all have.
+
+    Raises:
+      DataError: one has no such evaluation, or a file is damaged.
+    """
+    found = []
+    for folder, at in zip(folders, shared_folders(folders, name), strict=True):
+        found.append(ReportedRun.of_folder(folder, EvaluatedRun.read(at), verdicts(at)))
+    return with_differences([*_references(folders, name, found), *found])
+
+
+def verdicts(at: pathlib.Path) -> list[WinRate]:
+    """The win rates that lie beside an evaluation; none where nobody judged.
+
+    Raises:
+      DataError: they cannot be read.
+    """
+    path = at / _VERDICTS
+    try:
+        return [_win_rate(values) for values in read_lines(path)]
+    except (TypeError, KeyError) as error:
+        raise DataError(
+            f"{path} holds no win rates that can be read ({error}): run `dro-jax "
+            "evaluate` again"
+        ) from error
+
+
+def _win_rate(values: Mapping[str, Any]) -> WinRate:
+    fields = dict(values)
+    for name in ("win_rate", "length_controlled"):
+        if fields.get(name) is not None:
+            fields[name] = Estimate(**fields[name])
+    return WinRate(**fields)
+
+
+def _references(
+    folders: Sequence[pathlib.Path], name: str, runs: Sequence[ReportedRun]
+) -> list[ReportedRun]:
+    """What the runs were compared with, where that is evaluated and none of them."""
+    labels, found = {run.label for run in runs}, []
+    given = {folder.resolve() for folder in folders}
+    for folder, own in zip(folders, runs, strict=True):
+        start = _started_from(own)
+        if start is not None and start.resolve() not in given:
+            found += _unless_known(labels, start, start / FOLDER / name)
+        found += _unless_known(labels, None, folder / FOLDER / name / _REFERENCE)
+    return found
+
+
+def _unless_known(
+    labels: set[str], folder: pathlib.Path | None, at: pathlib.Path
+) -> list[ReportedRun]:
+    if not (at / EVALUATION).is_file():
+        return []
+    evaluated = EvaluatedRun.read(at)
+    if evaluated.label in labels:
+        return []
+    labels.add(evaluated.label)
+    if folder is None:
+        return [ReportedRun(evaluated, verdicts(at))]
+    return [ReportedRun.of_folder(folder, evaluated, verdicts(at))]
+
+
+def _started_from(own: ReportedRun) -> pathlib.Path | None:
+    """The folder of the run that a run says it started from."""
+    configuration = parsed(own)
+    if configuration is None:
+        return None
+    start = configuration.filled_in(configuration.macros.get(_START))
+    if not isinstance(start, str) or is_url(start) or not os.path.isdir(start):
+        return None
+    folder = pathlib.Path(start)
+    return folder.parent if is_checkpoint(folder.name) else folder
