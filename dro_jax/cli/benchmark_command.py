@@ -9,6 +9,7 @@ import jax
 from dro_jax.benchmarks import (
     async_save,
     data,
+    decode,
     logprob,
     logratio_noise,
     packing,
@@ -24,6 +25,7 @@ _PARTS = {
     "logprob": logprob.measure,
     "async_save": async_save.measure,
     "logratio_noise": logratio_noise.measure,
+    "decode": decode.measure,
     "data": data.measure,
 }
 

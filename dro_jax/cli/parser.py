@@ -212,8 +212,9 @@ def _add_benchmark(commands) -> None:
         commands,
         "benchmark",
         "benchmark_command",
-        "measure packing, the reference cache, chunked log-probs and saves in the "
-        "background, each against the plain way in the same run, and reading data",
+        "measure packing, the reference cache, chunked log-probs, saves in the "
+        "background and decoding, each against the plain way in the same run, and "
+        "reading data",
         gin=False,
     )
     parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
@@ -229,6 +230,7 @@ def _add_benchmark(commands) -> None:
             "logprob",
             "async_save",
             "logratio_noise",
+            "decode",
             "data",
         ),
         help="measure just this; may be repeated",

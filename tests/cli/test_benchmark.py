@@ -1,13 +1,22 @@
 """`dro-jax benchmark` at a tiny size: every figure is there, finite and in its place."""
 
 import dataclasses
+import importlib.util
 import json
 import math
 
 import pytest
 import small
 
-from dro_jax.benchmarks import async_save, data, logprob, logratio_noise, workload
+from dro_jax.benchmarks import (
+    async_save,
+    data,
+    decode,
+    decode_peers,
+    logprob,
+    logratio_noise,
+    workload,
+)
 from dro_jax.benchmarks.timing import Figure, in_turn, ratio
 from dro_jax.cli import benchmark_command
 from dro_jax.cli.main import main
@@ -21,6 +30,9 @@ def tiny(monkeypatch):
     )
     monkeypatch.setattr(workload, "LENGTHS", {"inputs": 64, "targets": 32})
     monkeypatch.setattr(async_save, "STEPS_A_SAVE", 2)
+    monkeypatch.setattr(decode, "PROMPTS", 6)
+    monkeypatch.setattr(decode_peers, "ROWS", 4)
+    monkeypatch.setattr(decode_peers, "LENGTH", 4)
     monkeypatch.setattr(logratio_noise, "_BATCHES", 1)
     monkeypatch.setattr(logratio_noise, "_TRAINED_FOR", 1)
     monkeypatch.setattr(benchmark_command, "_PARTS", dict(benchmark_command._PARTS))
@@ -46,12 +58,20 @@ def test_prints_a_table_and_writes_json(tiny, tmp_path, capsys):
         "async_save.overhead",
         "logratio_noise.bfloat16.cached.packed.rms",
         "logratio_noise.float32_residual_cost",
+        "decode.greedy_speedup_padded",
+        "decode.sampled_tokens_per_second_padded",
     ):
         low, high = report[f"{name}.spread"]
         assert math.isfinite(report[name])
         assert low <= report[name] <= high
     assert 0 < report["packing.padding_share"] < report["packing.padding_share_padded"]
     assert report["logprob.gradient_difference"] < 1e-5
+    assert report["decode.greedy_same_padded"] == 1
+    for peer, package in (("transformers", "torch"), ("t5x", "t5x")):
+        there = importlib.util.find_spec(package) is not None
+        assert (f"decode.sampled_speedup_{peer}" in report) == there
+        if there:
+            assert report[f"decode.greedy_same_{peer}"] == 1
     assert report["machine"]["jax"]
     assert "packing.speedup" in capsys.readouterr().out
 
