@@ -11,6 +11,7 @@ import numpy as np
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, WinRate
 from dro_jax.evaluation.win_rates import matched, win_rate
 from dro_jax.judges.interface import Judge, Verdicts
+from dro_jax.messages import note
 from dro_jax.rewards.interface import Reward, Scores
 from dro_jax.whole_files import write_whole
 
@@ -59,7 +60,7 @@ def compared(
       seed: of the bootstraps.
 
     Raises:
-      DataError: runs have no prompt in common, or a judge has no answer for two runs.
+      DataError: runs have no prompt in common.
     """
     couples = [(late, early) for early, late in itertools.combinations(runs, 2)]
     responses = [matched(late.responses, early.responses) for late, early in couples]
@@ -72,12 +73,19 @@ def compared(
             np.split(verdicts.answered, ends),
             strict=True,
         )
-        found += [
-            win_rate(
-                late.label, early.label, judge.name, own, Verdicts(*part), seed=seed
+        for (late, early), own, part in zip(couples, responses, parts, strict=True):
+            if not part[1].any():
+                # People may have seen some of the runs; no number is made of nothing.
+                note(
+                    f"judge {judge.name} answered for no pair of {late.label} and "
+                    f"{early.label}: they have no win rate by it"
+                )
+                continue
+            found.append(
+                win_rate(
+                    late.label, early.label, judge.name, own, Verdicts(*part), seed=seed
+                )
             )
-            for (late, early), own, part in zip(couples, responses, parts, strict=True)
-        ]
     return found
 
 

@@ -21,7 +21,11 @@ def run(label, *texts):
     return EvaluatedRun(label, settings, responses, {"reward": Estimate(1.0)})
 
 
-RUNS = [run("start", "aa", "aa", "aa"), run("one", "a", "aaa", "aaa"), run("two", "", "", "aa")]
+RUNS = [
+    run("start", "aa", "aa", "aa"),
+    run("one", "a", "aaa", "aaa"),
+    run("two", "", "", "aa"),
+]
 
 
 class Shorter:
@@ -92,3 +96,19 @@ def test_win_rates_are_kept_and_those_against_the_reference_are_figures(tmp_path
     compared_runs.forget(tmp_path)
     assert compared_runs.keep(tmp_path, one, []) == one
     assert compared_runs.keep(tmp_path, start, found) == start
+
+
+def test_runs_that_a_judge_did_not_see_have_no_win_rate(capsys):
+    class People:
+        name, fingerprint = "people", "3"
+
+        def __call__(self, pairs):
+            saw = np.array(["" in pair[1:] for pair in pairs])
+            return Verdicts(np.full(len(pairs), 0.5), saw)
+
+    found = compared_runs.compared(RUNS, [People()])
+    assert [(one.first, one.second) for one in found] == [
+        ("two", "start"),
+        ("two", "one"),
+    ]
+    assert "people answered for no pair of one and start" in capsys.readouterr().err
