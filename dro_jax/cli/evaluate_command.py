@@ -7,6 +7,7 @@ from typing import Any
 
 from dro_jax.cli import gin_setup
 from dro_jax.cli.evaluation_session import Session
+from dro_jax.cli.named_rewards import named_rewards
 from dro_jax.cli.outputs import check_folder
 from dro_jax.cli.policies_to_evaluate import Candidate, open_candidates
 from dro_jax.cli.report_command import reported_runs
@@ -25,7 +26,7 @@ from dro_jax.models.decoding import DecodingConfig
 from dro_jax.paths import make_folder
 from dro_jax.reporting.report import write_report
 from dro_jax.rewards.interface import Reward
-from dro_jax.rewards.task_reward import FunctionReward
+from dro_jax.rewards.task_reward import TRUE_REWARD, FunctionReward
 from dro_jax.training.hosts import agree, first_says
 
 
@@ -126,7 +127,7 @@ def _prepared(
     import_modules(SHIPPED)
     import_modules(arguments.module, "--module")
     candidates, (rewards, judges) = open_candidates(
-        arguments, lambda: (_named_by("REWARD"), _named_by("JUDGE"))
+        arguments, lambda: (named_rewards(), _named_by("JUDGE"))
     )
     runs = [candidate for candidate in candidates if candidate.is_run]
     first = runs[0].described
@@ -134,7 +135,8 @@ def _prepared(
         length = first.lengths["targets"]
         config = dataclasses.replace(config, max_decode_length=length)
     task, prompts = _asked(arguments, runs)
-    if task.reward_fn is not None:
+    known = any(reward.name == TRUE_REWARD for reward in rewards)
+    if task.reward_fn is not None and not known:
         rewards = [*rewards, FunctionReward(task.reward_fn)]
     if not rewards:
         note(

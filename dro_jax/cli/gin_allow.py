@@ -72,6 +72,10 @@ class AllowList:
             return True
         return _within(name, ALLOWED) and not _within(name, REFUSED)
 
+    def trusts(self, name: str) -> bool:
+        """Whether the person has allowed this module beyond what every file may use."""
+        return _within(name, self._extra)
+
     def permits_module(self, name: str) -> bool:
         """The same for what may be no module's name at all."""
         if not _DOTTED_NAME.fullmatch(name):

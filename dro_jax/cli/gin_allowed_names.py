@@ -47,6 +47,10 @@ _NAMES = {
     "dro_jax.models.t5_config": "T5Config",
     "dro_jax.models.t5x_contract": "T5XSettings",
     "dro_jax.models.value": "ValueConfig",
+    "dro_jax.rewards": (
+        "CachedReward Classifier Distinctness Format HttpClient HttpScorer Length Pattern "
+        "TaskReward WeightedSum"
+    ),
     "dro_jax.rewards.reward_model": "RewardModel",
     "dro_jax.tasks.jsonl": "jsonl_task",
     "dro_jax.training.checkpoints": "CheckpointConfig",

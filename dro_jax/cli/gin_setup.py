@@ -12,6 +12,7 @@ import gin
 
 from dro_jax.cli import gin_allow
 from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.gin_addresses import check_addresses
 from dro_jax.cli.gin_files import PARSING_ERRORS, GinFiles, place
 from dro_jax.cli.gin_names import check_names, missing_names
 from dro_jax.cli.gin_selectors import check_selectors
@@ -176,6 +177,7 @@ def _parse(
                 gin.parse_config([*_imports(), as_gin(statement)])
     gin_allow.check_configurables([*read.statements, *typed], allowed)
     gin_allow.check_modules(read, typed, allowed)
+    check_addresses(read, typed, allowed)
 
 
 def _typed_modules(typed: Sequence[Any]) -> list[str]:

@@ -1,14 +1,19 @@
 """The `dro-jax` command. Heavy imports wait until a command runs."""
 
-import contextlib
 import importlib
 import os
 import sys
-import tempfile
 import traceback
 
 from dro_jax import exit_codes, messages
-from dro_jax.cli import early_checks, flag_paths, launch_parser, outputs, tasks_parser
+from dro_jax.cli import (
+    early_checks,
+    flag_paths,
+    launch_parser,
+    outputs,
+    tasks_parser,
+    tensorflow_start,
+)
 from dro_jax.cli.parser import build_parser
 from dro_jax.data.store.folders import set_prepared_dir
 from dro_jax.errors import ConfigError, PeerError, UserError
@@ -22,6 +27,7 @@ _WITHOUT_DATA = (
     "judge_command",
     "launch_command",
     "report_command",
+    "reward_command",
     "settings_command",
 )
 
@@ -127,30 +133,8 @@ def _import_command(name: str):
     """The command's module; TensorFlow starts here, and its start-up notes are hidden."""
     if name in _WITHOUT_DATA:
         return importlib.import_module(f"dro_jax.cli.{name}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "tensorflow" not in sys.modules:
-        messages.say("importing TensorFlow …")
-    with _hidden_native_notes():
-        import tensorflow
-
-        # It only feeds data; left alone it would take the GPUs' memory.
-        tensorflow.config.set_visible_devices([], "GPU")
+    with tensorflow_start.started():
         return importlib.import_module(f"dro_jax.cli.{name}")
-
-
-@contextlib.contextmanager
-def _hidden_native_notes():
-    # Libraries in C++ write to file descriptor 2 itself. Python's errors are raised,
-    # not printed, so none is lost.
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def gin_bindings(flags: list[str]) -> list[str]:

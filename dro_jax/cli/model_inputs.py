@@ -21,11 +21,11 @@ from dro_jax.data.inputs import (
     as_inputs,
     as_prompts,
     encoded,
-    read_raw,
     text_batches,
 )
 from dro_jax.data.interface import HostBatch, Shard
 from dro_jax.data.prompt_batches import PlannedBatch, Prompts, in_turn
+from dro_jax.data.raw_records import read_raw
 from dro_jax.data.records import RawRecord
 from dro_jax.data.vocabularies import check_vocabulary
 from dro_jax.interop.policy_digest import digest_of

@@ -9,6 +9,7 @@ from dro_jax.cli.judge_parser import add_judge
 from dro_jax.cli.launch_parser import add_launch
 from dro_jax.cli.plan_parser import add_plan
 from dro_jax.cli.report_parser import add_report
+from dro_jax.cli.reward_parser import add_reward
 from dro_jax.cli.sampling_flags import add_sampling
 from dro_jax.cli.tasks_parser import add_tasks
 
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_plan(commands)
     _add_generate(commands)
     _add_score(commands)
+    add_reward(commands)
     add_evaluate(commands)
     add_report(commands)
     add_judge(commands)

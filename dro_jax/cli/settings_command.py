@@ -14,6 +14,7 @@ _FILES = (
     "models/t5_1_1.gin",
     "tasks/jsonl.gin",
     "objectives/*.gin",
+    "rewards/*.gin",
     "judges/*.gin",
     "launch/*.gin",
 )

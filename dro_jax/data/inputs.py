@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,14 +15,11 @@ from dro_jax.data.converter import model_features
 from dro_jax.data.interface import WHOLE, HostBatch, Shard
 from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.prompt_batches import Prompts
-from dro_jax.data.records import RawRecord, RecordProblem
-from dro_jax.data.sources import JsonlSource
+from dro_jax.data.raw_records import read_texts
+from dro_jax.data.records import RawRecord
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import check_vocabulary
-from dro_jax.errors import DataError
 
-_SPLIT = "input"
-_STDIN = "-"
 _ENCODED_AT_ONCE = 1024
 
 
@@ -42,20 +38,6 @@ class Input:
     response: str = ""
 
 
-def read_raw(path: str | os.PathLike) -> list[RawRecord]:
-    """The records of a file, as :class:`JsonlSource` reads it; `-` is standard input.
-
-    Raises:
-      DataError: it is missing or empty.
-    """
-    if os.fspath(path) == _STDIN:
-        path = "/dev/stdin"
-    records = list(JsonlSource({_SPLIT: path}).records(_SPLIT))
-    if not records:
-        raise DataError(f"{path} holds no records")
-    return records
-
-
 def as_inputs(
     task: FeedbackTask, records: Iterable[RawRecord], *, responses: bool
 ) -> list[Input]:
@@ -69,20 +51,10 @@ def as_inputs(
     Raises:
       DataError: a record cannot be used.
     """
-    record_format = task.source.record_format
     inputs = []
     for raw in records:
-        try:
-            if raw.problem is not None:
-                raise raw.problem
-            prompt = record_format.prompt(raw.fields)
-            response = record_format.response(raw.fields) if responses else ""
-        except RecordProblem as problem:
-            raise DataError(
-                f"{raw.identity}: {problem.message}. Correct the record or take it out "
-                "of the file"
-            ) from problem
-        inputs.append(Input(raw.fields, prompt, response))
+        texts = read_texts(task.source.record_format, raw, responses=responses)
+        inputs.append(Input(raw.fields, *texts))
     return inputs
 
 

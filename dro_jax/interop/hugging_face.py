@@ -4,7 +4,6 @@ Covers T5 1.0, T5 1.1, Flan-T5, byT5, mT5, umT5 and models fine-tuned from them.
 read with safetensors, without torch or transformers, and no pickle is ever read.
 """
 
-import os
 import pathlib
 import re
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from dro_jax.interop.foreign_models import (
     check_no_foreign_model,
     check_no_foreign_tensors,
 )
+from dro_jax.interop.hub import from_hub, is_hub_name
 from dro_jax.interop.hugging_face_names import (
     EMBEDDING,
     OUTPUT_LAYER,
@@ -34,7 +34,6 @@ from dro_jax.models.t5_config import T5Config
 
 CONFIG = "config.json"
 _GENERATION = "generation_config.json"
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 _BLOCK = re.compile(r"(encoder|decoder)\.block\.(\d+)\.")
 _UNUSED_BIAS = "EncDecAttention.relative_attention_bias.weight"
@@ -51,11 +50,6 @@ _NOT_CARRIED = (
 )
 _SPECIAL_IDS = ("decoder_start_token_id", "pad_token_id", "eos_token_id")
 _COMPARED_AT_ONCE = 1 << 24  # elements
-
-
-def is_hub_name(path: str) -> bool:
-    """Whether a path could also be a model on the Hugging Face hub: `google/flan-t5-xl`."""
-    return bool(_HUB_NAME.fullmatch(path)) and not os.path.exists(path)
 
 
 def open_hugging_face(path: str) -> StoredModel:
@@ -106,35 +100,11 @@ def open_hugging_face(path: str) -> StoredModel:
 
 
 def _from_hub(name: str) -> pathlib.Path:
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise CheckpointError(
-            f"there is no folder {name}. If it is a model's name on the Hugging Face "
-            "hub, huggingface_hub is needed to fetch it: pip install 'dro-jax[hf]', or "
-            "download the model and name its folder."
-        ) from None
-
-    def fetched(*patterns: str) -> pathlib.Path:
-        return pathlib.Path(
-            huggingface_hub.snapshot_download(name, allow_patterns=list(patterns))
-        )
-
-    try:
-        # A model of another kind is refused before its weights come.
-        folder = fetched("*.json")
+    def check(folder: pathlib.Path) -> None:
         check_no_foreign_folder(folder)
         check_no_foreign_model(folder, files.read_json(folder / CONFIG))
-        return fetched("*.json", "*.safetensors", *tokenizer_files.NAMES)
-    except CheckpointError:
-        raise
-    except Exception as error:  # of whichever HTTP library the hub's client uses
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise CheckpointError(
-            f"there is no folder {name}, and the Hugging Face hub gives no model of "
-            f"that name ({type(error).__name__}: {reason}). Check the name and the "
-            "connection, or download the model where there is one and name its folder."
-        ) from error
+
+    return from_hub(name, check, ["*.safetensors", *tokenizer_files.NAMES])
 
 
 # ------------------------------------------------------------------------- reading

@@ -111,8 +111,14 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
+def stored_tensors(
+    folder: pathlib.Path, loader: str = "AutoModelForSeq2SeqLM"
+) -> dict[str, StoredTensor]:
     """The tensors of `model.safetensors`, or of the shards that an index names.
+
+    Args:
+      folder: a local one.
+      loader: transformers' class for such models, which converts other weights.
 
     Raises:
       CheckpointError: a file is missing, damaged or in another format than safetensors,
@@ -123,10 +129,10 @@ def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
         return _tensors_of(folder / WEIGHTS)
     if (folder / INDEX).exists():
         return _indexed_tensors(folder)
-    raise CheckpointError(_no_weights(folder))
+    raise CheckpointError(_no_weights(folder, loader))
 
 
-def _no_weights(folder: pathlib.Path) -> str:
+def _no_weights(folder: pathlib.Path, loader: str) -> str:
     for name in (WEIGHTS, INDEX):
         if (folder / name).is_symlink():
             return (
@@ -144,7 +150,7 @@ def _no_weights(folder: pathlib.Path) -> str:
         library, flag = _OTHER_LIBRARIES[others[0].suffix]
         return (
             f"{folder} holds no {WEIGHTS}, but {others[0].name}, {library}'s weights. "
-            "Convert them once with transformers 4 and torch: AutoModelForSeq2SeqLM"
+            f"Convert them once with transformers 4 and torch: {loader}"
             f".from_pretrained('{folder}', {flag}=True)"
             ".save_pretrained('NEW_FOLDER'), and name the new folder."
         )
@@ -157,7 +163,7 @@ def _no_weights(folder: pathlib.Path) -> str:
         f"{folder} holds no {WEIGHTS}, but {others[0].name}. Such files are not read: "
         "a pickle can run any code. Where transformers and torch are installed and the "
         "file is from people you trust, convert it once: "
-        f"AutoModelForSeq2SeqLM.from_pretrained('{folder}').save_pretrained('NEW_FOLDER')"
+        f"{loader}.from_pretrained('{folder}').save_pretrained('NEW_FOLDER')"
         ", and name the new folder."
     )
 

@@ -7,6 +7,8 @@ Each is usable alone, and in gin files by its name here::
 """
 
 from dro_jax.rewards.cached import CachedReward as CachedReward
+from dro_jax.rewards.cached import GradualReward as GradualReward
+from dro_jax.rewards.classifier import Classifier as Classifier
 from dro_jax.rewards.distinctness import Distinctness as Distinctness
 from dro_jax.rewards.http_client import HttpClient as HttpClient
 from dro_jax.rewards.http_scorer import HttpScorer as HttpScorer

@@ -15,6 +15,10 @@ from dro_jax.rewards.weighted_sum import WeightedSum
 Keep = Callable[[Sequence[int], Scores], None]
 
 
+def keep_nothing(rows: Sequence[int], scores: Scores) -> None:
+    """What a plain call does with scores that come before the others."""
+
+
 @runtime_checkable
 class GradualReward(Reward, Protocol):
     """One that gives scores of some responses before it has those of all."""
@@ -52,7 +56,7 @@ class CachedReward:
             raise ConfigError(
                 f"CachedReward.batch_size = {self.batch_size}: give 1 or more"
             )
-        if _looks_at_others(self.reward):
+        if looks_at_others(self.reward):
             raise ConfigError(
                 "Distinctness without a corpus depends on all responses that are scored "
                 "together, so its scores cannot be kept: name a corpus, or cache the "
@@ -68,39 +72,67 @@ class CachedReward:
         return self.reward.fingerprint
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        return self.score(prompts, responses, keep_nothing)
+
+    def score(
+        self, prompts: Sequence[str], responses: Sequence[str], keep: Keep
+    ) -> Scores:
+        """As a call; `keep` is given what was known at once, and the rest as it comes."""
         pairs = list(zip(prompts, responses, strict=True))
         with ScoreCache(self.fingerprint, self.folder) as cache:
             found = cache.get_many(pairs)
-            # Equal pairs are asked for once.
-            missing = list(
-                dict.fromkeys(
-                    pair
-                    for pair, value in zip(pairs, found, strict=True)
-                    if value is MISSING
-                )
-            )
+            rows: dict[tuple[str, str], list[int]] = {}
+            for row, (pair, value) in enumerate(zip(pairs, found, strict=True)):
+                if value is MISSING:
+                    rows.setdefault(pair, []).append(row)
+            known = [row for row, value in enumerate(found) if value is not MISSING]
+            keep(known, as_scores([found[row] for row in known]))
+            missing = list(rows)  # equal pairs are asked for once
+
+            def take(asked: Sequence[int], scores: Scores) -> None:
+                for place, value in zip(asked, as_values(scores), strict=True):
+                    cache.put(missing[place], value)
+                    for row in rows[missing[place]]:
+                        found[row] = value
+                        keep([row], as_scores([value]))
+
             if missing:
-                self._ask(missing, cache)
-                found = cache.get_many(pairs)
+                score_gradually(self.reward, *_columns(missing), take, self.batch_size)
         return as_scores(found)
 
-    def _ask(self, pairs: list[tuple[str, str]], cache: ScoreCache) -> None:
-        def keep(rows: Sequence[int], scores: Scores) -> None:
-            for row, value in zip(rows, as_values(scores), strict=True):
-                cache.put(pairs[row], value)
 
-        if isinstance(self.reward, GradualReward):
-            self.reward.score(*_columns(pairs), keep)
-            return
-        for start in range(0, len(pairs), self.batch_size):
-            part = pairs[start : start + self.batch_size]
-            rows = range(start, start + len(part))
-            keep(rows, self.reward(*_columns(part)))
+def score_gradually(
+    reward: Reward,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    keep: Keep = keep_nothing,
+    batch_size: int = 256,
+) -> Scores:
+    """A reward's scores, some of them told before the others as far as that can be.
+
+    Args:
+      reward: any.
+      prompts, responses: of N responses.
+      keep: is given (rows, their scores), from several threads for some rewards.
+      batch_size: how many a reward is given at a time that can score each by itself,
+        and not itself tell some before the others.
+    """
+    if isinstance(reward, GradualReward):
+        return reward.score(prompts, responses, keep)
+    size = len(responses) if looks_at_others(reward) else batch_size
+    values = []
+    for start in range(0, len(responses), max(size, 1)):
+        part = slice(start, start + size)
+        scores = reward(prompts[part], responses[part])
+        keep(range(start, start + len(scores.total)), scores)
+        values += as_values(scores)
+    return as_scores(values)
 
 
-def _looks_at_others(reward: Reward) -> bool:
+def looks_at_others(reward: Reward) -> bool:
+    """Whether a score depends on the other responses of the call."""
     if isinstance(reward, WeightedSum):
-        return any(map(_looks_at_others, reward.rewards))
+        return any(map(looks_at_others, reward.rewards))
     return isinstance(reward, Distinctness) and reward.corpus is None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dro_jax.errors import ConfigError
-from dro_jax.rewards.cached import Keep, as_scores
+from dro_jax.rewards.cached import Keep, as_scores, keep_nothing
 from dro_jax.rewards.fingerprints import fingerprint
 from dro_jax.rewards.http_client import BadAnswer, HttpClient, values_of
 from dro_jax.rewards.interface import Scores
@@ -51,7 +51,7 @@ class HttpScorer:
         return fingerprint("HttpScorer", self.client.url, self.version)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
-        return self.score(prompts, responses, lambda rows, scores: None)
+        return self.score(prompts, responses, keep_nothing)
 
     def score(
         self, prompts: Sequence[str], responses: Sequence[str], keep: Keep
@@ -76,8 +76,10 @@ class HttpScorer:
         )
 
         def told(item: int) -> str:
-            last = starts[item] + len(batches[item]) - 1
-            return f"responses {starts[item]} to {last}"
+            first, count = starts[item], len(batches[item])
+            return f"response {first}" + (
+                f" to {first + count - 1}" if count > 1 else ""
+            )
 
         found = values_of(results, self.client.url, told)
         return as_scores([value for values in found for value in values])

@@ -12,9 +12,9 @@ from dro_jax.data.inputs import (
     as_inputs,
     as_prompts,
     input_batches,
-    read_raw,
     record_ids,
 )
+from dro_jax.data.raw_records import read_raw
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
 from dro_jax.errors import DataError

@@ -89,7 +89,7 @@ def test_what_fails_is_told_the_rest_is_kept_and_a_rerun_asks_for_it_alone(tmp_p
         cached = CachedReward(scorer(server, attempts=2), tmp_path)
         with pytest.raises(
             ServerError,
-            match="1 of 4 requests.*responses 3 to 5: .*2 scores for 3 responses",
+            match="1 of 4 requests.*response 3 to 5: .*2 scores for 3 responses",
         ):
             cached(PROMPTS, RESPONSES)
         broken = False

@@ -45,8 +45,8 @@ AFTER_RECORDS = frozenset(
         "inputs", "inspection", "inspection_plot", "inspection_text",
         "inspection_tokens", "interface", "joined_records", "mixtures", "modules",
         "ordering", "packing", "permutation", "prefetching", "preprocessing",
-        "prompt_records", "record_ids", "reward_statistics", "reward_transforms",
-        "row_merging", "row_plans", "row_reading", "scratch", "settings",
+        "prompt_records", "raw_records", "record_ids", "reward_statistics",
+        "reward_transforms", "row_merging", "row_plans", "row_reading", "scratch", "settings",
         "split_fingerprint", "stream_packing", "task_metrics", "task_names",
         "task_report", "tasks", "truncation",
     )
