@@ -40,8 +40,9 @@ def _add_sheet(actions) -> None:
         "runs",
         nargs="+",
         metavar="RUN",
-        help="two or more: folders that `dro-jax evaluate` has evaluated together, or "
-        "JSONL files of `dro-jax generate` from the same prompts",
+        help="two or more: folders that `dro-jax evaluate` has evaluated together (of "
+        "a reference also RUN/evaluations/NAME/reference), or JSONL files of `dro-jax "
+        "generate` from the same prompts",
     )
     parser.add_argument(
         "--output",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dro_jax.errors import ConfigError, DataError
-from dro_jax.evaluation.evaluated_run import EvaluatedRun, SampledResponse
+from dro_jax.evaluation.evaluated_run import EVALUATION, EvaluatedRun, SampledResponse
 from dro_jax.evaluation.shared_evaluation import shared_folders
 from dro_jax.paths import expanded
 
@@ -22,7 +22,8 @@ def responses_of(
     """The first sample of each run to each prompt, by the run's label.
 
     Args:
-      given: folders of runs that were evaluated, or JSONL files of `dro-jax generate`.
+      given: folders of runs that were evaluated, or of evaluations; or JSONL files of
+        `dro-jax generate`.
       evaluation: the name of the evaluation; None, the newest that all have.
       prompt_field: of files, the field of the prompt.
 
@@ -37,7 +38,7 @@ def responses_of(
         raise ConfigError(f"there is no file or folder {', '.join(missing)}")
     folders = [path.is_dir() for path in paths]
     if all(folders):
-        runs = list(map(EvaluatedRun.read, shared_folders(paths, evaluation)))
+        runs = [EvaluatedRun.read(at) for at in _evaluations(paths, evaluation)]
         labels = [run.label for run in runs]
         responses = [[x for x in run.responses if x.sample == 0] for run in runs]
     elif not any(folders):
@@ -52,6 +53,15 @@ def responses_of(
     if len(set(labels)) < len(labels):
         raise ConfigError("one run is given twice: give different ones")
     return dict(zip(labels, responses, strict=True))
+
+
+def _evaluations(
+    folders: Sequence[pathlib.Path], name: str | None
+) -> list[pathlib.Path]:
+    """Where each is: a reference's may lie within a run's, and is given itself."""
+    runs = [folder for folder in folders if not (folder / EVALUATION).is_file()]
+    found = iter(shared_folders(runs, name) if runs else ())
+    return [next(found) if folder in runs else folder for folder in folders]
 
 
 def _of_file(path: pathlib.Path, prompt_field: str) -> list[SampledResponse]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dro_jax.errors import ConfigError
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, WinRate
 from dro_jax.evaluation.win_rates import matched, win_rate
 from dro_jax.judges.interface import Judge, Verdicts
@@ -60,8 +61,14 @@ def compared(
       seed: of the bootstraps.
 
     Raises:
+      ConfigError: two judges have one name.
       DataError: runs have no prompt in common.
     """
+    names = [judge.name for judge in judges]
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f"the judges are called {', '.join(names)}: give each a name of its own"
+        )
     couples = [(late, early) for early, late in itertools.combinations(runs, 2)]
     responses = [matched(late.responses, early.responses) for late, early in couples]
     found = []

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -104,6 +105,20 @@ def test_from_runs_to_win_rates(runs, tmp_path, capsys):
     assert rates["bad", "worse"]["ties"] == 4
     assert found["answered"] == {"ann": 12, "bob": 12}
     assert found["kappa"] < 1 and found["problems"] == []
+
+
+def test_a_reference_may_lie_within_a_runs_evaluation(runs, tmp_path, capsys):
+    inner = tmp_path / "good/evaluations/t_test_new/reference"
+    evaluate(tmp_path / "start", "x", "start")
+    shutil.copytree(tmp_path / "start/evaluations/x", inner)
+    words = [str(inner), *runs[:2], f"--output={tmp_path}/sheets"]
+    assert main(["judge", "sheet", *words]) == 0
+    pairs = Key.read(tmp_path / "sheets/key.json").shown
+    assert {pair.contest[:2] for pair in pairs} == {
+        ("start", "good"),
+        ("start", "bad"),
+        ("good", "bad"),
+    }
 
 
 def test_from_files_of_generate(tmp_path, capsys):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dro_jax.errors import ConfigError
 from dro_jax.evaluation import compared_runs
 from dro_jax.evaluation.compared_runs import KnownScores
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, SampledResponse
@@ -112,3 +113,8 @@ def test_runs_that_a_judge_did_not_see_have_no_win_rate(capsys):
         ("two", "one"),
     ]
     assert "people answered for no pair of one and start" in capsys.readouterr().err
+
+
+def test_two_judges_of_one_name_are_refused():
+    with pytest.raises(ConfigError, match="shorter, shorter: give each a name"):
+        compared_runs.compared(RUNS, [Shorter(), Shorter()])
