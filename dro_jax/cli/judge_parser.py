@@ -41,7 +41,7 @@ def _add_sheet(actions) -> None:
         nargs="+",
         metavar="RUN",
         help="two or more: folders that `dro-jax evaluate` has evaluated together (of "
-        "a reference also RUN/evaluations/NAME/reference), or JSONL files of `dro-jax "
+        "a reference also RUN/evaluations/NAME/reference), or files of `dro-jax "
         "generate` from the same prompts",
     )
     parser.add_argument(
@@ -68,7 +68,7 @@ def _add_sheet(actions) -> None:
         "--prompt_field",
         default="prompt",
         metavar="NAME",
-        help="of JSONL files: the field of the prompt",
+        help="of files: the field of the prompt",
     )
 
 

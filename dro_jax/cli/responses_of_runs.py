@@ -5,9 +5,10 @@ import hashlib
 import itertools
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dro_jax.data.containers import read_records
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.evaluation.evaluated_run import EVALUATION, EvaluatedRun, SampledResponse
 from dro_jax.evaluation.shared_evaluation import shared_folders
@@ -22,7 +23,7 @@ def responses_of(
     """The first sample of each run to each prompt, by the run's label.
 
     Args:
-      given: folders of runs that were evaluated, or of evaluations; or JSONL files of
+      given: folders of runs that were evaluated, or of evaluations; or files of
         `dro-jax generate`.
       evaluation: the name of the evaluation; None, the newest that all have.
       prompt_field: of files, the field of the prompt.
@@ -47,7 +48,7 @@ def responses_of(
         labels = [path.name for path in paths]
         responses = [_of_file(path, prompt_field) for path in paths]
     else:
-        raise ConfigError("give either folders of runs or JSONL files, not both")
+        raise ConfigError("give either folders of runs or files, not both")
     if len(set(labels)) < len(labels):
         labels = [str(path) for path in paths]
     if len(set(labels)) < len(labels):
@@ -67,14 +68,10 @@ def _evaluations(
 def _of_file(path: pathlib.Path, prompt_field: str) -> list[SampledResponse]:
     """Records are matched by their prompts and, of equal ones, by their number."""
     found, seen = [], collections.Counter()
-    try:
-        lines = path.read_text("utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        prompt, response = _texts(f"{path} line {number}", line, prompt_field)
+    for record in read_records(str(path)):
+        if record.problem is not None:
+            raise DataError(f"{record.identity}: {record.problem.message}")
+        prompt, response = _texts(record.identity, record.fields, prompt_field)
         seen[prompt] += 1
         text = f"{seen[prompt]} {prompt}".encode("utf-8", "surrogatepass")
         prompt_id = hashlib.sha256(text).hexdigest()[:16]
@@ -91,24 +88,20 @@ def response_alone(prompt_id: str, prompt: str, response: str) -> SampledRespons
     )
 
 
-def _texts(where: str, line: str, prompt_field: str) -> tuple[str, str]:
-    try:
-        record = json.loads(line)
-        prompt = record[prompt_field]
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{where} is no JSON object ({error})") from error
-    except KeyError:
+def _texts(where: str, record: Mapping[str, Any], prompt_field: str) -> tuple[str, str]:
+    if prompt_field not in record:
         names = ", ".join(itertools.islice(record, 8))
         raise DataError(
             f"{where} has no field '{prompt_field}' (it has {names}): say by "
             "--prompt_field which is the prompt"
-        ) from None
+        )
+    prompt = record[prompt_field]
     if not isinstance(prompt, str):
         prompt = json.dumps(prompt, ensure_ascii=False)  # a conversation
     return prompt, _response(where, record)
 
 
-def _response(where: str, record: Any) -> str:
+def _response(where: str, record: Mapping[str, Any]) -> str:
     """The first of `responses`, as `generate` writes them, or else `response`."""
     found = record.get("responses", record.get("response"))
     if isinstance(found, list):

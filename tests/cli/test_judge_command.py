@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 import shutil
 
@@ -126,6 +127,10 @@ def test_from_files_of_generate(tmp_path, capsys):
         generate(tmp_path / "good.jsonl", "good"),
         generate(tmp_path / "bad.jsonl", "bad", (5, 4, 3, 2, 0, 1)),
     ]
+    # As `--output bad.jsonl.gz` writes it.
+    files[1] = f"{files[1]}.gz"
+    with open(tmp_path / "bad.jsonl", "rb") as plain, gzip.open(files[1], "wb") as file:
+        file.write(plain.read())
     folder = tmp_path / "sheets"
     command = ["judge", "sheet", *files, "--output", str(folder)]
     assert main(command) == 2
@@ -162,13 +167,22 @@ def test_from_files_of_generate(tmp_path, capsys):
         ),
         (["sheet", "{file}", "{file}", "--output=x", "--evaluation=y"], "remove it"),
         (["sheet", "{0}", "{1}", "--output={file}"], "cannot be written"),
+        (["sheet", "{file}", "{torn}", "--output=x", "--prompt_field=text"], "line 2"),
+        (
+            ["sheet", "{file}", "{bare}", "--output=x", "--prompt_field=text"],
+            "no response",
+        ),
         (["read", "{file}", "--key=/nowhere"], "no key of a sheet"),
     ],
 )
 def test_what_cannot_be_is_refused(words, message, runs, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = generate(tmp_path / "a.jsonl", "a")
-    assert main(["judge", *(word.format(*runs, file=file) for word in words)]) == 2
+    torn, bare = tmp_path / "torn.jsonl", tmp_path / "bare.jsonl"
+    torn.write_text('{"text": "p", "responses": [{"response": "r"}]}\n{"text": "p", \n')
+    bare.write_text('{"text": "p", "responses": []}\n')
+    places = {"file": file, "torn": torn, "bare": bare}
+    assert main(["judge", *(word.format(*runs, **places) for word in words)]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
