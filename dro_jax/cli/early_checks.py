@@ -30,7 +30,7 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
         _check_train(arguments, elsewhere)
     elif arguments.command == "plan":
         _check_plan(arguments)
-    elif arguments.command == "tasks":
+    elif arguments.command in ("tasks", "calibrate"):
         from dro_jax.data.modules import look_in_current_folder
 
         look_in_current_folder(arguments.module, "--module")

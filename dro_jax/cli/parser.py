@@ -3,6 +3,7 @@
 import argparse
 
 import dro_jax
+from dro_jax.cli.calibrate_parser import add_calibrate
 from dro_jax.cli.command_parser import add_processes, command
 from dro_jax.cli.evaluate_parser import add_evaluate
 from dro_jax.cli.judge_parser import add_judge
@@ -42,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_report(commands)
     add_judge(commands)
+    add_calibrate(commands)
     add_tasks(commands)
     _add_convert(commands)
     _add_quickstart(commands)

@@ -20,6 +20,7 @@ from dro_jax.messages import say
 from dro_jax.training import hosts
 from dro_jax.training.before.checks import local_folder
 from dro_jax.training.metric_writers import finished_step
+from dro_jax.training.run_files import REWARD_MODEL
 from dro_jax.training.run_owner import owned
 from dro_jax.training.train import train
 
@@ -38,11 +39,14 @@ def run(arguments) -> None:
     )
     if arguments.dry_run or arguments.reference_share:
         return
-    for line in what_next(
-        local_folder(gin_setup.macro("MODEL_DIR")),
-        gin_setup.macro("MIXTURE_OR_TASK_MODULE"),
-        arguments.allow_import,
-    ):
+    folder = local_folder(gin_setup.macro("MODEL_DIR"))
+    if pathlib.Path(folder, REWARD_MODEL).is_dir():
+        lines = what_next_of_reward_model(folder)
+    else:
+        lines = what_next(
+            folder, gin_setup.macro("MIXTURE_OR_TASK_MODULE"), arguments.allow_import
+        )
+    for line in lines:
         say(line)
 
 
@@ -69,6 +73,20 @@ def what_next(
         f"  {folder}",
         "to use it:",
         *(f"  dro-jax {name} {' '.join(flags)}" for name in ("generate", "score")),
+    ]
+
+
+def what_next_of_reward_model(folder: str) -> list[str]:
+    """Where a reward model is, and how it is used."""
+    setting = f"--gin.REWARD_MODEL_DIR={shlex.quote(repr(folder))}"
+    flags = f"--gin_file=gin_configs/rewards/reward_model.gin {setting}"
+    return [
+        "the reward model is in",
+        f"  {folder}",
+        "to see how far it agrees with a task's rewards:",
+        f"  dro-jax calibrate {flags} --task=NAME --output_dir=DIR",
+        "as the reward of other commands:",
+        f"  {flags}",
     ]
 
 

@@ -16,13 +16,13 @@ import numpy as np
 from dro_jax.errors import CheckpointError, UserError
 from dro_jax.interop import formats
 from dro_jax.interop.policy_digest import digest_of_leaves
+from dro_jax.interop.reward_model_folder import FOLDER, SETTINGS
 from dro_jax.interop.stored_model import Leaf, Leaves
 from dro_jax.interop.t5x_orbax import orbax_leaves
 from dro_jax.models.reward_network import RewardConfig
 from dro_jax.models.t5_config import T5Config
 from dro_jax.whole_files import write_json
 
-FOLDER, SETTINGS = "reward_model", "settings.json"
 _TARGET = "target/"
 _VERSION = 1
 # What changes how a network is trained, and none of its numbers.

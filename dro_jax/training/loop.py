@@ -237,6 +237,8 @@ def _summary(record: dict[str, float]) -> list[str]:
         "kl",
         "rewards/mean",
         "value/explained_variance",
+        "eval/pearson",
+        "eval/pair_accuracy",
         "eval/sampled/reward",
         "eval/sampled/kl",
     )

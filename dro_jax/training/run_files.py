@@ -11,7 +11,7 @@ import re
 from etils import epath
 
 from dro_jax.evaluation.evaluated_run import FOLDER as EVALUATIONS
-from dro_jax.interop import reward_model_files
+from dro_jax.interop import reward_model_folder
 
 CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
 CONFIG = "config.gin"
@@ -24,7 +24,7 @@ REFERENCE_CACHE = "reference_cache"
 REFERENCE_CACHE_REPORT = "reference_cache.json"
 VALUE_OF_REFERENCE = "value_of_reference"
 VALUE_OF_REFERENCE_REPORT = "value_of_reference.json"
-REWARD_MODEL = reward_model_files.FOLDER
+REWARD_MODEL = reward_model_folder.FOLDER
 OWNER = "owner.json"
 
 # Files are written under another name first, and renamed when they are whole.

@@ -12,7 +12,7 @@ from jax.extend import core
 from dro_jax.models import flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
-from dro_jax.objectives import DPO, DROP, DROV, KTO, NLL
+from dro_jax.objectives import DPO, DROP, DROV, KTO, NLL, RewardRegression
 
 # Two layers of different sizes everywhere, so that no factor can stand for another.
 NETWORK = dataclasses.replace(
@@ -130,6 +130,11 @@ def test_each_value_estimate(value):
 )
 def test_each_kind_of_step(objective, layout, frozen_copy):
     assert_counted(objective, batch_of(layout), frozen_copy=frozen_copy)
+
+
+@pytest.mark.parametrize("layout", ["packed", "grouped"])
+def test_a_reward_model_s_step(layout):
+    assert_counted(RewardRegression(), batch_of(layout), frozen_copy=False)
 
 
 def test_xla_counts_no_more_than_a_hundredth_beside():

@@ -1,16 +1,12 @@
 """Scores from the folder of a run: alike in any batch, and those of the network itself."""
 
-import dataclasses
-import json
 import shutil
 
 import jax
 import numpy as np
 import pytest
-import seqio
-import small
 from flax.traverse_util import unflatten_dict
-from training_runs import DATA, run
+from reward_models import NETWORK, change, make
 
 from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.interop.reward_model_files import open_reward_model
@@ -18,25 +14,15 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import RewardRegression
 from dro_jax.rewards.reward_model import RewardModel
 
-NETWORK = dataclasses.replace(small.NETWORK, vocab_size=384)
-LENGTHS = {"inputs": 48, "targets": 40}
 PROMPTS = ["why", "a longer question " * 4, "x", "how long?", "why", "é\n\n"]
 RESPONSES = ["", "because", "an answer " * 3, "a" * 99, "so", "no"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A run's, whose texts may be longer than the arrays that it was trained on."""
     made = tmp_path_factory.mktemp("reward_model")
-    data = dataclasses.replace(DATA, vocabulary=seqio.ByteVocabulary())
-    run(made, RewardRegression(), steps=5, network=NETWORK, train_dataset_cfg=data)
-    change(made, lengths=LENGTHS)
+    make(made)
     return made
-
-
-def change(folder, **changes):
-    path = folder / "reward_model/settings.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.fixture(scope="module")
