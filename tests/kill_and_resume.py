@@ -10,7 +10,7 @@ with Ctrl-C, as a terminal does (130). What a SIGKILL leaves of the others is ki
 too, as a launcher does. Then the run is let through to its end, and its parameters,
 optimiser state, data position and metrics by step are compared, bit by bit, with a
 run that was never touched. It trains DRO-V with dropout on packed batches and a
-cached reference. The exit status is 1 at any difference.
+cached reference, and samples at each evaluation. The exit status is 1 at any difference.
 """
 
 import argparse
@@ -101,6 +101,7 @@ class Campaign:
 
     def _start(self, model_dir: pathlib.Path) -> Processes:
         settings = {"TRAIN_STEPS": self._steps, "CHECKPOINT_PERIOD": SAVE_PERIOD}
+        settings |= command_runs.SAMPLED
         if self._processes * self._devices > 1:
             settings |= {"FSDP": True, "MODEL_PARALLEL": 2}
         return Processes(

@@ -12,6 +12,7 @@ from dro_jax.evaluation.evaluated_run import EvaluatedRun, SampledResponse
 from dro_jax.evaluation.figures import figures_of
 from dro_jax.evaluation.kept_evaluations import Unfinished
 from dro_jax.evaluation.prompts import Prompt, as_tokens
+from dro_jax.evaluation.sampled_figures import is_of_policy
 from dro_jax.evaluation.sampled_responses import Policy, sampled_responses
 from dro_jax.evaluation.scoring import with_rewards
 from dro_jax.messages import say
@@ -89,12 +90,6 @@ class Session:
         if unfinished is not None:
             unfinished.remove()
         return measured[0] if measured else None
-
-    @property
-    def from_policy(self) -> bool:
-        """Whether responses are drawn from the policy's own distribution."""
-        own = self.config
-        return own.temperature == 1 and not own.top_k and own.top_p in (0, 1)
 
     def folder(self, candidate: Candidate) -> pathlib.Path:
         """Where a policy's evaluation lies."""
@@ -207,7 +202,7 @@ class Session:
         if self.rewards:
             responses = with_rewards(responses, self.rewards)
         prints = {reward.name: reward.fingerprint for reward in self.rewards}
-        figures, tables = figures_of(responses, sampled_from_policy=self.from_policy)
+        figures, tables = figures_of(responses, sampled_from_policy=is_of_policy(self.config))
         found = EvaluatedRun(
             candidate.label,
             settings | {"rewards": prints},

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from dro_jax.data import task_metrics
 from dro_jax.data.chat_template import PLAIN, ChatTemplate
+from dro_jax.data.cut_metric import CutMetric
 from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
 from dro_jax.data.interface import SplitRecords
 from dro_jax.data.preprocessing import encode_feedback
@@ -153,7 +154,9 @@ def register_feedback_task(
     on_bad_record: str = ERROR,
     reward_fn: RewardFn | None = None,
     best_response_fn: ResponseFn | None = None,
+    rewards: Any = None,
     metric_fns: Sequence[Callable[..., Any]] | None = None,
+    metric_objs: Sequence[Any] | None = None,
     postprocess_fn: Callable[..., Any] | None = None,
 ) -> FeedbackTask:
     """Registers a seqio task of single-trajectory feedback; reads no data yet.
@@ -188,8 +191,9 @@ def register_feedback_task(
       reward_fn: (prompt, response) to the true reward of any response, where a program
         knows it. It is given the texts as the model reads and writes them.
       best_response_fn: prompt to a response that no other beats under `reward_fn`.
-      metric_fns: seqio metric functions, for `seqio.Evaluator` and `t5x.eval`; default
-        those of `dro_jax.data.task_metrics`, where `postprocess_fn` is not given either.
+      rewards: of `dro_jax.rewards`, one or several by which `t5x.eval` scores too.
+      metric_fns, metric_objs: seqio metrics; default those of
+        `dro_jax.data.task_metrics`, where `postprocess_fn` is not given either.
       postprocess_fn: seqio's postprocessing of decoded responses.
 
     Returns:
@@ -221,9 +225,15 @@ def register_feedback_task(
         on_bad_record,
         vocabulary,
     )
-    if metric_fns is None and postprocess_fn is None:
-        metric_fns = task_metrics.default_metrics(reward_fn)
+    if metric_fns is None and metric_objs is None and postprocess_fn is None:
+        metric_fns = task_metrics.default_metrics(reward_fn, rewards)
+        metric_objs = [CutMetric()]
         postprocess_fn = task_metrics.postprocess
+    elif rewards is not None:
+        raise ConfigError(
+            f"task '{name}': beside metrics of its own, rewards have no effect; add "
+            "dro_jax.data.task_metrics.reward_metrics(reward) to these"
+        )
     try:
         return seqio.TaskRegistry.add(
             name,
@@ -238,6 +248,7 @@ def register_feedback_task(
             ],
             postprocess_fn=postprocess_fn,
             metric_fns=list(metric_fns or ()),
+            metric_objs=list(metric_objs or ()),
             task_cls=FeedbackTask,
             shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
             reward_fn=reward_fn,

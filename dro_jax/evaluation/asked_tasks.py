@@ -13,7 +13,9 @@ from dro_jax.evaluation.scoring import with_rewards
 from dro_jax.rewards.interface import Reward
 from dro_jax.rewards.task_reward import FunctionReward
 
-_EXAMPLES = 4  # prompts whose logged responses are scored to learn names
+# Prompts whose logged responses are scored to learn names: as many as the win rate at
+# equal length needs.
+_EXAMPLES = 5
 
 
 class AskedTask(NamedTuple):

@@ -10,19 +10,19 @@ from dro_jax.errors import ConfigError, DataError
 from dro_jax.evaluation.estimates import estimate_of, mean_estimates
 from dro_jax.evaluation.evaluated_run import Estimate, SampledResponse
 from dro_jax.evaluation.intervals import cluster_totals
-from dro_jax.evaluation.reference_overlap import (
-    bleu_statistics,
-    corpus_bleu,
-    rouge_l,
-)
 from dro_jax.evaluation.self_bleu import self_bleu
-from dro_jax.evaluation.text_metrics import distinct_n
 from dro_jax.evaluation.value_calibration import (
     calibration_table,
     correlation,
     explained_variance,
     moments,
 )
+from dro_jax.reference_overlap import (
+    bleu_statistics,
+    corpus_bleu,
+    rouge_l,
+)
+from dro_jax.text_metrics import distinct_n
 
 NOT_FROM_POLICY = (
     "responses were not sampled at temperature 1 from all tokens, so that their "

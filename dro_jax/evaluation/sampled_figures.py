@@ -6,7 +6,8 @@ import numpy as np
 
 from dro_jax.evaluation.evaluated_run import SampledResponse
 from dro_jax.evaluation.figures import figures_of
-from dro_jax.judges.interface import Judge, Pair, Verdicts
+from dro_jax.evaluation.win_rates import MatchedResponses, matched, win_rate
+from dro_jax.judges.interface import Judge, Verdicts
 from dro_jax.models.decoding import DecodingConfig
 
 
@@ -33,7 +34,7 @@ def sampled_figures(
     found = {name: estimate.value for name, estimate in figures.items()}
     if "kl" in figures and figures["kl"].standard_error is not None:
         found["kl_standard_error"] = figures["kl"].standard_error
-    return found | _win_rate(responses, of_reference, judge)
+    return found | _win_rates(responses, of_reference, judge)
 
 
 def is_of_policy(config: DecodingConfig) -> bool:
@@ -42,25 +43,33 @@ def is_of_policy(config: DecodingConfig) -> bool:
     return config.temperature == 1 and not filtered and not config.beams
 
 
-def _win_rate(
+def _win_rates(
     responses: Sequence[SampledResponse],
     of_reference: Sequence[SampledResponse],
     judge: Judge | None,
 ) -> dict[str, float]:
-    """(wins + ties/2) / answered; nothing where nobody judges or answers."""
+    """Plain and at equal length; nothing where nobody judges or answers."""
     if not of_reference or (judge is None and not responses[0].rewards):
         return {}
-    pairs = list(zip(responses, of_reference, strict=True))
+    pairs = matched(responses, of_reference)
     if judge is None:
         name = next(iter(responses[0].rewards))
-        ahead = [np.sign(own.rewards[name] - its.rewards[name]) for own, its in pairs]
-        verdicts = Verdicts((1 + np.array(ahead)) / 2, np.ones(len(pairs), bool))
+        verdicts = _by_scores(pairs, name)
     else:
-        name = judge.name
-        verdicts = judge(
-            [Pair(own.prompt, own.response, its.response) for own, its in pairs]
-        )
+        name, verdicts = judge.name, judge(pairs.pairs)
     if not verdicts.answered.any():
         return {}
-    preferences = verdicts.preferences[verdicts.answered]
-    return {f"win_rate/{name}": float(preferences.mean())}
+    found = win_rate("policy", "reference", name, pairs, verdicts, num_resamples=0)
+    rates = {f"win_rate/{name}": found.win_rate.value}
+    if found.length_controlled is not None:
+        rates[f"length_controlled_win_rate/{name}"] = found.length_controlled.value
+    return rates
+
+
+def _by_scores(pairs: MatchedResponses, reward: str) -> Verdicts:
+    """What `RewardJudge` says, of responses that are scored already."""
+    gains = [
+        own.rewards[reward] - other.rewards[reward]
+        for own, other in zip(pairs.first, pairs.second, strict=True)
+    ]
+    return Verdicts((1 + np.sign(gains)) / 2, np.ones(len(gains), bool))

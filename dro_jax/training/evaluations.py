@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from dro_jax.data.interface import HostBatch
 from dro_jax.errors import ConfigError
+from dro_jax.evaluation.figures import figure
 from dro_jax.evaluation.sampled_evaluation import SampledEvaluation
 from dro_jax.interop.policy_digest import digest_of
-from dro_jax.messages import say
+from dro_jax.messages import note, say
 from dro_jax.models.networks import Params
 from dro_jax.training import hosts
 from dro_jax.training.before.prepared_data import like_prepared
@@ -20,7 +21,7 @@ from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.preemption import StopSignal
 from dro_jax.training.run_files import SAMPLED_REFERENCE
-from dro_jax.training.sampled_held_out import SampledHeldOut
+from dro_jax.training.sampled_held_out import PREFIX, SampledHeldOut
 from dro_jax.training.state import TrainState
 from dro_jax.training.watchdog import Watchdog
 
@@ -92,8 +93,16 @@ class Evaluations:
         """
         if self._plan.data.held_out is None:
             checkpoints.check_metric(None)
-        else:
-            checkpoints.check_metric(lambda: self.metric_names(first))
+            return
+        checkpoints.check_metric(lambda: self.metric_names(first))
+        metric, mode = checkpoints.best_metric, checkpoints.best_mode
+        if metric.startswith(PREFIX):
+            better = figure(metric.removeprefix(PREFIX)).higher_is_better
+            if better is not None and better != (mode == "max"):
+                note(
+                    f"CheckpointConfig.best_mode = {mode!r} keeps the worst by {metric}, "
+                    f"of which {'more' if better else 'less'} is better"
+                )
 
     def prepare(
         self,

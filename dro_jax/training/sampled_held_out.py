@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -71,6 +72,7 @@ class SampledHeldOut:
         self._config = config
         self._batch_size = settings.batch_size or dataset.batch_size
         self._of_reference: Responses = []
+        self._names: list[str] = []
 
     def __str__(self) -> str:
         """What is sampled and who scores it."""
@@ -105,7 +107,8 @@ class SampledHeldOut:
             ]
             return [*self._figures(found, found if with_reference else [])]
 
-        return hosts.first_says(names)
+        self._names = hosts.first_says(names)
+        return self._names
 
     @property
     def _has_value(self) -> bool:
@@ -195,7 +198,8 @@ class SampledHeldOut:
         writer.write_texts(int(state.step), texts)
         seconds = time.monotonic() - began
         say(f"{counted(self._num_responses, 'response')} sampled in {seconds:.1f} s")
-        return figures
+        # A correlation of equal rewards, say, has no value; it ranks behind all others.
+        return dict.fromkeys(self._names, math.nan) | figures
 
     def _figures(
         self, responses: Responses, of_reference: Responses

@@ -4,13 +4,13 @@ import numpy as np
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import Dataset
-from dro_jax.evaluation.score_agreement import (
+from dro_jax.objectives.interface import Trajectories
+from dro_jax.score_agreement import (
     NUM_PAIRS,
     PAIR_ACCURACY,
     SPEARMAN,
     agreement,
 )
-from dro_jax.objectives.interface import Trajectories
 
 SCORE_METRICS = (SPEARMAN, PAIR_ACCURACY, NUM_PAIRS)
 

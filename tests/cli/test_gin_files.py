@@ -106,11 +106,13 @@ def test_every_objective_takes_a_step(feedback, tmp_path):
                 f"INITIAL_CHECKPOINT_PATH = '{reference}'",
                 f"REFERENCE_CACHE_DIR = '{tmp_path / kind}'",
             ]
-        train_from_gin(
-            [*common, f"gin_configs/objectives/{name}.gin", run],
-            small_run(feedback, tmp_path / name, *start),
-        )
+        files = [*common, f"gin_configs/objectives/{name}.gin", run]
+        if name == "dro_v":  # one of them samples too
+            files += ["gin_configs/evaluation/sampled.gin"]
+            start += ["SAMPLED_PROMPTS = 2"]
+        train_from_gin(files, small_run(feedback, tmp_path / name, *start))
         last = read_metrics(tmp_path / name)[-1]
+        assert ("eval/sampled/kl" in last) == (name == "dro_v")
         assert last["step"] == 2
         assert np.isfinite(last["loss"])
         assert np.isfinite(last["eval/loss"])

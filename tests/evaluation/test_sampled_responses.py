@@ -10,11 +10,14 @@ import small
 from dro_jax.data.prompt_batches import Prompts
 from dro_jax.errors import CheckpointError
 from dro_jax.evaluation.prompts import Prompt
+from dro_jax.evaluation.sampled_figures import sampled_figures
 from dro_jax.evaluation.sampled_responses import Policy, sampled_responses
+from dro_jax.evaluation.scoring import with_rewards
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import DROV
+from dro_jax.rewards import Distinctness, Length
 from dro_jax.training.initialization import smallest_batch
 from dro_jax.training.sharding import MeshConfig
 
@@ -58,18 +61,24 @@ def sampled(policy, reference, size, mesh, **options):
     return sorted(responses, key=lambda one: (one.prompt_id, one.sample))
 
 
-def test_nothing_depends_on_the_batch_or_the_devices(policies):
+@pytest.fixture(scope="module")
+def layouts(policies):
+    """The same samples in batches of 8 and of 4, and on eight devices."""
+    return [
+        sampled(*policies, size, mesh, value=True)
+        for size, mesh in ((8, ONE), (4, ONE), (8, EIGHT))
+    ]
+
+
+def test_nothing_depends_on_the_batch_or_the_devices(layouts):
     """Texts exactly; log-probabilities and values up to float32's rounding."""
-    whole = sampled(*policies, 8, ONE, value=True)
+    whole, *others = layouts
     assert [(one.prompt, one.sample) for one in whole] == [
         (prompt.text, sample) for prompt in PROMPTS for sample in (0, 1)
     ]
     assert [one.references for one in whole[::2]] == [(f"r{i}",) for i in range(6)]
     assert len({one.response for one in whole}) > 6
-    for found in (
-        sampled(*policies, 4, ONE, value=True),
-        sampled(*policies, 8, EIGHT, value=True),
-    ):
+    for found in others:
         numbers = ("logprob", "reference_logprob", "value")
         for one, other in zip(found, whole, strict=True):
             for name in numbers:
@@ -77,6 +86,25 @@ def test_nothing_depends_on_the_batch_or_the_devices(policies):
                 assert getattr(one, name) == pytest.approx(expected, abs=1e-4)
             same = {name: getattr(other, name) for name in numbers}
             assert dataclasses.replace(one, **same) == other
+
+
+def test_figures_do_not_depend_on_them_either(layouts):
+    """Of texts and programs' rewards in every digit; of log-probabilities nearly."""
+    whole, *others = (
+        with_rewards(found, [Length(target=3.0), Distinctness()]) for found in layouts
+    )
+    expected = sampled_figures(whole, whole, CONFIG)
+    of_networks = {n for n in expected if n.startswith(("kl", "value/"))}
+    assert {"reward/length/length", "distinct_2", "cut"} < set(expected) - of_networks
+    assert expected["win_rate/length"] == 0.5
+    for found in others:
+        figures = sampled_figures(found, whole, CONFIG)
+        assert figures.keys() == expected.keys()
+        for name, value in figures.items():
+            if name in of_networks:
+                assert value == pytest.approx(expected[name], abs=1e-3)
+            else:
+                assert value == expected[name], name
 
 
 def test_lengths_and_what_was_cut(policies):

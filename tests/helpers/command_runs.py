@@ -34,6 +34,13 @@ _PACKED = {
 }
 # Dropout, to compare its random keys too; the reference has none.
 _DROPOUT = {"DROPOUT_RATE": 0.1, "train.train.step_zero_tolerance": 1e3}
+# Responses sampled and scored at each evaluation; for any case.
+SAMPLED = {
+    "SAMPLED_EVALUATION": "@sampled_evaluation.SampledEvaluation()",
+    "sampled_evaluation.SampledEvaluation.num_prompts": 6,
+    "sampled_evaluation.SampledEvaluation.rewards": "@rewards.Length()",
+    "sampled_evaluation.SampledEvaluation.num_texts": 2,
+}
 # What each case has beside its objective's file.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     # The smallest program with a reference; no value, no dropout.
@@ -118,6 +125,8 @@ def _imports(folder: pathlib.Path) -> pathlib.Path:
     path = folder / "imports.gin"
     path.write_text(
         "from __gin__ import dynamic_registration\n"
+        "from dro_jax import rewards\n"
+        "from dro_jax.evaluation import sampled_evaluation\n"
         "from dro_jax.training.before import value_fit\n"
     )
     return path

@@ -1,4 +1,4 @@
-"""What differs between two runs: parameters, optimiser, data position and metrics."""
+"""What differs between two runs: parameters, optimiser, data position, metrics, texts."""
 
 import itertools
 import json
@@ -37,6 +37,10 @@ def differences(one: pathlib.Path, other: pathlib.Path, step: int) -> list[str]:
         if a != b:
             found.append(f"metrics.jsonl: {a} became {b}")
             break
+    texts = [folder / "samples.jsonl" for folder in (one, other)]
+    texts = [path.read_text() if path.exists() else "" for path in texts]
+    if texts[0] != texts[1]:
+        found.append("the sampled texts")
     if len(lines[0]) != step:
         found.append(f"{len(lines[0])} lines of metrics, not {step}")
     return found

@@ -195,6 +195,10 @@ def test_eval_and_infer_read_the_built_in_trainers_checkpoint(tmp_path, referenc
     values = json.loads(metrics.read_text().splitlines()[-1])
     assert np.isfinite(values["true_reward"])
     assert values["logps/policy"] < 0
+    # Of the model's own responses: texts, and from the tokens what was cut.
+    for name in ("cut", "empty", "distinct_1", "distinct_2", "distinct_3"):
+        assert 0 <= values[name] <= 1
+    assert values["response_words"] > 0
     for mode in ("score", "predict"):
         run_module(
             "t5x.infer",

@@ -14,11 +14,11 @@ from prompt_rewards import PromptRewards
 from training_runs import DATA, HELD_OUT, run
 
 from dro_jax.errors import CheckpointError, ConfigError
-from dro_jax.evaluation.score_agreement import agreement
 from dro_jax.interop import formats
 from dro_jax.interop.reward_model_files import open_reward_model
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import RewardRegression
+from dro_jax.score_agreement import agreement
 from dro_jax.training.before.prepared_data import PreparedData
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.held_out import HeldOut

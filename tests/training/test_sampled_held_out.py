@@ -20,6 +20,7 @@ from dro_jax.rewards.interface import Scores
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
 from dro_jax.training.preemption import Preempted
+from dro_jax.training.sharding import MeshConfig
 
 NETWORK = dataclasses.replace(small.NETWORK, vocab_size=256)
 TRAIN = DatasetConfig(
@@ -141,6 +142,24 @@ def test_a_policy_that_does_not_move_is_its_reference(tmp_path, reference):
         assert record[f"eval/sampled/{name}"] == kept.figures[name].value
 
 
+@pytest.mark.slow
+def test_eight_devices_answer_as_one(tmp_path, reference, whole):
+    """With layers and parameters spread over them."""
+    run_sampled(
+        tmp_path,
+        initial_checkpoint_path=str(reference),
+        mesh=MeshConfig(data=4, model=2, fsdp=True),
+        steps=3,
+    )
+    one, eight = (
+        EvaluatedRun.read(folder / "sampled_reference") for folder in (whole, tmp_path)
+    )
+    for a, b in zip(one.responses, eight.responses, strict=True):
+        assert a.response == b.response and a.rewards == b.rewards
+    (record,) = read_metrics(tmp_path)
+    assert record["eval/sampled/win_rate/vowels"] is not None
+
+
 def test_what_is_learnt_does_not_depend_on_it(tmp_path, reference, whole):
     run_sampled(
         tmp_path, initial_checkpoint_path=str(reference), sampled_evaluation=None
@@ -170,6 +189,7 @@ def go_away():
 
 # Calls of the reward in a run: one for the names, two batches of the reference, and two
 # of each evaluation; a run that goes on has the reference's kept.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "error", "at", "saved"),
     [

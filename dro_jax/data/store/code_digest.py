@@ -41,7 +41,7 @@ def own_code() -> str:
 # What works on prepared records; a change there leaves stores as they are.
 AFTER_RECORDS = frozenset(
     (
-        "batching", "converter", "dataset", "draws", "feedback_source", "grouping",
+        "batching", "converter", "cut_metric", "dataset", "draws", "feedback_source", "grouping",
         "inputs", "inspection", "inspection_plot", "inspection_text",
         "inspection_tokens", "interface", "joined_records", "mixtures", "modules",
         "ordering", "packing", "permutation", "prefetching", "preprocessing",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dro_jax.evaluation.score_agreement import agreement
+from dro_jax.score_agreement import agreement
 
 
 def test_by_hand():

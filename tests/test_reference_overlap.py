@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dro_jax.errors import ConfigError
-from dro_jax.evaluation.reference_overlap import bleu_statistics, corpus_bleu, rouge_l
+from dro_jax.reference_overlap import bleu_statistics, corpus_bleu, rouge_l
 
 RESPONSES = [
     "The cat sat on the mat.",
