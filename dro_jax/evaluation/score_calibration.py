@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dro_jax.evaluation.score_agreement import Agreement, agreement, pairs_of
+from dro_jax.score_agreement import Agreement, agreement, pairs_of
 
 _BINS = 10
 
