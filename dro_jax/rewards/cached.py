@@ -1,6 +1,7 @@
 """Rewards whose scores are kept on disk."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,7 +10,7 @@ import numpy as np
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.rewards.distinctness import Distinctness
 from dro_jax.rewards.interface import Reward, Scores
-from dro_jax.rewards.score_cache import MISSING, ScoreCache
+from dro_jax.rewards.score_cache import MISSING, ScoreCache, cache_root
 from dro_jax.rewards.weighted_sum import WeightedSum
 
 Keep = Callable[[Sequence[int], Scores], None]
@@ -79,26 +80,33 @@ class CachedReward:
     ) -> Scores:
         """As a call; `keep` is given what was known at once, and the rest as it comes."""
         pairs = list(zip(prompts, responses, strict=True))
-        with ScoreCache(self.fingerprint, self.folder) as cache:
-            found = cache.get_many(pairs)
-            rows: dict[tuple[str, str], list[int]] = {}
-            for row, (pair, value) in enumerate(zip(pairs, found, strict=True)):
-                if value is MISSING:
-                    rows.setdefault(pair, []).append(row)
-            known = [row for row, value in enumerate(found) if value is not MISSING]
-            keep(known, as_scores([found[row] for row in known]))
-            missing = list(rows)  # equal pairs are asked for once
+        cache = _opened(self.fingerprint, str(cache_root(self.folder)))
+        found = cache.get_many(pairs)
+        rows: dict[tuple[str, str], list[int]] = {}
+        for row, (pair, value) in enumerate(zip(pairs, found, strict=True)):
+            if value is MISSING:
+                rows.setdefault(pair, []).append(row)
+        known = [row for row, value in enumerate(found) if value is not MISSING]
+        keep(known, as_scores([found[row] for row in known]))
+        missing = list(rows)  # equal pairs are asked for once
 
-            def take(asked: Sequence[int], scores: Scores) -> None:
-                for place, value in zip(asked, as_values(scores), strict=True):
-                    cache.put(missing[place], value)
-                    for row in rows[missing[place]]:
-                        found[row] = value
-                        keep([row], as_scores([value]))
+        def take(asked: Sequence[int], scores: Scores) -> None:
+            for place, value in zip(asked, as_values(scores), strict=True):
+                cache.put(missing[place], value)
+                for row in rows[missing[place]]:
+                    found[row] = value
+                    keep([row], as_scores([value]))
 
-            if missing:
-                score_gradually(self.reward, *_columns(missing), take, self.batch_size)
+        if missing:
+            score_gradually(self.reward, *_columns(missing), take, self.batch_size)
+            cache.sync()
         return as_scores(found)
+
+
+@functools.lru_cache(maxsize=16)
+def _opened(fingerprint: str, root: str) -> ScoreCache:
+    # One for a process: an evaluation asks again and again, and reading takes a while.
+    return ScoreCache(fingerprint, root)
 
 
 def score_gradually(

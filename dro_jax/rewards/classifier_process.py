@@ -1,5 +1,6 @@
 """The other end of `classifier_worker`: starts it, asks it, ends it."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -119,7 +120,8 @@ class ClassifierProcess:
 
 
 def _end(process: subprocess.Popen, said: Any) -> None:
-    process.stdin.close()
+    with contextlib.suppress(OSError):  # what it had not read, it will not
+        process.stdin.close()
     process.stdout.close()
     process.terminate()
     process.wait()

@@ -60,7 +60,7 @@ class ScoreCache:
     """
 
     def __init__(self, fingerprint: str, folder: paths.PathLike | None = None):
-        self.folder = _root(folder) / _digest([fingerprint])[:32]
+        self.folder = cache_root(folder) / _digest([fingerprint])[:32]
         paths.make_folder(self.folder)
         self._fingerprint = fingerprint
         self._values: dict[bytes, bytes] = {}
@@ -141,11 +141,18 @@ class ScoreCache:
             for path in sorted(self.folder.glob("*.jsonl")):
                 self._read(path)
 
-    def close(self) -> None:
-        """Waits until all is on the disk; the cache can be used on."""
+    def sync(self) -> None:
+        """Waits until all that this process has put is on the disk."""
         with self._lock:
             if self._file is not None and self._owner == os.getpid():
                 os.fsync(self._file)
+                self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """The same, and begins another file if more is put."""
+        with self._lock:
+            self.sync()
+            if self._file is not None and self._owner == os.getpid():
                 os.close(self._file)
             self._file = None
 
@@ -196,7 +203,11 @@ class ScoreCache:
             self._values[key] = line[_VALUE:-2]
 
 
-def _root(folder: paths.PathLike | None) -> pathlib.Path:
+def cache_root(folder: paths.PathLike | None = None) -> pathlib.Path:
+    """The folder of all caches, which is made.
+
+    Args, Raises: as :class:`ScoreCache`.
+    """
     named = folder or os.environ.get(VARIABLE) or paths.user_cache("scores")
     expanded = paths.expanded(named)
     if paths.is_url(expanded):

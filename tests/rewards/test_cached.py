@@ -5,6 +5,8 @@ import pytest
 
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.rewards import CachedReward, Distinctness, Length, Scores, WeightedSum
+from dro_jax.rewards.cached import _opened, score_gradually
+from dro_jax.rewards.score_cache import ScoreCache
 
 
 @dataclasses.dataclass
@@ -44,10 +46,31 @@ def test_no_pair_is_asked_for_twice_and_scores_are_exact(tmp_path):
     assert cached([], []).total.shape == (0,)
 
 
+def test_a_process_reads_a_cache_once_and_writes_one_file(tmp_path, monkeypatch):
+    reads = []
+    take = ScoreCache._take
+    monkeypatch.setattr(
+        ScoreCache, "_take", lambda cache, line: (reads.append(line), take(cache, line))
+    )
+    parts = WeightedSum([CachedReward(Counting("read once"), tmp_path)], [2.0])
+    prompts, responses = ["p"] * 40, [str(n) for n in range(40)]
+    for _ in range(2):
+        score_gradually(parts, prompts, responses, batch_size=4)
+    (folder,) = tmp_path.iterdir()
+    assert len(list(folder.iterdir())) == 1
+    # Its own lines, each seen once more where something was missing beside.
+    assert len(reads) <= 40
+    _opened.cache_clear()  # as another process has it
+    again = Counting("read once")
+    CachedReward(again, tmp_path)(prompts, responses)
+    assert again.asked == []
+
+
 def test_what_was_scored_before_it_ended_is_kept(tmp_path):
     dear = Counting(fails_at="five")
     with pytest.raises(KeyboardInterrupt):
         CachedReward(dear, tmp_path, batch_size=1)(PROMPTS, RESPONSES)
+    _opened.cache_clear()  # as another process has it
     again = Counting()
     CachedReward(again, tmp_path)(PROMPTS, RESPONSES)
     assert again.asked == [[("p", "five")]]
