@@ -19,6 +19,7 @@ from dro_jax.evaluation import compared_runs, comparison_table
 from dro_jax.evaluation.compared_runs import KnownScores
 from dro_jax.evaluation.evaluated_run import EvaluatedRun, WinRate
 from dro_jax.evaluation.prompts import Prompt, digest, split_prompts
+from dro_jax.evaluation.reward_difference import reward_differences
 from dro_jax.judges.interface import Judge
 from dro_jax.judges.reward_judge import RewardJudge
 from dro_jax.messages import is_first, note
@@ -54,6 +55,9 @@ class Comparison:
                 own.measured() | {"settings": dict(own.settings)} for own in self.runs
             ],
             "win_rates": [dataclasses.asdict(own) for own in self.win_rates],
+            "reward_differences": [
+                dataclasses.asdict(own) for own in reward_differences(self.runs)
+            ],
         }
 
 
@@ -68,6 +72,8 @@ def run(arguments) -> None:
     if found.win_rates:
         labels = [own.label for own in found.runs]
         print(f"\n{comparison_table.win_rates(found.win_rates, labels)}")
+    if differences := reward_differences(found.runs):
+        print(f"\n{comparison_table.reward_differences(differences)}")
     if arguments.output is not None:
         arguments.output.write_json(found.to_json())
         print(f"written: {arguments.output.name}")

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, WinRate
 from dro_jax.evaluation.figures import figure, in_table_order, shown
+from dro_jax.evaluation.reward_difference import RewardDifference
+from dro_jax.evaluation.strengths import bradley_terry
 
 _EMPTY = "(empty)"
 
@@ -28,6 +30,8 @@ def table(runs: Sequence[EvaluatedRun]) -> str:
 def win_rates(found: Sequence[WinRate], labels: Sequence[str]) -> str:
     """A matrix a judge: how often the row's responses are better than the column's.
 
+    Where three runs or more were all compared, with their Bradley-Terry strengths.
+
     Args:
       found: those of one judge side by side, each pair once.
       labels: of the runs, in the order of rows and columns.
@@ -40,10 +44,25 @@ def win_rates(found: Sequence[WinRate], labels: Sequence[str]) -> str:
         for first in labels:
             cells = [_of_pair(pairs, first, second) for second in labels]
             rows.append([first, *cells])
+        if 3 <= len(labels) and len(own) == len(labels) * (len(labels) - 1) // 2:
+            strengths = bradley_terry(labels, own)
+            rows[0].append("strength")
+            for row in rows[1:]:
+                row.append(f"{strengths[row[0]]:+.2f}")
         unanswered = sum(one.unanswered for one in own)
         left_out = f"\n{unanswered:,} pairs without an answer" if unanswered else ""
         texts.append(_aligned(rows) + left_out)
     return "\n\n".join(texts)
+
+
+def reward_differences(found: Sequence[RewardDifference]) -> str:
+    """A row a pair of runs: by how much the first is rewarded more, and if by chance."""
+    rows = [["difference in reward", "", "p"]]
+    for one in found:
+        text = shown(f"reward/{one.reward}", one.difference)
+        chance = "" if one.p_value is None else f"{one.p_value:.4f}"
+        rows.append([f"{one.first} less {one.second}", text, chance])
+    return _aligned(rows)
 
 
 def examples(runs: Sequence[EvaluatedRun], count: int = 3) -> str:

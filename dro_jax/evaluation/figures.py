@@ -13,7 +13,7 @@ class Figure:
     """What tables and pages say of a figure.
 
     Attributes:
-      name: its key in :attr:`EvaluatedRun.figures`. A part in braces stands for a name
+      name: its key in `EvaluatedRun.figures`. A part in braces stands for a name
         of the user's, as `reward/{reward}`.
       title: of a column or an axis, without the unit.
       unit: what the numbers count, or "" for a pure number.
@@ -115,10 +115,10 @@ def figure(name: str) -> Figure:
     """What is said of a figure, the user's names put into its name and title.
 
     Args:
-      name: as in :attr:`EvaluatedRun.figures`.
+      name: as in `EvaluatedRun.figures`.
 
     Returns:
-      Its row of :data:`FIGURES`; for a name that no row has, one that says only the name.
+      Its row of `FIGURES`; for a name that no row has, one that says only the name.
     """
     row = _row(name)
     if row is None:
@@ -128,7 +128,7 @@ def figure(name: str) -> Figure:
 
 
 def in_table_order(names: Iterable[str]) -> list[str]:
-    """Names of figures in the order of :data:`FIGURES`, those it has not last."""
+    """Names of figures in the order of `FIGURES`, those it has not last."""
     places = {row: place for place, row in enumerate(FIGURES)}
     return sorted(names, key=lambda name: places.get(_row(name), len(FIGURES)))
 
@@ -163,11 +163,11 @@ def figures_of(
       seed: of each bootstrap.
 
     Returns:
-      figures: by the names of :data:`FIGURES`, in that order.
-      tables: `omitted`, the reason for each figure that could have been expected and is
-        not there; `with_references`, how many responses BLEU and ROUGE-L are of; and
-        `value_calibration` where responses have values and rewards: a list of
-        `{"low", "high", "count", "mean_value", "mean_reward"}`.
+      Figures by the names of `FIGURES`, in that order; and tables: `omitted`, the reason
+      for each figure that could have been expected and is not there; `with_references`,
+      how many responses BLEU and ROUGE-L are of; and `value_calibration` where responses
+      have values and rewards, as
+      :func:`dro_jax.evaluation.value_calibration.calibration_table` gives it.
 
     Raises:
       DataError: there are no responses, they differ in which rewards and parts they

@@ -1,13 +1,14 @@
 """Whether two runs are rewarded differently."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from dro_jax.errors import DataError
 from dro_jax.evaluation.estimates import mean_estimates
-from dro_jax.evaluation.evaluated_run import Estimate, SampledResponse
+from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun
 from dro_jax.evaluation.intervals import NUM_RESAMPLES, bootstrap_totals
 
 
@@ -16,19 +17,24 @@ class RewardDifference:
     """How much more one run's responses are rewarded than another's.
 
     Attributes:
+      first, second: the runs' labels.
+      reward: its name.
       difference: mean of the first less that of the second, over prompts.
       p_value: how often chance alone gives so large a difference; None for one prompt.
       prompts: that both answered.
     """
 
+    first: str
+    second: str
+    reward: str
     difference: Estimate
     p_value: float | None
     prompts: int
 
 
 def reward_difference(
-    first: Sequence[SampledResponse],
-    second: Sequence[SampledResponse],
+    first: EvaluatedRun,
+    second: EvaluatedRun,
     reward: str,
     *,
     num_resamples: int = NUM_RESAMPLES,
@@ -45,8 +51,8 @@ def reward_difference(
     Statistical Significance in NLP", https://aclanthology.org/D12-1091, two-sided.
 
     Args:
-      first, second: the runs' responses; a prompt's samples count as one by their mean.
-      reward: its name in :attr:`SampledResponse.rewards`.
+      first, second: the runs; a prompt's responses count as one, by their mean.
+      reward: its name.
       num_resamples: at least 1.
       seed: of the bootstrap.
 
@@ -56,30 +62,60 @@ def reward_difference(
     means = [_mean_rewards(run, reward) for run in (first, second)]
     shared = [prompt for prompt in means[0] if prompt in means[1]]
     if not shared:
-        raise DataError("two runs have no prompt in common")
+        raise DataError(
+            f"'{first.label}' and '{second.label}' have no prompt in common: evaluate "
+            "both on the same task, split and prompts"
+        )
     by_prompt = np.array([means[0][p] - means[1][p] for p in shared])
     (estimate,) = mean_estimates(
         {reward: by_prompt}, shared, num_resamples=num_resamples, seed=seed
     ).values()
-    if len(shared) < 2:
-        return RewardDifference(estimate, None, 1)
-    drawn = bootstrap_totals(by_prompt[:, None], num_resamples=num_resamples, seed=seed)
-    away = np.abs(drawn[:, 0] / len(shared) - estimate.value)
-    # Equal up to rounding is equal: differences of like prompts are often one number.
-    reached = np.sum(away >= abs(estimate.value) * (1 - 1e-9))
+    p_value = None
+    if len(shared) > 1:
+        totals = by_prompt[:, None]
+        drawn = bootstrap_totals(totals, num_resamples=num_resamples, seed=seed)
+        away = np.abs(drawn[:, 0] / len(shared) - estimate.value)
+        # Equal up to rounding is equal: differences of like prompts are often one number.
+        reached = np.sum(away >= abs(estimate.value) * (1 - 1e-9))
+        p_value = float((1 + reached) / (1 + num_resamples))
     return RewardDifference(
-        estimate, float((1 + reached) / (1 + num_resamples)), len(shared)
+        first.label, second.label, reward, estimate, p_value, len(shared)
     )
 
 
-def _mean_rewards(
-    responses: Sequence[SampledResponse], reward: str
-) -> dict[str, float]:
+def reward_differences(
+    runs: Sequence[EvaluatedRun], *, seed: int = 0
+) -> list[RewardDifference]:
+    """The difference in the first reward of all pairs of runs that have it.
+
+    Args:
+      runs: each is set against those that stand before it.
+      seed: of the bootstraps.
+
+    Raises:
+      DataError: two runs have no prompt in common.
+    """
+    names = [name for run in runs for one in run.responses for name in one.rewards]
+    if not names:
+        return []
+    having = [
+        run
+        for run in runs
+        if run.responses and all(names[0] in one.rewards for one in run.responses)
+    ]
+    return [
+        reward_difference(late, early, names[0], seed=seed)
+        for early, late in itertools.combinations(having, 2)
+    ]
+
+
+def _mean_rewards(run: EvaluatedRun, reward: str) -> dict[str, float]:
     by_prompt: dict[str, list[float]] = {}
-    for one in responses:
+    for one in run.responses:
         if reward not in one.rewards:
             raise DataError(
-                f"a response to prompt {one.prompt_id} has no reward '{reward}'"
+                f"a response of '{run.label}' to prompt {one.prompt_id} has no reward "
+                f"'{reward}'"
             )
         by_prompt.setdefault(one.prompt_id, []).append(one.rewards[reward])
     return {prompt: float(np.mean(numbers)) for prompt, numbers in by_prompt.items()}

@@ -1,4 +1,4 @@
-"""Several runs by one judge: all win rates as a matrix, and a strength of each run."""
+"""A strength of each of several runs, from all their win rates."""
 
 from collections.abc import Sequence
 
@@ -6,26 +6,6 @@ import numpy as np
 
 from dro_jax.errors import DataError
 from dro_jax.evaluation.evaluated_run import WinRate
-
-
-def win_rate_matrix(
-    labels: Sequence[str], win_rates: Sequence[WinRate]
-) -> list[list[float | None]]:
-    """Win rates of all pairs of runs by one judge, that of i against j in row i.
-
-    Args:
-      labels: R runs, in the order of rows and columns.
-      win_rates: in whatever order, each pair once, either way round.
-
-    Returns:
-      ``[R][R]``: shares; None on the diagonal and for pairs that were not compared.
-
-    Raises:
-      DataError: the win rates are of several judges or of an unknown run, or a pair is
-        there twice.
-    """
-    won, _ = _won(labels, win_rates)
-    return [[None if np.isnan(x) else float(x) for x in row] for row in won]
 
 
 def bradley_terry(
@@ -49,7 +29,8 @@ def bradley_terry(
       By label, log-odds (nats): a run stronger by 1 wins σ(1) = 73% of prompts.
 
     Raises:
-      DataError: as :func:`win_rate_matrix`; or comparisons do not join all runs.
+      DataError: the win rates are of several judges or of an unknown run, a pair is
+        there twice, or comparisons do not join all runs.
     """
     won, answers = _won(labels, win_rates)
     compared = ~np.isnan(won)

@@ -87,7 +87,7 @@ def explained_variance(totals: np.ndarray) -> np.ndarray:
 
 
 def correlation(totals: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of V and r, ``[R]``, of :func:`moments`' sums ``[R, 6]``.
+    """Pearson's correlation of V and r, ``[R]``, of sums ``[R, 6]`` of :func:`moments`.
 
     NaN where either is always the same.
     """

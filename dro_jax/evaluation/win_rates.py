@@ -103,7 +103,7 @@ def win_rate(
       first, second: the runs' labels.
       judge: its name.
       responses: N pairs.
-      verdicts: on :attr:`MatchedResponses.pairs`, N.
+      verdicts: on `MatchedResponses.pairs`, N.
       num_resamples: of the bootstrap; 0 leaves intervals out.
       length_control_resamples: of the win rate at equal length.
       seed: of the bootstraps.

@@ -5,6 +5,7 @@ from dro_jax.evaluation.evaluated_run import (
     SampledResponse,
     WinRate,
 )
+from dro_jax.evaluation.reward_difference import RewardDifference
 
 
 def run(label, text, true_reward, **figures):
@@ -40,6 +41,34 @@ def test_examples_show_each_run_s_answer_with_its_reward():
         "prompt  the prompt",
         "before  x   [0.25]",
         "after   (empty)   [0.75]",
+    ]
+
+
+def test_strengths_stand_beside_three_runs_that_all_met():
+    found = [
+        WinRate("b", "a", "words", Estimate(0.5), 1, 0, 1),
+        WinRate("c", "a", "words", Estimate(0.5), 1, 0, 1),
+        WinRate("c", "b", "words", Estimate(1.0), 2, 0, 0),
+    ]
+    # With a tie more in each: c won 1.5 and 2.5 of 3, 4 = 3·σ(s) + 3·σ(2s).
+    lines = comparison_table.win_rates(found, ["a", "b", "c"]).splitlines()
+    assert [line.split()[-1] for line in lines] == [
+        "strength",
+        "+0.00",
+        "-0.47",
+        "+0.47",
+    ]
+
+
+def test_differences_in_reward_are_told_with_their_chance():
+    found = [
+        RewardDifference("b", "a", "r", Estimate(0.5, 0.25, 0.75), 0.01, 9),
+        RewardDifference("c", "a", "r", Estimate(-0.5), None, 1),
+    ]
+    assert comparison_table.reward_differences(found).splitlines() == [
+        "difference in reward                          p",
+        "b less a              0.500 (0.250 to 0.750)  0.0100",
+        "c less a              -0.500",
     ]
 
 

@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 
 from dro_jax.errors import DataError
-from dro_jax.evaluation.evaluated_run import Estimate, SampledResponse
-from dro_jax.evaluation.reward_difference import reward_difference
+from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, SampledResponse
+from dro_jax.evaluation.reward_difference import reward_difference, reward_differences
 
 
-def run(rewards_by_prompt):
-    return [
+def run(rewards_by_prompt, label="x"):
+    responses = [
         SampledResponse(prompt, n, "?", "", 1, False, -1.0, rewards={"r": reward})
         for prompt, rewards in rewards_by_prompt.items()
         for n, reward in enumerate(rewards)
     ]
+    return EvaluatedRun(label, {}, tuple(responses), {})
 
 
 def test_a_difference_by_hand_and_by_a_slow_loop():
@@ -58,5 +59,16 @@ def test_one_prompt_tells_nothing_of_chance():
 def test_unusable_runs_are_refused():
     with pytest.raises(DataError, match="no prompt in common"):
         reward_difference(run({"a": [1.0]}), run({"b": [1.0]}), "r")
-    with pytest.raises(DataError, match="prompt a has no reward 'other'"):
+    with pytest.raises(DataError, match="of 'x' to prompt a has no reward 'other'"):
         reward_difference(run({"a": [1.0]}), run({"a": [1.0]}), "other")
+
+
+def test_all_pairs_of_runs_that_have_the_first_reward():
+    runs = [run({"a": [float(n)], "b": [0.0]}, label) for n, label in enumerate("xyz")]
+    bare = EvaluatedRun(
+        "bare", {}, (SampledResponse("a", 0, "?", "", 1, False, -1.0),), {}
+    )
+    found = reward_differences([*runs, bare])
+    told = [(one.first, one.second, one.reward, one.difference.value) for one in found]
+    assert told == [("y", "x", "r", 0.5), ("z", "x", "r", 1.0), ("z", "y", "r", 0.5)]
+    assert reward_differences([bare]) == reward_differences([]) == []
