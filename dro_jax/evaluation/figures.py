@@ -78,7 +78,7 @@ FIGURES = (
     ),
     Figure("length", "length", "words", None, ".1f", "Mean number of words."),
     Figure(
-        "tokens", "tokens", "tokens", None, ".1f",
+        "tokens", "tokens", "", None, ".1f",
         "Mean number of tokens, that of the end included.",
     ),
     Figure(
