@@ -13,7 +13,12 @@ from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.rewards import CachedReward, Classifier, GradualReward
 from dro_jax.rewards.classifier import label_index, label_scores
 
-with_torch = needs("torch", "transformers")
+
+def with_torch(test):
+    """Each of these loads torch in a process of its own."""
+    return pytest.mark.slow(needs("torch", "transformers")(test))
+
+
 PROMPTS = ["it is a", "so", "a b c d", "the day"]
 RESPONSES = ["good day", "bad", "so is it", ""]
 
