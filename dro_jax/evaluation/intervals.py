@@ -97,7 +97,7 @@ def bootstrap_mean_interval(
     Means of ``num_resamples`` samples of as many clusters, drawn with replacement; the
     interval is their (1 - confidence)/2 and (1 + confidence)/2 quantiles.
 
-    Source: :func:`bootstrap_totals`.
+    Source: :func:`dro_jax.evaluation.intervals.bootstrap_totals`.
 
     Args:
       values: ``[N]`` finite numbers, for example the reward of each response.
