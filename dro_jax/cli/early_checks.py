@@ -47,6 +47,8 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
     elif arguments.command == "report":
         for path in arguments.runs:
             _check_folder(path, "", elsewhere)
+        if arguments.task is not None:
+            _check_batch_size(arguments)
 
 
 def _check_folder(path: str, flag: str, elsewhere: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from dro_jax.cli.evaluation_session import Session
 from dro_jax.cli.named_rewards import named_rewards
 from dro_jax.cli.outputs import check_folder
 from dro_jax.cli.policies_to_evaluate import Candidate, open_candidates
-from dro_jax.cli.report_command import reported_runs
+from dro_jax.cli.runs_to_report import reported_runs
 from dro_jax.cli.task_modules import SHIPPED
 from dro_jax.data.modules import import_modules
 from dro_jax.data.tasks import FeedbackTask, feedback_task

@@ -16,11 +16,30 @@ def add_evaluate(commands) -> None:
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="a folder made by `dro-jax train`"
     )
-    parser.add_argument(
-        "--task",
-        metavar="NAME",
-        help="whose prompts are asked; default, the task that all runs were trained on",
+    add_evaluation(
+        parser,
+        "whose prompts are asked; default, the task that all runs were trained on",
     )
+    parser.add_argument(
+        "--output", metavar="FILE", help="all figures and win rates as JSON"
+    )
+    parser.add_argument(
+        "--report",
+        metavar="DIR",
+        dest="report_dir",
+        help="also write the page that `dro-jax report` makes of these runs",
+    )
+    add_processes(parser)
+
+
+def add_evaluation(parser, task: str) -> None:
+    """The flags that say how runs are evaluated.
+
+    Args:
+      parser: the command's.
+      task: what is said of `--task`.
+    """
+    parser.add_argument("--task", metavar="NAME", help=task)
     parser.add_argument(
         "--module",
         action="append",
@@ -42,18 +61,8 @@ def add_evaluate(commands) -> None:
         "of the runs' network; default, what each run started from",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="all figures and win rates as JSON"
-    )
-    parser.add_argument(
-        "--report",
-        metavar="DIR",
-        dest="report_dir",
-        help="also write the page that `dro-jax report` makes of these runs",
-    )
-    parser.add_argument(
         "--batch_size",
         type=int,
         default=32,
         help="prompts at a time, on all devices together",
     )
-    add_processes(parser)

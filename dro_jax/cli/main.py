@@ -26,7 +26,6 @@ _WITHOUT_DATA = (
     "env_command",
     "judge_command",
     "launch_command",
-    "report_command",
     "reward_command",
     "settings_command",
 )
@@ -60,7 +59,8 @@ def main(argv: list[str] | None = None) -> int:
                 if place is not None:
                     distributed.join(place, arguments.start_timeout)
                 distributed.adopt()
-            status = _import_command(arguments.command_module).run(arguments)
+            command = _import_command(arguments.command_module, _reads_data(arguments))
+            status = command.run(arguments)
         sys.stdout.flush()
         distributed.finish()
     except UserError as error:
@@ -129,9 +129,16 @@ def _place(arguments) -> Place | None:
     )
 
 
-def _import_command(name: str):
+def _reads_data(arguments) -> bool:
+    """Whether a command reads data or models."""
+    if arguments.command == "report":
+        return arguments.task is not None  # it evaluates first
+    return arguments.command_module not in _WITHOUT_DATA
+
+
+def _import_command(name: str, reads_data: bool = True):
     """The command's module; TensorFlow starts here, and its start-up notes are hidden."""
-    if name in _WITHOUT_DATA:
+    if not reads_data:
         return importlib.import_module(f"dro_jax.cli.{name}")
     with tensorflow_start.started():
         return importlib.import_module(f"dro_jax.cli.{name}")

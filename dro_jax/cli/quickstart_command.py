@@ -13,7 +13,7 @@ from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.evaluate_command import evaluate
 from dro_jax.cli.outputs import Output
 from dro_jax.cli.parser import build_parser
-from dro_jax.cli.report_command import reported_runs
+from dro_jax.cli.runs_to_report import reported_runs
 from dro_jax.cli.train_command import train_from_gin
 from dro_jax.data.tasks import feedback_task
 from dro_jax.errors import ConfigError

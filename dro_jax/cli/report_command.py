@@ -10,17 +10,45 @@ from dro_jax.paths import make_folder
 from dro_jax.reporting.report import write_report
 from dro_jax.training.run_files import CONFIG
 
+_OF_EVALUATION = ("module", "num_prompts", "step", "reference")
+
 
 def run(arguments) -> None:
-    """Read the evaluations and write the page."""
+    """Evaluate the runs where that is asked for, and write the page.
+
+    Raises:
+      DataError: they are not evaluated.
+      ConfigError: a flag has no effect.
+    """
     folders = _folders(arguments.runs)
-    name = shared_folders(folders, arguments.evaluation)[0].name
     output = make_folder(arguments.output_dir, "--output")
+    name = _evaluated(arguments) or arguments.evaluation
+    name = shared_folders(folders, name)[0].name
     found = reported_runs(folders, name)
     given = {} if arguments.samples is None else {"max_samples": arguments.samples}
     page = write_report(found, output, title=arguments.title, **given)
     print(f"{len(found)} rows of the evaluation {name}")
     print(f"written: {page}, with report.json, tables/ and figures/ beside")
+
+
+def _evaluated(arguments) -> str | None:
+    """The name of the evaluation that `--task` asks for, made where it is not there."""
+    if arguments.task is None:
+        given = {name: getattr(arguments, name) for name in _OF_EVALUATION}
+        if arguments.gin_file or arguments.gin_bindings or any(given.values()):
+            raise ConfigError(
+                "gin files and flags of an evaluation have no effect on what is evaluated "
+                "already: remove them, or give --task NAME to evaluate first"
+            )
+        return None
+    if arguments.evaluation is not None:
+        raise ConfigError(
+            "--evaluation shows what there is, and --task evaluates: give one of them"
+        )
+    # Reading data and models takes TensorFlow, and showing what there is does not.
+    from dro_jax.cli.evaluate_command import evaluate
+
+    return evaluate(arguments).name
 
 
 def _folders(given: Sequence[str]) -> list[pathlib.Path]:

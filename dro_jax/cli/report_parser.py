@@ -1,6 +1,7 @@
 """The flags of `dro-jax report`."""
 
 from dro_jax.cli.command_parser import command
+from dro_jax.cli.evaluate_parser import add_evaluation
 
 
 def add_report(commands) -> None:
@@ -10,7 +11,7 @@ def add_report(commands) -> None:
         "report",
         "report_command",
         "show evaluated runs side by side, as one HTML page with its numbers beside",
-        gin=False,
+        gin=True,
     )
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="a folder made by `dro-jax train`"
@@ -36,3 +37,10 @@ def add_report(commands) -> None:
         "prompts or responses, in any file",
     )
     parser.add_argument("--title", help="of the page; default, from the task")
+    add_evaluation(
+        parser.add_argument_group(
+            "evaluating first", "As `dro-jax evaluate` does, which has more to say."
+        ),
+        "evaluate the runs first, by this task's prompts; what was sampled before is not "
+        "sampled again. Default: show what there is",
+    )

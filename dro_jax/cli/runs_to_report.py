@@ -2,24 +2,20 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dro_jax.cli.run_settings_compared import parsed, with_differences
-from dro_jax.errors import DataError
+from dro_jax.evaluation.compared_runs import kept
 from dro_jax.evaluation.evaluated_run import (
     EVALUATION,
     FOLDER,
-    Estimate,
     EvaluatedRun,
-    WinRate,
 )
 from dro_jax.evaluation.shared_evaluation import shared_folders
 from dro_jax.paths import is_url
-from dro_jax.reporting.reported_run import ReportedRun, read_lines
+from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.training.run_files import is_checkpoint
 
-_VERDICTS = "verdicts.jsonl"
 _START = "INITIAL_CHECKPOINT_PATH"
 # An evaluation of a reference that has no folder of its own lies within a run's.
 _REFERENCE = "reference"
@@ -37,32 +33,8 @@ def reported_runs(folders: Sequence[pathlib.Path], name: str) -> list[ReportedRu
     """
     found = []
     for folder, at in zip(folders, shared_folders(folders, name), strict=True):
-        found.append(ReportedRun.of_folder(folder, EvaluatedRun.read(at), verdicts(at)))
+        found.append(ReportedRun.of_folder(folder, EvaluatedRun.read(at), kept(at)))
     return with_differences([*_references(folders, name, found), *found])
-
-
-def verdicts(at: pathlib.Path) -> list[WinRate]:
-    """The win rates that lie beside an evaluation; none where nobody judged.
-
-    Raises:
-      DataError: they cannot be read.
-    """
-    path = at / _VERDICTS
-    try:
-        return [_win_rate(values) for values in read_lines(path)]
-    except (TypeError, KeyError) as error:
-        raise DataError(
-            f"{path} holds no win rates that can be read ({error}): run `dro-jax "
-            "evaluate` again"
-        ) from error
-
-
-def _win_rate(values: Mapping[str, Any]) -> WinRate:
-    fields = dict(values)
-    for name in ("win_rate", "length_controlled"):
-        if fields.get(name) is not None:
-            fields[name] = Estimate(**fields[name])
-    return WinRate(**fields)
 
 
 def _references(
@@ -89,8 +61,8 @@ def _unless_known(
         return []
     labels.add(evaluated.label)
     if folder is None:
-        return [ReportedRun(evaluated, verdicts(at))]
-    return [ReportedRun.of_folder(folder, evaluated, verdicts(at))]
+        return [ReportedRun(evaluated, kept(at))]
+    return [ReportedRun.of_folder(folder, evaluated, kept(at))]
 
 
 def _started_from(own: ReportedRun) -> pathlib.Path | None:

@@ -31,7 +31,8 @@ _FIRST = (
     "rewards/mean",
 )
 _MOST_POINTS = 150
-MOST_PANELS = 60
+# Of the page's three megabytes.
+_MOST_BYTES = 900_000
 _SIZE = (280, 185)
 _LEAST_RANGE = 0.01  # of an axis, as a share of its values
 
@@ -54,16 +55,20 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section |
     if not names:
         return None
     figures, parts = {}, {}
-    for name in names[:MOST_PANELS]:
+    left_out, size = [], 0
+    for name in names:
+        if size > _MOST_BYTES:
+            left_out.append(name)
+            continue
         file = f"curve_{identifier(name).replace('-', '_')}"
         if file in figures:  # `a/b` and `a_b`
             file = f"{file}_{len(figures)}"
         figures[file] = drawn = draw(name, [found.get(name) for found in curves], looks)
         said = _said(name, curves, looks)
         panel = inline(drawn, file, f"{name} by step", said, class_="plot small")
+        size += len(panel.encode())
         parts.setdefault(_group(name), []).append(panel)
     shown = [_shown(title, panels) for title, panels in parts.items()]
-    left_out = names[MOST_PANELS:]
     if left_out:
         shown.append(
             element("p", f"{len(left_out)} more are in tables/learning_curves.csv: ",

@@ -10,7 +10,7 @@ from dro_jax.reporting.reported_run import ReportedRun
 
 # In quotes a path may hold spaces; elsewhere it ends where a word does.
 _QUOTED = re.compile(r"""(?P<quote>['"])(?P<path>(?:file://)?[/~][^'"\n]*)(?P=quote)""")
-_BARE = re.compile(r"(?<![\w:/.~'\"-])(?:file://)?~?/[^\s'\"<>|,;:()\[\]{}]+")
+_BARE = re.compile(r"(?<![\w:/.~'\"…-])(?:file://)?~?/[^\s'\"<>|,;:()\[\]{}]+")
 _WHOLE = re.compile(r"(file://)?[/~](?!.* line \d).*")
 _KEPT_PARTS = 2
 

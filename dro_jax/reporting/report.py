@@ -31,6 +31,8 @@ from dro_jax.reporting.style import styles
 from dro_jax.whole_files import write_whole
 
 PAGE, NUMBERS = "report.html", "report.json"
+# Of all parts; what is around them takes the rest of three megabytes.
+_MOST_BYTES = 2_850_000
 _BESIDE = re.compile(r"(tables/[\w.-]+\.csv|figures/[\w.-]+\.png)")
 
 
@@ -91,7 +93,7 @@ def write_report(
 def sections_of(runs: Sequence[ReportedRun], max_samples: int) -> list[Section]:
     """The parts of a page that have something to tell, in their order."""
     looks = styles(runs)
-    found = [
+    before = [
         summary.section(runs, looks),
         win_matrix.section(runs, looks),
         frontier.section(runs, looks),
@@ -99,11 +101,20 @@ def sections_of(runs: Sequence[ReportedRun], max_samples: int) -> list[Section]:
         spread.section(runs, looks),
         calibration.section(runs, looks),
         left_out.section(runs, looks, messages=max_samples > 0),
-        samples.section(runs, looks, limit=max_samples),
+    ]
+    after = [
         settings.section(runs, looks),
         fingerprints.section(runs, looks),
         cost.section(runs, looks),
     ]
+    others = [*before, *after]
+    size = sum(
+        len(section.body.encode("utf-8", "replace")) for section in others if section
+    )
+    shown = samples.section(
+        runs, looks, limit=max_samples, most_bytes=max(0, _MOST_BYTES - size)
+    )
+    found = [*before, shown, *after]
     return [section for section in found if section is not None]
 
 

@@ -12,7 +12,6 @@ from typing import Any, Self
 from dro_jax.errors import DataError
 from dro_jax.evaluation.evaluated_run import EvaluatedRun, WinRate
 from dro_jax.training import run_files
-from dro_jax.training.run_progress import progress_file
 
 _FACTS = {
     "rewards": run_files.REWARD_STATISTICS,
@@ -128,7 +127,7 @@ def _identity(folder: pathlib.Path) -> dict[str, str]:
         if (match := _CHECKPOINT.fullmatch(path.name))
     }
     for _, path in sorted(found.items(), reverse=True):
-        values = _json(progress_file(path))
+        values = _json(run_files.progress_file(path))
         if values.get("identity"):
             return {str(name): str(x) for name, x in values["identity"].items()}
     return {}

@@ -16,8 +16,6 @@ from dro_jax.reporting.summary import value_text
 DEFAULT_SAMPLES = 100
 _TITLE, _NAME = "Samples, side by side", "samples"
 MOST_CHARACTERS = 1500
-# Of the page's three megabytes what its figures and settings may leave.
-MOST_BYTES = 1_400_000
 # A cell that begins so is a formula to a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _FILTERS = {
@@ -31,7 +29,11 @@ Answers = Mapping[str, SampledResponse]
 
 
 def section(
-    runs: Sequence[ReportedRun], looks: Sequence[RunStyle], *, limit: int
+    runs: Sequence[ReportedRun],
+    looks: Sequence[RunStyle],
+    *,
+    limit: int,
+    most_bytes: int = 1_400_000,
 ) -> Section:
     """The part of the page.
 
@@ -39,6 +41,7 @@ def section(
       runs, looks: as for the summary.
       limit: the most prompts that are shown, spread evenly; 0 shows no text at all, here
         or in any file.
+      most_bytes: of the page, for all of them.
     """
     answers = by_prompt(runs)
     if limit == 0:
@@ -51,7 +54,7 @@ def section(
     for number, prompt in enumerate(chosen, start=1):
         article = _article(number, answers[prompt], looks, show_logged=show_logged)
         size += len(article.encode("utf-8", "xmlcharrefreplace"))
-        if size > MOST_BYTES:
+        if size > most_bytes:
             break
         articles.append(article)
     chosen = chosen[: len(articles)]

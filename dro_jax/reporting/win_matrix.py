@@ -24,6 +24,8 @@ _CONTROLLED = (
     "(AlpacaEval 2's regression, without its instruction difficulty)."
 )
 
+_MOST_COLUMNS = 12  # of a page; a sweep of many runs would fill it
+
 Pairs = Mapping[tuple[str, str], WinRate]
 
 
@@ -110,12 +112,15 @@ def _complement(x: Estimate) -> Estimate:
 def _matrix(
     caption: str, looks: Sequence[RunStyle], pairs: Pairs, *, controlled: bool
 ) -> Html:
-    rows = []
+    against, rows = looks[:_MOST_COLUMNS], []
+    if len(against) < len(looks):
+        caption = f"{caption}, against the first {_MOST_COLUMNS} (all: win_rates.csv)"
     for look in looks:
-        cells = [_cell(pairs.get((look.label, x.label)), controlled) for x in looks]
-        cells[looks.index(look)] = element("td", class_="itself")
+        cells = [_cell(pairs.get((look.label, x.label)), controlled) for x in against]
+        if look in against:
+            cells[against.index(look)] = element("td", class_="itself")
         rows.append([look.name(), *cells])
-    columns = [Column("this run …", "… against"), *(Column(x.name()) for x in looks)]
+    columns = [Column("this run …", "… against"), *(Column(x.name()) for x in against)]
     return table(caption, columns, rows, class_="numbers matrix")
 
 
@@ -158,6 +163,7 @@ def _counts(judge: str, pairs: Pairs, looks: Sequence[RunStyle]) -> Html:
         ]
         for x in pairs.values()
         if order.index(x.first) < order.index(x.second)
+        and order.index(x.first) < _MOST_COLUMNS
     ]
     titles = ("pair", "wins", "ties", "losses", "not answered")
     caption = f"Verdicts of {judge}, counted"

@@ -11,8 +11,8 @@ from orbax.checkpoint import checkpoint_managers
 from dro_jax.errors import ConfigError
 from dro_jax.training import hosts
 from dro_jax.training.atomic_files import write_json
-from dro_jax.training.run_files import CHECKPOINT
-from dro_jax.training.run_progress import RunProgress, progress_file
+from dro_jax.training.run_files import CHECKPOINT, progress_file
+from dro_jax.training.run_progress import RunProgress
 
 
 def check_reported(metric: str, names: Collection[str]) -> None:

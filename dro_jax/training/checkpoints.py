@@ -23,8 +23,8 @@ from dro_jax.models.networks import VALUE, Params
 from dro_jax.training import checkpoint_ranking as ranking
 from dro_jax.training import hosts
 from dro_jax.training.per_layer import spans_layers
-from dro_jax.training.run_files import CHECKPOINT
-from dro_jax.training.run_progress import RUN, RunProgress, read_progress
+from dro_jax.training.run_files import CHECKPOINT, RUN
+from dro_jax.training.run_progress import RunProgress, read_progress
 from dro_jax.training.state import TrainState
 
 _ITEM = "state"

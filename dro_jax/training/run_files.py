@@ -6,6 +6,7 @@ nothing else, so that what a person keeps in the folder stays.
 
 import dataclasses
 import os
+import pathlib
 import re
 
 from etils import epath
@@ -14,6 +15,7 @@ from dro_jax.evaluation.evaluated_run import FOLDER as EVALUATIONS
 from dro_jax.interop import reward_model_folder
 
 CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
+RUN = "run"  # a folder of each checkpoint: what a resumed run needs beside its arrays
 CONFIG = "config.gin"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -108,6 +110,11 @@ def non_finite_report(step: int) -> str:
 def config_until(step: int) -> str:
     """The name of the settings that a run had up to a step."""
     return f"config_until_step_{step}.gin"
+
+
+def progress_file(checkpoint: pathlib.Path) -> pathlib.Path:
+    """Where a checkpoint's progress lies, as Orbax keeps JSON."""
+    return checkpoint / RUN / "metadata"
 
 
 def is_checkpoint(name: str) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import START, Dataset, Position
 from dro_jax.errors import CheckpointError
+from dro_jax.training.run_files import progress_file
 
-RUN = "run"  # a folder of each checkpoint: what a resumed run needs beside its arrays
 _ORDER = "order"
 
 
@@ -60,11 +60,6 @@ class RunProgress:
                 "written by another version of dro_jax. Start from its parameters in a "
                 "new MODEL_DIR (INITIAL_CHECKPOINT_PATH)"
             ) from error
-
-
-def progress_file(checkpoint: pathlib.Path) -> pathlib.Path:
-    """Where a checkpoint's progress lies, as Orbax keeps JSON."""
-    return checkpoint / RUN / "metadata"
 
 
 def read_progress(checkpoint: pathlib.Path) -> Any:

@@ -1,0 +1,66 @@
+"""`dro-jax report` by its command line, on runs that were evaluated."""
+
+import dataclasses
+import json
+
+import evaluated_runs
+import pytest
+
+from dro_jax.cli.main import main
+
+NAME = "desk_validation_0123abcd"
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Two runs and what they started from, which is evaluated too."""
+    monkeypatch.chdir(tmp_path)
+    for label in ("reference", "kto", "dro_v"):
+        folder = tmp_path / label
+        evaluated_runs.write_run(folder)
+        if label != "reference":
+            with (folder / "config.gin").open("a") as file:
+                file.write(f"INITIAL_CHECKPOINT_PATH = '{tmp_path / 'reference'}'\n")
+        # Few figures: drawing is what takes time.
+        evaluated = evaluated_runs.evaluated(label)
+        figures = {name: evaluated.figures[name] for name in ("reward", "kl")}
+        at = folder / "evaluations" / NAME
+        dataclasses.replace(evaluated, figures=figures, tables={}).write(at)
+        (folder / "metrics.jsonl").unlink()
+    (rate,) = evaluated_runs.win_rates(["dro_v", "kto"])
+    line = json.dumps(dataclasses.asdict(rate)) + "\n"
+    (tmp_path / "dro_v" / "evaluations" / NAME / "verdicts.jsonl").write_text(line)
+    return tmp_path
+
+
+def test_it_writes_a_page_of_runs_and_their_reference(runs, capsys):
+    assert main(["report", "kto", "dro_v", "kto/", "--output=out", "--samples=4"]) == 0
+    assert f"3 rows of the evaluation {NAME}" in capsys.readouterr().out
+    numbers = json.loads((runs / "out" / "report.json").read_text())
+    assert numbers["runs"] == ["reference", "kto", "dro_v"]
+    assert len(numbers["samples"]) == 4
+    assert numbers["win-rates"][0]["first"] == "kto"
+    differs = numbers["settings"]["kto"]["differs"]
+    assert (
+        differs == {}
+    )  # where a run starts from is no setting that any code reads here
+    assert "Policies compared on desk" in (runs / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "out"),
+        (["--evaluation=none"], "no evaluation called none"),
+        (["--samples=-1"], "--samples must be 0 or more"),
+        (["--num_prompts=3"], "have no effect on what is evaluated already"),
+        (["--gin.REWARD=1"], "have no effect on what is evaluated already"),
+        (["nowhere"], "there is no such folder"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(runs, capsys, more, message):
+    if not more:
+        (runs / "kto" / "evaluations" / NAME / "evaluation.json").unlink()
+        message = "dro-jax evaluate"
+    assert main(["report", "kto", "dro_v", *more, "--output=out"]) == 2
+    assert message in capsys.readouterr().err

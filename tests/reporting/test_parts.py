@@ -1,0 +1,151 @@
+"""What the parts of a report work out, by hand."""
+
+import dataclasses
+
+import evaluated_runs
+import pytest
+import read_html
+
+from dro_jax.errors import DataError
+from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, WinRate
+from dro_jax.reporting import curves, samples, summary
+from dro_jax.reporting.cost import cost_of
+from dro_jax.reporting.frontier import Point, frontier
+from dro_jax.reporting.html import Html, element
+from dro_jax.reporting.left_out import section as left_out
+from dro_jax.reporting.places import Places
+from dro_jax.reporting.reported_run import ReportedRun, read_lines
+from dro_jax.reporting.settings import section as settings
+from dro_jax.reporting.style import styles
+from dro_jax.reporting.win_matrix import pairs_by_judge
+
+
+def run(label, win_rates=(), is_policy=True, **figures):
+    evaluated = EvaluatedRun(label, {}, (), figures)
+    return ReportedRun(evaluated, win_rates, is_policy)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "marked"),
+    [
+        ("reward", [(0.5, 0.4, 0.6), (0.8, 0.7, 0.9)], {"b": "best"}),
+        ("reward", [(0.5, 0.4, 0.75), (0.8, 0.7, 0.9)], {"a": "level", "b": "level"}),
+        ("self_bleu", [(0.5, 0.4, 0.6), (0.8, 0.7, 0.9)], {"a": "best"}),
+        ("kl", [(0.5, 0.4, 0.6), (0.8, 0.7, 0.9)], {}),  # neither is better
+        ("reward", [(0.5, None, None), (0.8, 0.7, 0.9)], {}),
+        ("empty", [(0.0, 0.0, 0.0), (0.0, 0.0, 0.0)], {}),
+    ],
+)
+def test_the_best_is_marked_where_intervals_allow(name, values, marked):
+    rows = [run("ab"[n], **{name: Estimate(*x)}) for n, x in enumerate(values)]
+    bound = run("bound", is_policy=False, **{name: Estimate(9.0, 9.0, 9.0)})
+    assert summary.marks([*rows, bound], name) == marked
+
+
+def test_the_frontier_has_what_none_outdoes():
+    kls_and_rewards = [(0, 0.1), (1, 0.5), (2, 0.4), (3, 0.9), (1, 0.6), (4, 0.9)]
+    points = [Point(None, Estimate(kl), Estimate(r)) for kl, r in kls_and_rewards]
+    found = [(p.kl.value, p.reward.value) for p in frontier(points)]
+    assert found == [(0, 0.1), (1, 0.6), (3, 0.9)]
+
+
+def test_a_pair_is_told_from_both_sides():
+    one = WinRate("a", "b", "j", Estimate(0.7, 0.6, 0.85), wins=6, ties=2, losses=2)
+    other = WinRate("a", "elsewhere", "j", Estimate(0.1), wins=0, ties=0, losses=1)
+    pairs = pairs_by_judge([run("b"), run("a", (one, other))])["j"]
+    assert list(pairs) == [("b", "a"), ("a", "b")]
+    turned = pairs["b", "a"]
+    assert (turned.wins, turned.ties, turned.losses) == (2, 2, 6)
+    ends = (turned.win_rate.value, turned.win_rate.low, turned.win_rate.high)
+    assert ends == pytest.approx((0.3, 0.15, 0.4))
+
+
+def test_cost_is_that_of_the_log():
+    lines = [
+        {"step": 10, "steps_per_second": 2.0, "num_tokens": 300.0, "mfu": 0.2},
+        {"step": 15},  # a line of an evaluation alone
+        {"step": 40, "steps_per_second": 1.0, "num_tokens": 900.0, "mfu": 0.4},
+    ]
+    cost = cost_of(dataclasses.replace(run("a"), metrics=lines))
+    assert (cost.steps, cost.hours * 3600, cost.tokens) == (40, 35.0, 1200.0)
+    assert cost.mfu == pytest.approx((5 * 0.2 + 30 * 0.4) / 35)
+    assert cost_of(run("b")) is None
+
+
+def test_curves_leave_out_what_is_no_number():
+    lines = [{"step": 1, "loss": 2.0, "kl": None}, {"step": 2, "loss": 1.0, "kl": 0.5}]
+    found = curves.curves_of(dataclasses.replace(run("a"), metrics=lines))
+    assert found["loss"].values.tolist() == [2, 1]
+    assert found["kl"].steps.tolist() == [2]
+
+
+def test_paths_of_the_machine_are_shortened():
+    places = Places("/home/me/runs")
+    for given, shown in {
+        "MODEL_DIR = '/home/me/runs/kto'": "MODEL_DIR = 'kto'",
+        "'/data/my logs/hha/train.jsonl'": "'…/hha/train.jsonl'",
+        "/data/hha/train.jsonl line 7 (id 3)": "…/hha/train.jsonl line 7 (id 3)",
+        "gs://bucket/a/b": "gs://bucket/a/b",
+        "a/b, 1/2 and '{prompt}/x'": "a/b, 1/2 and '{prompt}/x'",
+        "~/data/x.jsonl": "…/data/x.jsonl",
+        "see file:///home/me/runs/a/b": "see a/b",
+    }.items():
+        assert places.shortened(given) == shown
+    assert places.shortened({"k": ["/home/me/runs/a", 3]}) == {"k": ["a", 3]}
+
+
+def test_texts_are_escaped_wherever_they_stand():
+    shown = element("p", "<b>", Html("<i></i>"), ["&", None], title='"x"', hidden=True)
+    assert shown == '<p title="&quot;x&quot;" hidden>&lt;b&gt;<i></i>&amp;</p>'
+
+
+def test_samples_are_spread_and_counted():
+    assert samples.spread_evenly(list("abcdefghi"), 3) == ["a", "e", "i"]
+    rows = [ReportedRun(evaluated_runs.evaluated("nll", num_samples=2))]
+    part = samples.section(rows, styles(rows), limit=5)
+    page = read_html.read(part.body)
+    assert len(page.all("article")) == len(part.data) == 5
+    assert "5 prompts of 12" in page.text and "Of 2 responses" in page.text
+    few = samples.section(rows, styles(rows), limit=12, most_bytes=3000)
+    count = len(read_html.read(few.body).all("article"))
+    assert 0 < count < 12 and f"{count} prompts of 12" in read_html.read(few.body).text
+    assert len(few.tables["samples"].rows) == count
+
+
+def test_what_was_dropped_is_counted(tmp_path):
+    evaluated_runs.write_run(tmp_path / "a")
+    own = ReportedRun.of_folder(tmp_path / "a", evaluated_runs.evaluated("a"))
+    part = left_out([own], styles([own]), messages=True)
+    text = read_html.read(part.body).text
+    assert "2 empty response" in text and "the response is empty" in text
+    assert "25.0%" in text  # truncated
+    assert part.tables["dropped_records"].rows == [
+        ("a", "desk", "train", 200, 198, "empty_response", 2)
+    ]
+    silent = left_out([own], styles([own]), messages=False)
+    assert "the response is empty" not in silent.body
+
+
+def test_settings_tell_only_what_differs(reported):
+    part = settings(reported, styles(reported))
+    page = read_html.read(part.body)
+    (table,) = page.all("table")
+    (row,) = table.all("tbody")[0].all("tr")
+    assert [cell.text for cell in row.all("th", "td")] == [
+        "TAU",
+        "1.0",
+        "2.0",
+        "3.0",
+        "4.0",
+    ]
+    assert len(page.all("pre")) == 4
+
+
+def test_a_log_that_a_kill_cut_short_is_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"st')
+    assert read_lines(path) == [{"step": 1}]
+    path.write_text('{"st\n{"step": 2}\n')
+    with pytest.raises(DataError, match="metrics.jsonl line 1 cannot be read"):
+        read_lines(path)
+    assert read_lines(tmp_path / "none.jsonl") == []
