@@ -47,17 +47,18 @@ def section(
     if limit == 0:
         told = "Texts were left out when this report was made (--samples 0)."
         return Section(_NAME, _TITLE, element("p", told, class_="note"))
-    chosen = spread_evenly(list(answers), limit)
-    articles, size = [], 0
     # Where logged responses are a row of their own, they stand there already.
     show_logged = all(run.is_policy for run in runs)
-    for number, prompt in enumerate(chosen, start=1):
-        article = _article(number, answers[prompt], looks, show_logged=show_logged)
-        size += len(article.encode("utf-8", "xmlcharrefreplace"))
-        if size > most_bytes:
+    while True:
+        chosen = spread_evenly(list(answers), limit)
+        articles = [
+            _article(number, answers[prompt], looks, show_logged=show_logged)
+            for number, prompt in enumerate(chosen, start=1)
+        ]
+        size = sum(len(one.encode("utf-8", "xmlcharrefreplace")) for one in articles)
+        if size <= most_bytes:
             break
-        articles.append(article)
-    chosen = chosen[: len(articles)]
+        limit = min(len(chosen) - 1, len(chosen) * most_bytes // size)
     shown = element("div", lines(*articles), id="sample-list")
     body = lines(
         element("p", _told(answers, chosen, runs)),
@@ -101,6 +102,8 @@ def spread_evenly(names: Sequence[str], limit: int) -> list[str]:
     """At most so many of some names, from the whole of their order."""
     if len(names) <= limit:
         return list(names)
+    if limit == 0:
+        return []
     places = np.linspace(0, len(names) - 1, limit).round().astype(int)
     return [names[place] for place in np.unique(places)]
 

@@ -110,6 +110,11 @@ def test_samples_are_spread_and_counted():
     count = len(read_html.read(few.body).all("article"))
     assert 0 < count < 12 and f"{count} prompts of 12" in read_html.read(few.body).text
     assert len(few.tables["samples"].rows) == count
+    whole = samples.section(rows, styles(rows), limit=12)
+    order = [one["prompt_id"] for one in whole.data]
+    assert [few.data[n]["prompt_id"] for n in (0, -1)] == [order[0], order[-1]]
+    none = samples.section(rows, styles(rows), limit=12, most_bytes=0)
+    assert none.data == [] and "0 prompts of 12" in none.body
 
 
 def test_what_was_dropped_is_counted(tmp_path):
