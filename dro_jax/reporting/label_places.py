@@ -10,7 +10,9 @@ from dro_jax.reporting.drawing import INK
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_HEIGHT, _LETTER = 10.0, 5.6  # points, of a line and about of a letter
+# Of a letter's size, a line and about a letter.
+_HEIGHT, _LETTER = 1.0, 0.6
+_SIZE, _SMALL, _MANY = 10.0, 8.0, 10  # points; of more than so many names
 _AWAY = 8.0  # points from a mark to its name
 _STEPS = 24  # points by which a line stands
 
@@ -46,7 +48,10 @@ def label_marks(
       marks: their marks' places.
       lines: what else is drawn, as points that are joined.
     """
+    # Only once it is laid out is it known where anything is.
+    axes.figure.draw_without_rendering()
     scale = 72 / axes.figure.dpi
+    size = _SIZE if len(names) <= _MANY else _SMALL
     places = axes.transData.transform(np.array(marks)) * scale
     drawn = [places, *(_stood_for(axes, line) * scale for line in lines)]
     taken = np.concatenate(drawn)
@@ -55,19 +60,20 @@ def label_marks(
     for name, place in zip(names, places, strict=True):
         found = [
             (_cost(box, taken, placed, frame) + 0.1 * n, n, box, offset)
-            for n, (offset, box) in enumerate(_candidates(name, place))
+            for n, (offset, box) in enumerate(_candidates(name, place, size))
         ]
         _, _, box, (dx, dy, ha, va) = min(found, key=lambda one: one[:2])
         placed.append(box)
-        axes.annotate(
+        written = axes.annotate(
             name, marks[len(placed) - 1], xytext=(dx, dy), textcoords="offset points",
-            ha=ha, va=va, color=INK,
+            ha=ha, va=va, color=INK, fontsize=size,
         )  # fmt: skip
+        written.set_in_layout(False)  # else the axes would shrink, and marks move
 
 
-def _candidates(name: str, place: np.ndarray):
+def _candidates(name: str, place: np.ndarray, size: float):
     """Offsets and the boxes that the name would fill, the better first."""
-    width, (x, y) = _LETTER * len(name), place
+    width, height, (x, y) = _LETTER * size * len(name), _HEIGHT * size, place
     for away in (_AWAY, 2 * _AWAY, 3.5 * _AWAY):
         near = 0.6 * away
         for dx, dy in (
@@ -77,8 +83,8 @@ def _candidates(name: str, place: np.ndarray):
             ha = "left" if dx > 0 else "right" if dx < 0 else "center"
             va = "bottom" if dy > 0 else "top" if dy < 0 else "center"
             left = x + dx - {"left": 0, "right": width, "center": width / 2}[ha]
-            low = y + dy - {"bottom": 0, "top": _HEIGHT, "center": _HEIGHT / 2}[va]
-            yield (dx, dy, ha, va), _Box(left, low, left + width, low + _HEIGHT)
+            low = y + dy - {"bottom": 0, "top": height, "center": height / 2}[va]
+            yield (dx, dy, ha, va), _Box(left, low, left + width, low + height)
 
 
 def _cost(box: _Box, taken: np.ndarray, placed: Sequence[_Box], frame: _Box) -> float:
@@ -89,7 +95,7 @@ def _cost(box: _Box, taken: np.ndarray, placed: Sequence[_Box], frame: _Box) -> 
         or box.high > frame.high
     )
     others = sum(box.meets(other) for other in placed)
-    return box.holds(taken) + 6 * others + 20 * outside
+    return box.holds(taken) + 6 * others + 40 * outside
 
 
 def _stood_for(axes: "Axes", line: Sequence[tuple[float, float]]) -> np.ndarray:
