@@ -30,8 +30,8 @@ def table(
     Args:
       caption: what it shows.
       columns: the headers.
-      rows: cells, as :func:`dro_jax.reporting.html.text` takes them; a
-        :class:`Html` that is a `td` already is taken as it is.
+      rows: cells, as :func:`dro_jax.reporting.html.text` takes them; one
+        that is a ``td`` already is taken as it is.
       **more: attributes of the table.
     """
     head = element("tr", [_header(column) for column in columns])
