@@ -17,6 +17,7 @@ from dro_jax.evaluation.sampled_responses import Policy, sampled_responses
 from dro_jax.evaluation.scoring import with_rewards
 from dro_jax.messages import say
 from dro_jax.models.decoding import DecodingConfig
+from dro_jax.paths import make_folder
 from dro_jax.plurals import counted
 from dro_jax.rewards.interface import Reward
 from dro_jax.training.hosts import agree, count, first_says
@@ -69,6 +70,7 @@ class Session:
             return bool(kept)
 
         unfinished = None
+        first_says(lambda: make_folder(folder) and None)
         if first_says(look):
             say(f"{candidate.label}: sampled before ({folder})")
         else:
@@ -165,20 +167,21 @@ class Session:
                 yield responses
 
     def _policies(self, candidate: Candidate) -> tuple[Policy, Policy | None]:
-        """A policy and its reference, which stays loaded."""
-        other = candidate.reference
-        if self._loaded is not None and self._loaded[0] not in (candidate, other):
-            self._loaded = None  # freed before another is read
-        if other is not None and self._loaded is None:
-            self._loaded = other, other.load()
-        reference = self._loaded and self._loaded[1]
-        if other is not None:
+        """A policy and its reference, which stays loaded for the next."""
+        if candidate.reference is not None:
+            reference = self._kept(candidate.reference)
             return candidate.load(), reference
-        policy = reference or candidate.load()
-        if not candidate.is_reference:
-            return policy, None
-        self._loaded = candidate, policy
-        return policy, policy
+        if candidate.is_reference:
+            policy = self._kept(candidate)
+            return policy, policy
+        self.forget()
+        return candidate.load(), None
+
+    def _kept(self, candidate: Candidate) -> Policy:
+        if self._loaded is None or self._loaded[0] is not candidate:
+            self.forget()  # freed before another is read
+            self._loaded = candidate, candidate.load()
+        return self._loaded[1]
 
     def _measured(
         self,

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dro_jax.cli.restored import Described, check_same_network, describe
@@ -22,6 +22,8 @@ _CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 _SMALL_ARRAYS = 1 << 16
 
 
+# Where `dro-jax report` looks for references that have no folder of their own.
+_REFERENCE = "reference"
 # A folder and which of its checkpoints; None, the newest.
 Place = tuple[str, int | None]
 
@@ -39,7 +41,8 @@ class Candidate:
       is_run: whether it was asked for, and is not there as a reference alone.
       is_reference: whether another is compared with it.
       has_value: whether its checkpoint holds a value estimate.
-      inside: where in an evaluation of that folder its own lies; "" is the folder's.
+      inside: the folder in that folder's evaluation which is its own; "" where the
+        folder is its own.
       reference: what it is compared with; None, nothing, or itself if it is another's
         reference.
     """
@@ -105,6 +108,10 @@ def open_candidates(
             other = None if start in (None, place) else build(start)
             described, home = references.get(place) or (runs[place], place[0])
             its_run = next((run for run, its in starts.items() if its == place), place)
+            if place not in runs and place[0] in [folder for folder, _ in runs]:
+                home = (
+                    None  # another checkpoint of a run, whose own evaluation it is not
+                )
             built[place] = Candidate(
                 labels[place],
                 pathlib.Path(home or its_run[0]),
@@ -113,7 +120,7 @@ def open_candidates(
                 is_run=place in runs,
                 is_reference=place in starts.values(),
                 has_value=_has_value(described),
-                inside="" if place in runs else _inside(place, home, runs),
+                inside=_REFERENCE if home is None else "",
                 reference=other,
             )
         return built[place]
@@ -150,20 +157,14 @@ def _reference(
     folder = pathlib.Path(path)
     if (folder / CONFIG).is_file():
         described = describe(arguments, folder, step, mesh=run.mesh)
-        return described, folder if os.access(folder, os.W_OK) else None
+        own = step is None and os.access(folder, os.W_OK)
+        return described, folder if own else None
     name = path if step is None else os.path.join(path, f"checkpoint_{step}")
     scanned = run.model.network_config.scan_layers
     stored = formats.open_model(name, scan_layers=scanned)
     check_same_network(stored, run.model, name)
     check_tokenizer(name, run.task.vocabulary)
     return dataclasses.replace(run, stored=stored, started_from=None), None
-
-
-def _inside(place: Place, home: pathlib.Path | None, runs: Iterable[Place]) -> str:
-    """Where a reference's evaluation lies that is not to be taken for its folder's."""
-    if home is None or place[0] in [folder for folder, _ in runs]:
-        return "reference"
-    return "" if place[1] is None else f"checkpoint_{place[1]}"
 
 
 def _identity(described: Described) -> dict[str, Any]:

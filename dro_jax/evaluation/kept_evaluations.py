@@ -68,15 +68,14 @@ class Unfinished:
         """What there is of these settings, or a new file.
 
         Args:
-          folder: of the evaluation; made.
+          folder: of the evaluation.
           settings: its own, the reference's name and all.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / _UNFINISHED
         head = json.dumps(settings, sort_keys=True).encode() + b"\n"
         found = _whole_lines(path)
-        responses = map(of_line, found[1:] if found[:1] == [head] else ())
-        whole = _of_whole_prompts(responses, settings["decoding"]["num_samples"])
+        lines = found[1:] if found[:1] == [head] else ()
+        whole = _of_whole_prompts(lines, settings["decoding"]["num_samples"])
         path.write_bytes(head + b"".join(map(as_line, whole)))
         return cls(path, whole)
 
@@ -93,9 +92,13 @@ class Unfinished:
 
 
 def _of_whole_prompts(
-    responses: Iterable[SampledResponse], num_samples: int
+    lines: Iterable[bytes], num_samples: int
 ) -> list[SampledResponse]:
-    responses = list(responses)
+    """Responses to prompts that are done; none where a line is damaged."""
+    try:
+        responses = list(map(of_line, lines))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
     counts = collections.Counter(one.prompt_id for one in responses)
     return [one for one in responses if counts[one.prompt_id] == num_samples]
 

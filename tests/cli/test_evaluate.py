@@ -150,6 +150,7 @@ def sampled(run, *flags):
     return kept(run).responses
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_batch_devices_or_a_kill(copies, monkeypatch, capsys):
     """Texts exactly, log-probabilities up to rounding, whatever came in between."""
     whole = sampled(copies / "dro_v", "--num_samples=2")
@@ -161,7 +162,9 @@ def test_nothing_depends_on_batch_devices_or_a_kill(copies, monkeypatch, capsys)
         patched.setattr(evaluation_session, "sampled_responses", stopped_after(2))
         assert evaluate(*flags, *one_device) == exit_codes.INTERRUPTED.number
     capsys.readouterr()
-    assert evaluate(*flags, *one_device) == 0
+    page = copies / "page"
+    assert evaluate(*flags, *one_device, f"--report={page}") == 0
+    assert "dro_v" in (page / "report.html").read_text()
     assert "dro_v: 1 prompt to answer, 4 prompts before" in capsys.readouterr().err
     assert_same(kept(copies / "dro_v").responses, whole)
 
@@ -204,9 +207,8 @@ def test_rewards_and_judges_are_added_to_samples_that_are_there(
     sampled_before = kept(copies / "dro_v").responses
     (tmp_path / "reward.gin").write_text(REWARD)
     capsys.readouterr()
-    page = tmp_path / "page"
     more = (f"--gin_file={tmp_path / 'reward.gin'}", "--allow_import=dro_jax.rewards")
-    assert evaluate(*flags, *more, f"--report={page}") == 0
+    assert evaluate(*flags, *more) == 0
     shown = capsys.readouterr()
     assert shown.err.count("sampled before") == 2 and "to answer" not in shown.err
     assert "win rate, by length" in shown.out
@@ -219,7 +221,19 @@ def test_rewards_and_judges_are_added_to_samples_that_are_there(
     assert 0 <= found.figures["win_rate/length"].value <= 1
     (told,) = (copies / "dro_v" / "evaluations").glob("*/verdicts.jsonl")
     assert json.loads(told.read_text())["second"] == "reference"
-    assert "dro_v" in (page / "report.html").read_text()
+
+
+def test_a_reference_may_be_a_plain_checkpoint(copies, capsys):
+    """Of T5X for example, which nothing is written into."""
+    (copies / "plain").mkdir()
+    (copies / "reference" / "checkpoint_2").rename(copies / "plain" / "checkpoint_2")
+    assert evaluate(copies / "dro_v", f"--reference={copies / 'plain'}") == 0
+    assert [path.name for path in (copies / "plain").iterdir()] == ["checkpoint_2"]
+    (folder,) = (copies / "dro_v" / "evaluations").iterdir()
+    reference = EvaluatedRun.read(folder / "reference")
+    assert reference.label == "plain" and reference.figures["kl"].value == 0.0
+    assert EvaluatedRun.read(folder).settings["reference"]["label"] == "plain"
+    assert "dro_v" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -238,13 +252,14 @@ def test_rewards_and_judges_are_added_to_samples_that_are_there(
         (("{}/moved",), "started from /no/such/run, which is no folder here"),
         (("{}/dro_v", "{}/longer"), "were trained with different lengths"),
         (("{}/dro_v", "{}/other"), "on different data that are both called jsonl"),
+        (("{}/no_folder",), "evaluations is a file: name a folder"),
         (("{}/dro_v", "{}/named"), "the task jsonl, and named on another"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(variants, flags, message, capsys):
     assert evaluate(*(flag.format(variants) for flag in flags)) == 2
     assert message.format(variants) in capsys.readouterr().err
-    assert not list(variants.glob("*/evaluations"))
+    assert not [path for path in variants.glob("*/evaluations") if path.is_dir()]
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +269,7 @@ def variants(runs, tmp_path_factory):
     (folder / "log.jsonl").write_text(json.dumps(RECORDS[0]) + "\n")
     for name, old, new in (
         ("dro_v", "", ""),
+        ("no_folder", "", ""),
         ("moved", f"'{runs / 'reference'}'", "'/no/such/run'"),
         ("longer", "'targets': 8", "'targets': 9"),
         ("other", f"= '{runs / 'log.jsonl'}'", f"= '{folder / 'log.jsonl'}'"),
@@ -263,5 +279,7 @@ def variants(runs, tmp_path_factory):
         shutil.copytree(runs / "dro_v", folder / name, ignore=ignored)
         text = (runs / "dro_v" / "config.gin").read_text()
         assert old in text
+        if name == "no_folder":
+            (folder / name / "evaluations").write_text("")
         (folder / name / "config.gin").write_text(text.replace(old, new) if old else text)
     return folder

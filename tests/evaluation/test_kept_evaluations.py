@@ -69,7 +69,9 @@ def test_sampling_goes_on_where_it_was_stopped(tmp_path):
         assert again.responses == kept
     again.add(responses("b"))
     assert Unfinished.open(tmp_path, SETTINGS).path.read_bytes() == whole
-    # Of another checkpoint nothing is taken.
+    # Of a damaged file, and of another checkpoint, nothing is taken.
+    again.path.write_bytes(whole.replace(b"tokens", b"token", 1))
+    assert Unfinished.open(tmp_path, SETTINGS).responses == []
     other = Unfinished.open(tmp_path, SETTINGS | {"checkpoint": {"step": 4}})
     assert other.responses == []
     other.remove()
