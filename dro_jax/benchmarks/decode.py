@@ -19,7 +19,7 @@ from dro_jax.objectives import NLL
 from dro_jax.training.initialization import smallest_batch
 from dro_jax.training.sharding import MeshConfig
 
-PROMPTS = 64
+PROMPTS = 128
 # Temperature 1 from all tokens; T5X and transformers are told the same.
 _WAYS = {"greedy": 0.0, "sampled": 1.0}
 # What a way gives: for each prompt, the tokens of its response, EOS included.
@@ -41,7 +41,7 @@ def prompts() -> Prompts:
 def measure(rounds: int) -> Figures:
     """Rates of each, and ours divided by theirs, greedy and sampled.
 
-    64 prompts, 32 at a time, 48 tokens each: parameters are random, so that next to no
+    128 prompts, 32 at a time, 48 tokens each: parameters are random, so that next to no
     response ends early, and all give as many tokens. Each does as its users do: ours
     puts prompts of like lengths together (`padded`: as they come, all of 512 tokens),
     transformers pads each batch to its longest (`sorted`: of prompts sorted by length
