@@ -7,7 +7,7 @@ import pytest
 from sheets_to_judge import key
 
 from dro_jax.cli import gin_setup
-from dro_jax.errors import ConfigError
+from dro_jax.errors import ConfigError, UserError
 from dro_jax.judges.llm_judge import LlmJudge
 from dro_jax.judges.people_judge import PeopleJudge
 from dro_jax.judges.reward_judge import RewardJudge
@@ -29,7 +29,7 @@ def _clean_gin():
 
 
 def test_every_file_is_built_below():
-    assert {path.stem for path in FILES} == {"llm", "people", "reward"}
+    assert {path.stem for path in FILES} == {"llm", "people", "reward", "reward_model"}
 
 
 def test_a_language_model_is_built():
@@ -52,6 +52,17 @@ def test_a_key_in_the_place_of_its_name_is_not_shown():
     with pytest.raises(ConfigError, match="ends in API_KEY") as caught:
         gin_setup.macro("JUDGE")
     assert "sk-123" not in str(caught.value)
+
+
+def test_another_reward_model_judges_than_the_one_that_rewards():
+    gin_setup.parse(
+        ["gin_configs/rewards/reward_model.gin", "gin_configs/judges/reward_model.gin"],
+        ["REWARD_MODEL_DIR = 'nowhere/model'", "JUDGE_MODEL_DIR = 'nowhere/judge'"],
+    )
+    with pytest.raises(UserError, match="nowhere/judge"):
+        gin_setup.macro("JUDGE")
+    with pytest.raises(UserError, match="nowhere/model"):
+        gin_setup.macro("REWARD")
 
 
 def test_people_are_built(tmp_path):
