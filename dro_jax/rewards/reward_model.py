@@ -14,6 +14,8 @@ from dro_jax.interop.network_shape import differences
 from dro_jax.interop.reward_model_files import open_reward_model
 from dro_jax.models.joined_tokens import JoinedTokens
 from dro_jax.models.reward_network import RewardNetwork
+from dro_jax.rewards.cached import Keep, keep_nothing
+from dro_jax.rewards.fingerprints import fingerprint
 from dro_jax.rewards.interface import Scores
 
 _BUCKET = 32  # tokens: rows are padded to a multiple of it
@@ -69,7 +71,7 @@ class RewardModel:
     @functools.cached_property
     def fingerprint(self) -> str:
         """A digest of the parameters, of the network and of how texts are read."""
-        return self._stored.fingerprint()
+        return fingerprint(type(self).__name__, self._stored.fingerprint())
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """Scores of N responses, in units of the rewards that the model was trained on.
@@ -78,6 +80,12 @@ class RewardModel:
           prompts: as a policy reads them, with a task's template put on.
           responses: one to each.
         """
+        return self.score(prompts, responses, keep_nothing)
+
+    def score(
+        self, prompts: Sequence[str], responses: Sequence[str], keep: Keep
+    ) -> Scores:
+        """As a call; `keep` is given (rows, their scores) batch by batch."""
         if len(prompts) != len(responses):
             raise ValueError(
                 f"{len(prompts)} prompts and {len(responses)} responses: give one each"
@@ -88,6 +96,7 @@ class RewardModel:
             tokens, is_response = self._encoded(prompts[part], responses[part])
             for rows, found in self._by_length(tokens, is_response):
                 total[start + rows] = found
+                keep((start + rows).tolist(), Scores(np.asarray(found, np.float64)))
         return Scores(total)
 
     def _by_length(

@@ -14,6 +14,7 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import policy_params
 from dro_jax.models.reward_network import RewardConfig
 from dro_jax.objectives import NLL, BradleyTerry, Needs, Objective, RewardRegression
+from dro_jax.training.microbatches import loss_and_gradient
 
 EXAMPLES = small.examples()
 GROUPS = small.groups()
@@ -122,6 +123,20 @@ def test_the_loss_is_that_of_its_scores(objective):
         metrics["scores/mean"].compute(), found.mean(), rtol=1e-5
     )
     assert min(np.abs(leaf).max() for leaf in small.leaves(gradient)) > 0
+
+
+def test_microbatches_of_unequal_parts_change_nothing():
+    model = model_of("mean", BradleyTerry())
+    params, _ = scores_of("mean")
+    batch = small.pack_groups([GROUPS[:2], GROUPS[2:], GROUPS[:1], GROUPS[1:2]], 3)
+
+    def gradient(count):
+        step = functools.partial(loss_and_gradient, model, num_microbatches=count)
+        (loss, metrics), grads = jax.jit(step)(params, batch)
+        return [metrics["pearson"].compute(), *small.leaves((loss, grads))]
+
+    for one, two in zip(gradient(1), gradient(2), strict=True):
+        np.testing.assert_allclose(two, one, atol=1e-5)
 
 
 class Mixed(Objective):

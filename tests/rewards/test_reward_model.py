@@ -64,6 +64,13 @@ def test_batches_and_neighbours_do_not_show(folder, scored):
     np.testing.assert_allclose(found.total, wanted[order], atol=1e-6)
     alone = reward(PROMPTS[1:2], RESPONSES[1:2]).total
     np.testing.assert_allclose(alone, wanted[1:2], atol=1e-6)
+    told = {}
+    reward.score(
+        PROMPTS,
+        RESPONSES,
+        lambda rows, part: told.update(zip(rows, part.total, strict=True)),
+    )
+    np.testing.assert_array_equal([told[i] for i in range(6)], wanted)
     larger = RewardModel(folder, batch_size=16)
     np.testing.assert_allclose(larger(PROMPTS, RESPONSES).total, wanted, atol=1e-6)
     assert larger.fingerprint == reward.fingerprint
