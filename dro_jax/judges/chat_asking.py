@@ -32,6 +32,8 @@ def ask_all(
     is_readable: Callable[[str], bool],
     keep: Callable[[int, str], Any],
     clock: Clock | None = None,
+    *,
+    any_kept: bool = False,
 ) -> Used:
     """Ask each question until its answer can be read.
 
@@ -45,10 +47,12 @@ def ask_all(
       is_readable: whether an answer is one.
       keep: is called with (place of the question, answer) at once, if it is.
       clock: the computer's, if not given.
+      any_kept: whether the server has answered other questions before, so that those
+        that are left may all be ones that it refuses.
 
     Raises:
       ServerError: other failures: what is missing can be asked for by the same command.
-        Or not one question was taken.
+        Or not one question was ever taken.
     """
     asking = _Asking(server, is_readable)
     with ProgressBar("judge", len(questions), unit="answers") as bar:
@@ -65,7 +69,7 @@ def ask_all(
             on_answer,
             clock,
         )
-    _check(server, results)
+    _check(server, results, any_kept)
     unreadable = [i for i, result in enumerate(results) if result is None]
     if unreadable:
         said = " ".join(asking.last[unreadable[0]].split())
@@ -102,10 +106,12 @@ class _Asking:
         raise BadAnswer("it gives no verdict")
 
 
-def _check(server: ChatServer, results: Sequence[str | None | Failure]) -> None:
+def _check(
+    server: ChatServer, results: Sequence[str | None | Failure], any_kept: bool
+) -> None:
     failures = [found for found in results if isinstance(found, Failure)]
     refused = [found for found in failures if _is_refused(found)]
-    if len(refused) == len(results):
+    if len(refused) == len(results) and not any_kept:
         raise ServerError(
             f"{shown(server.endpoint())} refuses all of "
             f"{counted(len(results), 'question')}: {refused[0].reason}"

@@ -109,6 +109,7 @@ class LlmJudge:
             lambda answer: preference_of(answer) is not None,
             keep,
             clock,
+            any_kept=wanted > len(missing),
         )
         if used.input or used.output:
             self._spent[-1] = self.prices.of(*used)

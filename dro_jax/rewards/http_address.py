@@ -1,5 +1,6 @@
 """Addresses and headers that may be kept with settings: they hold no secret."""
 
+import re
 import urllib.parse
 from collections.abc import Mapping
 
@@ -12,6 +13,7 @@ _KEY_HEADERS = (
     "api-key",
     "cookie",
 )
+_SECRETS = re.compile(r"key|token|secret|password|sig", re.IGNORECASE)
 
 
 def shown(url: str) -> str:
@@ -22,10 +24,10 @@ def shown(url: str) -> str:
 
 
 def check_url(url: str) -> None:
-    """Refuses what is not an address of http or https, or holds a password.
+    """Refuses what is not an address of http or https, or holds a password or key.
 
     Raises:
-      ConfigError: it does; the password is not told.
+      ConfigError: it does; neither is told.
     """
     try:
         parts = urllib.parse.urlsplit(url)
@@ -47,6 +49,13 @@ def check_url(url: str) -> None:
             f"the address at {parts.hostname} holds a user or password, which would be "
             "kept with the settings: put the key into an environment variable, and its "
             "name into key_variable"
+        )
+    names = urllib.parse.parse_qs(parts.query, keep_blank_values=True)
+    if any(_SECRETS.search(name) for name in names):
+        raise ConfigError(
+            f"the address at {parts.hostname} holds a key among its parameters, which "
+            "would be kept with the settings: put it into an environment variable, and "
+            "its name into key_variable"
         )
 
 

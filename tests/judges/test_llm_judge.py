@@ -160,9 +160,12 @@ def test_a_question_that_is_refused_is_left_out(capsys):
 
     with FaultyServer(prefers_longer, fault) as server:
         verdicts = judge_of(server.url)(PAIRS)
+        # Again, when all that is left to ask is what was refused.
+        again = judge_of(server.url)(PAIRS)
     assert verdicts.answered.sum() == 39 and not verdicts.answered[3]
+    np.testing.assert_array_equal(again.answered, verdicts.answered)
     said = capsys.readouterr().err
-    assert "2 questions" in said and "the content filter" in said
+    assert said.count("2 questions") == 2 and "the content filter" in said
 
 
 def test_a_server_that_takes_no_question_is_an_error():

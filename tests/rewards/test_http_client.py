@@ -193,8 +193,16 @@ def test_settings_that_cannot_be_used_are_refused(settings, message):
         HttpClient(**{"url": "http://127.0.0.1:9/"} | settings)
 
 
-@pytest.mark.parametrize("url", ["https://me:pass1@host/", "ftp://me:pass1@host/"])
-def test_a_password_in_the_address_is_refused_and_not_shown(url):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:pass1@host/",
+        "ftp://me:pass1@host/",
+        "https://host/score?api_key=pass1",
+        "https://host/score?version=2&Access-Token=pass1",
+    ],
+)
+def test_a_password_or_key_in_the_address_is_refused_and_not_shown(url):
     with pytest.raises(ConfigError) as caught:
         HttpClient(url)
     assert "pass1" not in str(caught.value)
