@@ -13,7 +13,8 @@ from dro_jax import paths
 from dro_jax.errors import ConfigError
 from dro_jax.judges.blinding import Key
 from dro_jax.judges.interface import Pair, Verdicts
-from dro_jax.judges.sheet_answers import read_sheets
+from dro_jax.judges.sheet_answers import read_sheets, summary
+from dro_jax.messages import note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class PeopleJudge:
     """Answers the pairs that people saw on a sheet, by the mean of their preferences.
 
     Other pairs are not answered, but equal responses, which are a tie. A pair is known by
-    its texts.
+    its texts. Answers that do not count are noted, as `dro-jax judge read` does.
 
     Attributes:
       key: the key.json of the sheet.
@@ -46,6 +47,8 @@ class PeopleJudge:
         key = Key.read(pathlib.Path(paths.expanded(self.key)))
         files = [pathlib.Path(paths.expanded(sheet)) for sheet in sheets]
         answers = read_sheets(files, key)
+        for line in summary(answers.problems):
+            note(f"judge {self.name}: {line}")
         known = collections.defaultdict(list)
         for own in key.shown:
             prompt, first, second = own.contest.pair

@@ -88,7 +88,11 @@ def read_sheets(paths: Sequence[pathlib.Path], key: Key) -> SheetAnswers:
             if own.setdefault(one.pair, answer) != answer:
                 found.append(Problem(CONTRADICTORY, one.place, one.pair))
         problems += found
-        bad |= {problem.pair: problem for problem in found}
+        for problem in found:
+            # A contradiction stays one, whatever else is wrong with the pair.
+            known = bad.get(problem.pair)
+            if known is None or known.kind != CONTRADICTORY:
+                bad[problem.pair] = problem
     for rater, own in answers.items():
         for pair, problem in left_out[rater].items():
             if problem.kind == CONTRADICTORY:

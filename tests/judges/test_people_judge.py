@@ -33,6 +33,17 @@ def test_people_answer_what_they_saw_whichever_comes_first(files):
     assert (turned.preferences == 1 - verdicts.preferences[:8]).all()
 
 
+def test_what_does_not_count_is_told(files, tmp_path, capsys):
+    own, path, _ = files
+    said = {own.shown[0].id: 7} | {pair.id: 1 for pair in own.shown[1:]}
+    content = {"kind": "dro-jax judge answers", "sheet": own.sheet, "answers": said}
+    (tmp_path / "eve.json").write_text(json.dumps(content))
+    PeopleJudge(path, str(tmp_path / "eve.json"))
+    told = capsys.readouterr().err
+    assert "judge people: 1 with an answer other than 1, 2 and 0" in told
+    assert own.shown[0].id in told
+
+
 def test_the_fingerprint_is_of_what_was_said(files):
     _, path, (ann, bob) = files
     both = PeopleJudge(path, [ann, bob])

@@ -150,3 +150,15 @@ def test_files_that_are_no_answers_to_this_sheet_are_refused(tmp_path):
     good = filled(tmp_path / "good.csv", ["1"] * 8)
     with pytest.raises(DataError, match="given twice"):
         read_sheets([good, good], OWN)
+
+
+def test_a_contradiction_stays_one_whatever_the_raters_next_file_says(tmp_path):
+    own = key()
+    paths = []
+    for number, answer in enumerate((1, 2, 7)):
+        paths.append(tmp_path / f"{number}.json")
+        content = {"kind": "dro-jax judge answers", "sheet": own.sheet, "rater": "ann"}
+        content["answers"] = {own.shown[0].id: answer, own.shown[1].id: 1}
+        paths[-1].write_text(json.dumps(content))
+    found = read_sheets(paths, own)
+    assert found.answers["ann"] == {own.shown[1].id: 1}
