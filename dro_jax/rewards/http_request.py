@@ -131,7 +131,10 @@ class Post:
         # Short words, as local servers take for a key, are in honest answers too.
         text = data.decode("utf-8", "replace")
         if len(self.secret) >= least:
-            text = text.replace(self.secret, "[key]")
+            quoted = json.dumps(self.secret)[1:-1]
+            # Within JSON; some servers write `\/` for `/` there.
+            for written in (self.secret, quoted, quoted.replace("/", "\\/")):
+                text = text.replace(written, "[key]")
         return text
 
 

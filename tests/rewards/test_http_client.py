@@ -160,6 +160,19 @@ def test_a_key_is_sent_and_shown_nowhere(monkeypatch, capsys, tmp_path):
     assert "SCORER_KEY" in repr(client)
 
 
+@pytest.mark.parametrize("sign, written", [("/", "\\/"), ('"', '\\"')])
+def test_a_key_that_json_writes_otherwise_is_not_in_an_answer(
+    sign, written, monkeypatch
+):
+    key = f"sk-very{sign}secret-0123456789"
+    monkeypatch.setenv("SCORER_KEY", key)
+    said = b'{"n": 1, "key": "%b"}' % key.replace(sign, written).encode()
+    with FaultyServer(double, lambda *_: said) as server:
+        client = HttpClient(server.url, key_variable="SCORER_KEY")
+        (answer,) = client.post_all(bodies(1), lambda item, answer: answer)
+    assert answer == {"n": 1, "key": "[key]"}
+
+
 def test_a_key_may_have_a_header_of_its_own(monkeypatch):
     monkeypatch.setenv("SCORER_KEY", SECRET)
     with FaultyServer(double) as server:
