@@ -11,6 +11,7 @@ from dro_jax.cli.named_rewards import named_rewards
 from dro_jax.cli.outputs import check_folder
 from dro_jax.cli.policies_to_evaluate import Candidate, open_candidates
 from dro_jax.cli.runs_to_report import reported_runs
+from dro_jax.cli.sampling_flags import decoding_of
 from dro_jax.cli.task_modules import SHIPPED
 from dro_jax.data.modules import import_modules
 from dro_jax.data.tasks import FeedbackTask, feedback_task
@@ -85,7 +86,7 @@ def run(arguments) -> None:
 
 def evaluate(arguments) -> Comparison:
     """What the command does but for telling of it; all processes must call it."""
-    config = _decoding(arguments)
+    config = decoding_of(arguments)
     candidates, session, judges = agree(lambda: _prepared(arguments, config))
     found: dict[Candidate, EvaluatedRun | None] = {}
     # A reference stays loaded for the runs that stand beside it.
@@ -171,18 +172,6 @@ def _prepared(
         watchdog_seconds=first.watchdog_seconds,
     )
     return candidates, session, judges
-
-
-def _decoding(arguments) -> DecodingConfig:
-    names = (
-        "max_decode_length",
-        "num_samples",
-        "temperature",
-        "top_k",
-        "top_p",
-        "seed",
-    )
-    return DecodingConfig(**{name: getattr(arguments, name) for name in names})
 
 
 def _named_by(macro: str) -> list[Any]:

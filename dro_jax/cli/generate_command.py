@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dro_jax.cli.model_inputs import BatchResults, ModelInputs
 from dro_jax.cli.restored import restore
 from dro_jax.cli.result_fields import ResultFields
+from dro_jax.cli.sampling_flags import decoding_of
 from dro_jax.evaluation.generation import check_numbers, generate
 from dro_jax.evaluation.sampled_prompts import samples_of
 from dro_jax.messages import is_first
-from dro_jax.models.decoding import Decoded, DecodingConfig
+from dro_jax.models.decoding import Decoded
 from dro_jax.plurals import counted
 
 _RESPONSES = "responses"
@@ -17,7 +18,7 @@ _RESPONSES = "responses"
 
 def run(arguments) -> None:
     """Answer the prompts of a file."""
-    config = _decoding(arguments)
+    config = decoding_of(arguments)
     inputs = ModelInputs(arguments, ResultFields([_RESPONSES], arguments.rename_field))
     inputs.check_free(_RESPONSES)
     restored = restore(arguments)
@@ -38,11 +39,6 @@ def run(arguments) -> None:
     results = _responses(vocabulary, (found for _, found in decoded))
     count = inputs.write(results, "generate", "responses", config.num_samples)
     print(f"{counted(count, 'prompt')} answered: {arguments.output.name}")
-
-
-def _decoding(arguments) -> DecodingConfig:
-    fields = (field.name for field in dataclasses.fields(DecodingConfig))
-    return DecodingConfig(**{name: getattr(arguments, name) for name in fields})
 
 
 def _responses(vocabulary, batches: Iterable[Decoded]) -> Iterator[BatchResults]:

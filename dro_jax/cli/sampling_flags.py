@@ -1,5 +1,7 @@
 """The flags that say how responses are sampled, alike for all commands that do."""
 
+import dataclasses
+
 
 def add_sampling(parser) -> None:
     """Adds them."""
@@ -13,3 +15,17 @@ def add_sampling(parser) -> None:
         "--max_decode_length", type=int, help="default: the task's response length"
     )
     parser.add_argument("--seed", type=int, default=0, help="of all that is random")
+
+
+def decoding_of(arguments):
+    """The `DecodingConfig` that the flags describe; those a command lacks stay unset.
+
+    Raises:
+      ConfigError: a setting is out of its range.
+    """
+    # Parsers are made without jax, which this takes.
+    from dro_jax.models.decoding import DecodingConfig
+
+    names = (field.name for field in dataclasses.fields(DecodingConfig))
+    given = {n: getattr(arguments, n) for n in names if hasattr(arguments, n)}
+    return DecodingConfig(**given)
