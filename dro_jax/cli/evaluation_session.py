@@ -205,7 +205,9 @@ class Session:
         if self.rewards:
             responses = with_rewards(responses, self.rewards)
         prints = {reward.name: reward.fingerprint for reward in self.rewards}
-        figures, tables = figures_of(responses, sampled_from_policy=is_of_policy(self.config))
+        figures, tables = figures_of(
+            responses, sampled_from_policy=is_of_policy(self.config)
+        )
         found = EvaluatedRun(
             candidate.label,
             settings | {"rewards": prints},
