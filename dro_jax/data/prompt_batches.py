@@ -21,7 +21,9 @@ _WINDOW_BATCHES = 32
 
 
 def bucket_edges(longest: int) -> tuple[int, ...]:
-    """Widths to pad to: powers of two from 32 on, and the longest, ascending.
+    """Widths to pad to: 32, 48, 64, 96, 128, 192, … and the longest, ascending.
+
+    Powers of two and the middles between them.
 
     Args:
       longest: tokens that a prompt may have, EOS included:
@@ -30,9 +32,9 @@ def bucket_edges(longest: int) -> tuple[int, ...]:
     edges = []
     edge = _LEAST_EDGE
     while edge < longest:
-        edges.append(edge)
+        edges += [edge, edge * 3 // 2]
         edge *= 2
-    return (*edges, longest)
+    return (*(edge for edge in edges if edge < longest), longest)
 
 
 @dataclasses.dataclass(frozen=True)

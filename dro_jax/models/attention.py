@@ -9,6 +9,8 @@ from dro_jax.models.layers import Dense, constrain
 
 # Finite, so that a query with nothing to attend to gets uniform weights, not NaN.
 MASKED_LOGIT = -1e10
+# Which axis of cached keys and values the steps are on.
+_STEPS_AXIS = {"key": 3, "value": 2}
 
 
 def attention_mask(
@@ -47,6 +49,9 @@ class Attention(nn.Module):
     call creates it; later calls take one query a row. Self-attention adds the row's
     key and value at ``position``. Cross-attention projects ``encoded`` once, in the
     first call, and may serve several rows of queries for each row of keys, in order.
+    Cached keys are ``[B, H, D, K]`` and values ``[B, H, K, D]``: as the matrix products
+    of one query read them. Of any other order XLA's CPU backend makes a copy at each
+    step, or multiplies several times more slowly.
 
     Attributes:
       num_heads: number of heads H.
@@ -102,7 +107,8 @@ class Attention(nn.Module):
             key, value = self._cross_cache(encoded)
         else:
             key, value = self._self_cache(inputs, position, cache_length)
-        attended = self._attend(query, key, value, mask, bias)
+        cached = cache_length is not None
+        attended = self._attend(query, key, value, mask, bias, cached=cached)
         return Dense(
             (inputs.shape[-1],),
             ("heads", "kv", "embed") if self.split_heads else ("joined_kv", "embed"),
@@ -125,35 +131,48 @@ class Attention(nn.Module):
 
     def _cross_cache(self, encoded):
         key = self.variable(
-            "cache", "cached_key", lambda: self._project("key", encoded)
+            "cache", "cached_key", lambda: self._to_cache("key", encoded)
         )
         value = self.variable(
-            "cache", "cached_value", lambda: self._project("value", encoded)
+            "cache", "cached_value", lambda: self._to_cache("value", encoded)
         )
         return key.value, value.value
 
+    def _to_cache(self, name, inputs):
+        order = (0, 2, 3, 1) if name == "key" else (0, 2, 1, 3)
+        return self._project(name, inputs).transpose(order)
+
     def _self_cache(self, inputs, position, cache_length):
         filled = self.has_variable("cache", "cached_key")
-        shape = (inputs.shape[0], cache_length, self.num_heads, self.head_dim)
-        cached_key = self.variable("cache", "cached_key", jnp.zeros, shape, self.dtype)
-        cached_value = self.variable(
-            "cache", "cached_value", jnp.zeros, shape, self.dtype
-        )
-        if filled:
-            for cached, name in ((cached_key, "key"), (cached_value, "value")):
+        rows = (inputs.shape[0], self.num_heads)
+        shapes = {
+            "key": (*rows, self.head_dim, cache_length),
+            "value": (*rows, cache_length, self.head_dim),
+        }
+        found = []
+        for name, shape in shapes.items():
+            cached = self.variable(
+                "cache", f"cached_{name}", jnp.zeros, shape, self.dtype
+            )
+            if filled:
                 cached.value = jax.lax.dynamic_update_slice_in_dim(
-                    cached.value, self._project(name, inputs), position, axis=1
+                    cached.value,
+                    self._to_cache(name, inputs),
+                    position,
+                    axis=_STEPS_AXIS[name],
                 )
-        return cached_key.value, cached_value.value
+            found.append(cached.value)
+        return found
 
-    def _attend(self, query, key, value, mask, bias):
+    def _attend(self, query, key, value, mask, bias, *, cached):
         query_shape = query.shape
+        keys, values = ("bhdk", "bhkd") if cached else ("bkhd", "bkhd")
         # Rows of queries that share a row of keys become its query positions, so
         # that the samples or beams of a prompt read one copy of its keys.
         query = query.reshape(key.shape[0], -1, self.num_heads, self.head_dim)
         logits_dtype = jnp.float32 if self.float32_logits else self.dtype
         logits = jnp.einsum(
-            "bqhd,bkhd->bhqk", query, key, preferred_element_type=logits_dtype
+            f"bqhd,{keys}->bhqk", query, key, preferred_element_type=logits_dtype
         ).astype(jnp.float32)
         if bias is not None:
             logits = _add_shared(logits, bias)
@@ -163,7 +182,7 @@ class Attention(nn.Module):
         weights = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
             weights, deterministic=self.deterministic
         )
-        attended = jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+        attended = jnp.einsum(f"bhqk,{values}->bqhd", weights, value)
         return attended.reshape(query_shape)
 
 

@@ -19,6 +19,8 @@ PAD_ID = 0
 START_ID = 0
 # Logits divided by less may be infinite in float32.
 _LEAST_TEMPERATURE = 1e-30
+# How a CPU encodes: so many prompts at a time, cut where they have so many tokens.
+_ROWS_AT_ONCE, _LEAST_TO_CUT = 4, 64
 
 Cache = Any
 Step = Callable[[Cache, jax.Array], tuple[Cache, jax.Array]]
@@ -79,6 +81,17 @@ def ban_padding(logits: jax.Array) -> jax.Array:
     return jnp.where(vocab == PAD_ID, -jnp.inf, logits)
 
 
+def likeliest(logits: jax.Array) -> jax.Array:
+    """The first of the largest logits of each row, int32 ``[N]``, as `jnp.argmax`.
+
+    Two reductions that XLA's CPU backend vectorises take it a tenth of argmax's time.
+    """
+    vocab = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1)
+    last = logits.shape[1] - 1
+    largest = jnp.max(logits, axis=1, keepdims=True)
+    return jnp.min(jnp.where(logits == largest, vocab, last), axis=1)
+
+
 def top_k(rows: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     """`jax.lax.top_k` of each row of ``[N, M]``, computed where the row lies.
 
@@ -94,6 +107,38 @@ def top_k(rows: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
         return largest(rows)
     by_row = jax.shard_map(largest, in_specs=axis, out_specs=axis, axis_names={axis[0]})
     return by_row(rows)
+
+
+def _encode(network: T5, params: Mapping[str, Any], tokens: jax.Array) -> jax.Array:
+    """Encodes prompts ``[B, L]``; what it gives of padding means nothing.
+
+    A CPU takes a few rows at a time, each few as wide as the longest of them: they stay
+    in its caches, and less padding is computed where rows are sorted by length.
+    """
+
+    def encode(tokens):
+        return network.apply({"params": params}, tokens, method=network.encode)
+
+    rows, length = tokens.shape
+    on_one_cpu = (
+        jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
+    )
+    if not on_one_cpu or rows % _ROWS_AT_ONCE or length < _LEAST_TO_CUT:
+        return encode(tokens)
+    widths = [length // 4, length // 2, length * 3 // 4, length]
+
+    def encode_to(width, part):
+        padding = ((0, 0), (0, length - width), (0, 0))
+        return jnp.pad(encode(part[:, :width]), padding)
+
+    def encode_part(part):
+        places = jnp.where(part != PAD_ID, jnp.arange(1, length + 1), 0)
+        index = jnp.sum(jnp.max(places) > jnp.asarray(widths[:-1]))
+        branches = [functools.partial(encode_to, width) for width in widths]
+        return jax.lax.switch(index, branches, part)
+
+    parts = tokens.reshape(-1, _ROWS_AT_ONCE, length)
+    return jax.lax.map(encode_part, parts).reshape(rows, length, -1)
 
 
 def start_decoding(
@@ -121,9 +166,7 @@ def start_decoding(
     # Nothing is differentiated, so nothing need be recomputed.
     config = dataclasses.replace(network.config, remat_policy="none")
     network = T5(config)
-    encoded = network.apply(
-        {"params": params}, encoder_input_tokens, method=network.encode
-    )
+    encoded = _encode(network, params, encoder_input_tokens)
 
     def decode(variables, encoded, tokens):
         return network.apply(

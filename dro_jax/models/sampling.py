@@ -15,13 +15,18 @@ from dro_jax.models.incremental import (
     Decoded,
     ban_padding,
     has_prompt,
+    likeliest,
     policy_params,
     require_at_least,
     require_temperature,
     start_decoding,
 )
 from dro_jax.models.incremental import top_k as largest
+from dro_jax.models.logprobs import token_logprobs
 from dro_jax.models.t5 import T5
+
+# Tokens in a part of the vocabulary, as a token is drawn.
+_PART = 128
 
 
 class _State(NamedTuple):
@@ -58,22 +63,51 @@ def sample_token(
       int32 ``[N]``.
     """
     logits = logits / temperature
-    vocab_size = logits.shape[-1]
-    # The noise belongs to the token, not to its rank: two tokens that rounding makes
-    # change places keep theirs, and filters draw what no filter draws where they can.
-    noise = jax.vmap(lambda key: jax.random.gumbel(key, (vocab_size,)))(keys)
+    weights = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    uniform = jax.vmap(lambda key: jax.random.uniform(key, (4,)))(keys)
+    # In the vocabulary's order, not by rank: two tokens that rounding makes change
+    # places are drawn as before.
+    token = jax.vmap(_draw)(weights, uniform[:, :2])
     if not top_k and top_p is None:
-        return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
+        return token
+    # What no filter draws, where it is kept; else another of those kept. Both have
+    # their probabilities' proportions, so that the outcome has.
+    kept = _kept(logits, top_k, top_p)
+    again = jax.vmap(_draw)(jnp.where(kept, weights, 0.0), uniform[:, 2:])
+    is_kept = jnp.take_along_axis(kept, token[:, None], axis=1)[:, 0]
+    return jnp.where(is_kept, token, again)
+
+
+def _draw(weights: jax.Array, uniform: jax.Array) -> jax.Array:
+    """A place of ``[V]`` weights, in proportion to them, of two numbers from [0, 1).
+
+    First one of equal parts of the vocabulary, then a place in it: the running sums are
+    short, and a small weight is not lost beside the sum of all.
+    """
+    parts = jnp.pad(weights, (0, -len(weights) % _PART)).reshape(-1, _PART)
+    part = _draw_place(jnp.sum(parts, axis=1), uniform[0])
+    return part * _PART + _draw_place(parts[part], uniform[1])
+
+
+def _draw_place(weights: jax.Array, uniform: jax.Array) -> jax.Array:
+    positive = weights > 0
+    sums = jnp.cumsum(weights)
+    total = jnp.max(jnp.where(positive, sums, 0.0))
+    return jnp.argmax(positive & (sums > uniform * total)).astype(jnp.int32)
+
+
+def _kept(logits, top_k, top_p):
+    """Which tokens the filters keep, bool ``[N, V]``."""
+    vocab_size = logits.shape[-1]
     sorted_logits, ids = largest(logits, min(top_k or vocab_size, vocab_size))
+    keep = jnp.ones(ids.shape, bool)
     if top_p is not None:
         probs = jax.nn.softmax(sorted_logits, axis=-1)
         mass_before = jnp.cumsum(probs, axis=-1) - probs
         # The likeliest token stays however small top_p is.
         keep = (mass_before < top_p).at[:, 0].set(True)
-        sorted_logits = jnp.where(keep, sorted_logits, -jnp.inf)
-    noisy = sorted_logits + jnp.take_along_axis(noise, ids, axis=1)
-    choice = jnp.argmax(noisy, axis=-1)
-    return jnp.take_along_axis(ids, choice[:, None], axis=1)[:, 0]
+    nothing = jnp.zeros((vocab_size,), bool)
+    return jax.vmap(lambda ids, keep: nothing.at[ids].set(keep))(ids, keep)
 
 
 def _prompt_keys(rng: jax.Array, num_prompts: int) -> jax.Array:
@@ -136,7 +170,7 @@ def _sample(
     def choose(logits, step):
         logits = ban_padding(logits)
         if greedy:
-            return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+            return likeliest(logits)
         keys = jax.vmap(jax.random.fold_in, (0, None))(row_keys, step)
         return sample_token(keys, logits, temperature, top_k=top_k, top_p=top_p)
 
@@ -148,9 +182,7 @@ def _sample(
         token = choose(logits, state.step)
         # Of the policy itself, before temperature, filters and the ban on padding: what
         # scoring the same response computes.
-        logprob = jnp.take_along_axis(
-            jax.nn.log_softmax(logits, axis=-1), token[:, None], axis=1
-        )[:, 0]
+        logprob = token_logprobs(logits, token)
         token = jnp.where(state.finished, PAD_ID, token)
         return _State(
             state.step + 1,

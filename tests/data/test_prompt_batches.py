@@ -6,7 +6,7 @@ from dro_jax.data.prompt_batches import Prompts, bucket_edges, plan_batches
 
 @pytest.mark.parametrize(
     ("longest", "edges"),
-    [(12, (12,)), (32, (32,)), (48, (32, 48)), (512, (32, 64, 128, 256, 512))],
+    [(12, (12,)), (32, (32,)), (48, (32, 48)), (200, (32, 48, 64, 96, 128, 192, 200))],
 )
 def test_edges_are_few_and_end_with_the_longest(longest, edges):
     assert bucket_edges(longest) == edges

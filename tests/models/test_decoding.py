@@ -62,6 +62,21 @@ def test_reported_logprobs_are_what_scoring_computes(golden_1_1, layout):
     np.testing.assert_array_equal(decoded.scores, decoded.logprobs)
 
 
+def test_prompts_of_many_lengths_are_encoded_a_few_at_a_time(tiny):
+    prompts = np.tile(np.arange(1, 8), (8, 10))[:, :64].astype(np.int32)
+    for row, length in enumerate((64, 9, 3, 40, 16, 5, 0, 1)):
+        prompts[row, length:] = 0
+    decoded = sample_tiny(tiny, prompts=prompts, temperature=0.0, num_samples=1)
+    np.testing.assert_allclose(
+        decoded.logprobs, score(*tiny, prompts, decoded), atol=1e-4
+    )
+    alone = [
+        sample_tiny(tiny, prompts=row[None], temperature=0.0, num_samples=1).tokens[0]
+        for row in prompts
+    ]
+    np.testing.assert_array_equal(decoded.tokens, alone)
+
+
 def test_bfloat16_decodes(golden_1_1):
     network, params = golden_1_1.build(dtype="bfloat16")
     prompts = golden_1_1.io["encoder_input_tokens"]
@@ -147,12 +162,22 @@ def test_filters_draw_what_no_filter_draws_where_they_can():
     kept = np.asarray(free) >= 4
     assert 300 < kept.sum() < 500
     np.testing.assert_array_equal(filtered[kept], free[kept])
-    # Two tokens that change ranks by rounding keep their noise.
+    # Two tokens that change ranks by rounding are drawn as before.
     nudged = logits.at[:, 6].set(logits[:, 7] * (1 + 1e-6))
     near = logits.at[:, 6].set(logits[:, 7] * (1 - 1e-6))
     np.testing.assert_array_equal(
         sample_token(keys, nudged, top_k=4), sample_token(keys, near, top_k=4)
     )
+
+
+def test_frequencies_over_several_parts_of_a_vocabulary():
+    logits = jnp.full((20_000, 300), -jnp.inf)
+    probs = {3: 0.1, 127: 0.2, 128: 0.05, 200: 0.25, 299: 0.4}
+    logits = logits.at[:, list(probs)].set(jnp.log(jnp.array([*probs.values()])))
+    found = sample_token(jax.random.split(jax.random.key(0), 20_000), logits)
+    frequencies = np.bincount(found, minlength=300) / 20_000
+    assert frequencies[list(probs)].sum() == 1
+    np.testing.assert_allclose(frequencies[list(probs)], [*probs.values()], atol=0.015)
 
 
 def exact_first_token(tiny, temperature=1.0, allowed=None):
@@ -259,8 +284,8 @@ def test_samples_share_the_keys_of_their_prompt(tiny):
     )
     layer = cache["decoder"]["layers_0"]
     shape = lambda name: layer[name]["cached_key"].shape
-    assert shape("encoder_decoder_attention") == (3, 4, 2, 4)
-    assert shape("self_attention") == (12, 6, 2, 4)
+    assert shape("encoder_decoder_attention") == (3, 2, 4, 4)
+    assert shape("self_attention") == (12, 2, 4, 6)
 
 
 @pytest.mark.parametrize(
