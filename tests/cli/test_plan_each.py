@@ -111,7 +111,10 @@ def test_a_plan_of_another_slice_is_made_anew(folder, monkeypatch, capsys):
 
 def test_sigterm_ends_the_plan_under_way_too(folder, monkeypatch):
     planner = folder / "planner.sh"
-    planner.write_text("#!/bin/sh\necho $$ > pid\nkill -TERM $PPID\nexec sleep 60\n")
+    # Under way: while Popen has not returned yet, nobody has a process to end.
+    planner.write_text(
+        "#!/bin/sh\necho $$ > pid\nsleep 1\nkill -TERM $PPID\nexec sleep 60\n"
+    )
     planner.chmod(0o755)
     monkeypatch.setattr(plan_each.sys, "executable", str(planner))
     assert main(["plan", "--each=."]) == 143
