@@ -1,16 +1,16 @@
 """`dro-jax report`: evaluated runs as one page."""
 
+import argparse
 import pathlib
 from collections.abc import Sequence
 
+from dro_jax.cli.evaluate_parser import add_evaluation
 from dro_jax.cli.runs_to_report import reported_runs
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation.shared_evaluation import shared_folders
 from dro_jax.paths import make_folder
 from dro_jax.reporting.report import write_report
 from dro_jax.training.run_files import CONFIG
-
-_OF_EVALUATION = ("module", "num_prompts", "step", "reference")
 
 
 def run(arguments) -> None:
@@ -34,8 +34,8 @@ def run(arguments) -> None:
 def _evaluated(arguments) -> str | None:
     """The name of the evaluation that `--task` asks for, made where it is not there."""
     if arguments.task is None:
-        given = {name: getattr(arguments, name) for name in _OF_EVALUATION}
-        if arguments.gin_file or arguments.gin_bindings or any(given.values()):
+        unlike = _says_how_to_evaluate(arguments)
+        if arguments.gin_file or arguments.gin_bindings or unlike:
             raise ConfigError(
                 "gin files and flags of an evaluation have no effect on what is evaluated "
                 "already: remove them, or give --task NAME to evaluate first"
@@ -49,6 +49,14 @@ def _evaluated(arguments) -> str | None:
     from dro_jax.cli.evaluate_command import evaluate
 
     return evaluate(arguments).name
+
+
+def _says_how_to_evaluate(arguments) -> bool:
+    """Whether a flag of an evaluation was given another value than it has by itself."""
+    parser = argparse.ArgumentParser()
+    add_evaluation(parser, "")
+    defaults = vars(parser.parse_args([]))
+    return any(getattr(arguments, name) != x for name, x in defaults.items())
 
 
 def _folders(given: Sequence[str]) -> list[pathlib.Path]:

@@ -109,6 +109,27 @@ def reward_differences(
     ]
 
 
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values that hold for all comparisons of a table at once.
+
+    Of m in rising order, the k-th is the largest of ``(m - i + 1) p_i`` for i ≤ k, at
+    most 1: rejecting those up to 5% errs in any with probability 5% at most.
+
+    Source: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure",
+    https://www.jstor.org/stable/4615733.
+
+    Args:
+      p_values: None where there is none; it stays so, and counts for nothing.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    found: list[float | None] = [None] * len(p_values)
+    least = 0.0
+    for rank, (p, place) in enumerate(known):
+        least = max(least, min(1.0, (len(known) - rank) * p))
+        found[place] = least
+    return found
+
+
 def _mean_rewards(run: EvaluatedRun, reward: str) -> dict[str, float]:
     by_prompt: dict[str, list[float]] = {}
     for one in run.responses:

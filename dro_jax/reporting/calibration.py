@@ -10,8 +10,8 @@ from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.spread import short
 from dro_jax.reporting.style import RunStyle
-from dro_jax.reporting.summary import all_figures, value_text
-from dro_jax.reporting.tables import Column, table
+from dro_jax.reporting.summary import all_figures
+from dro_jax.reporting.tables import Column, table, value_text
 
 _TABLE = "value_calibration"
 _SIZE = (400, 310)

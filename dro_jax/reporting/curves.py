@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dro_jax.reporting.drawing import Canvas, inline, plain
-from dro_jax.reporting.html import Html, element, identifier, lines
+from dro_jax.reporting.html import Html, element, file_name, lines
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.spread import short
@@ -60,9 +60,7 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section |
         if size > _MOST_BYTES:
             left_out.append(name)
             continue
-        file = f"curve_{identifier(name).replace('-', '_')}"
-        if file in figures:  # `a/b` and `a_b`
-            file = f"{file}_{len(figures)}"
+        file = file_name(f"curve {name}", figures)
         figures[file] = drawn = draw(name, [found.get(name) for found in curves], looks)
         said = _said(name, curves, looks)
         panel = inline(drawn, file, f"{name} by step", said, class_="plot small")
@@ -132,6 +130,7 @@ def draw(name: str, curves: Sequence[Curve | None], looks: Sequence[RunStyle]):
                 marker=look.mark, markersize=5, markevery=[-1], label=short(look.label),
             )  # fmt: skip
         axes.set_title(name, loc="left")
+        axes.set_xlabel("step")
         axes.locator_params(nbins=5)
         axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.6g}")
         axes.ticklabel_format(axis="y", useOffset=False, scilimits=(-3, 5))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dro_jax.evaluation.evaluated_run import Estimate
 from dro_jax.evaluation.figures import figure
 from dro_jax.reporting.drawing import SOFT, Canvas, inline, plain
-from dro_jax.reporting.html import Html, element, identifier, lines
+from dro_jax.reporting.html import Html, element, file_name, lines
 from dro_jax.reporting.label_places import label_marks
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
@@ -45,9 +45,9 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section |
         if not points:
             continue
         front = {point.look.label for point in frontier(points)}
-        file = f"{identifier(name).replace('-', '_')}_against_kl"
+        file = file_name(f"{name} against kl", figures)
         figures[file] = draw(runs, looks, name)
-        shown.append(_inline(name, points, front, figures[file]))
+        shown.append(_inline(name, points, file, figures[file]))
         data[name] = {"frontier": sorted(front)}
         for look, kl, reward in points:
             ends = (kl.value, kl.low, kl.high, reward.value, reward.low, reward.high)
@@ -137,7 +137,7 @@ def _interval_lines(kl: Estimate, reward: Estimate) -> list[list[tuple[float, fl
     return lines
 
 
-def _inline(name: str, points: Sequence[Point], front: set[str], drawn) -> Html:
+def _inline(name: str, points: Sequence[Point], file: str, drawn) -> Html:
     said = "; ".join(
         f"{look.label}: {format(reward.value, figure(name).format)} at "
         f"{format(kl.value, figure(_KL).format)} nats"
@@ -145,4 +145,4 @@ def _inline(name: str, points: Sequence[Point], front: set[str], drawn) -> Html:
     )
     title = f"{figure(name).title} against KL to the reference"
     on_it = ", ".join(point.look.label for point in frontier(points))
-    return inline(drawn, f"{name} against kl", title, f"{said}. Frontier: {on_it}.")
+    return inline(drawn, file, title, f"{said}. Frontier: {on_it}.")

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 # Browsers drop or misread these; each has a picture of its own, as ␀ for NUL.
@@ -64,3 +64,18 @@ def identifier(words: str) -> str:
     """A name for `id`, made of words: letters, digits and hyphens."""
     found = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
     return found if _NAME.fullmatch(found) else f"x-{found}".rstrip("-")
+
+
+def file_name(words: str, taken: Container[str]) -> str:
+    """A name for a file, made of words, which may differ in what no name can hold.
+
+    Args:
+      words: as `identifier` takes them.
+      taken: names that others have.
+    """
+    name = identifier(words).replace("-", "_")
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found

@@ -9,6 +9,7 @@ from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.style import RunStyle
 from dro_jax.reporting.tables import Column, table
+from dro_jax.reporting.win_matrix import pairs_by_judge
 
 _MOST_RECORDS = 20
 _RATES = {
@@ -123,7 +124,7 @@ def _training(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> list[Ht
 
 
 def _evaluation(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> list[Html]:
-    rows, reasons = [], {}
+    rows, reasons, judges = [], {}, pairs_by_judge(runs).values()
     for run, look in zip(runs, looks, strict=True):
         responses = run.evaluated.responses
         cut, empty = (
@@ -131,9 +132,9 @@ def _evaluation(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> list[
         )
         silent = sum(
             found.unanswered
-            for other in runs
-            for found in other.win_rates
-            if run.label in (found.first, found.second)
+            for pairs in judges
+            for (first, _), found in pairs.items()
+            if first == run.label
         )
         counts = (
             len({x.prompt_id for x in responses}),

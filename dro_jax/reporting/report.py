@@ -84,6 +84,7 @@ def write_report(
         "title": title,
         "runs": [run.label for run in runs],
         **{section.name: section.data for section in sections if section.data},
+        **{key: x for section in sections for key, x in section.others.items()},
         "files": sorted(files),
     }
     _write(folder, files, html, numbers)

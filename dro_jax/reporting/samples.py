@@ -11,7 +11,7 @@ from dro_jax.reporting.html import Html, element, lines
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.style import RunStyle
-from dro_jax.reporting.summary import value_text
+from dro_jax.reporting.tables import value_text
 
 DEFAULT_SAMPLES = 100
 _TITLE, _NAME = "Samples, side by side", "samples"

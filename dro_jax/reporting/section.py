@@ -31,6 +31,7 @@ class Section:
       tables: by file name without `.csv`.
       figures: by file name without `.png`, as they are drawn in the page.
       data: its values in `report.json`.
+      others: further values there, by keys of their own.
     """
 
     name: str
@@ -39,3 +40,4 @@ class Section:
     tables: Mapping[str, Table] = dataclasses.field(default_factory=dict)
     figures: Mapping[str, "Figure"] = dataclasses.field(default_factory=dict)
     data: Any = None
+    others: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -4,14 +4,15 @@ import dataclasses
 from collections.abc import Sequence
 
 from dro_jax.evaluation.evaluated_run import Estimate
-from dro_jax.evaluation.figures import Figure, figure, in_table_order
+from dro_jax.evaluation.figures import figure, in_table_order
 from dro_jax.plurals import counted
+from dro_jax.reporting import differences
 from dro_jax.reporting.html import Html, element, lines
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.spread import SPREAD
 from dro_jax.reporting.style import RunStyle
-from dro_jax.reporting.tables import Column, table
+from dro_jax.reporting.tables import Column, table, value_text
 
 _REWARD = "reward"
 BEST, LEVEL = "best", "level"
@@ -20,7 +21,7 @@ _NOTE = (
     "In brackets 95% intervals. ★ is the best run of a column, and stands only where its "
     "interval lies apart from those of all other runs; else ≈ marks all whose intervals "
     "meet that of the best. Intervals that meet say less than a paired comparison: see "
-    "the win rates. What no policy of a run gave is never marked."
+    "the {paired}win rates. What no policy of a run gave is never marked."
 )
 
 
@@ -39,23 +40,30 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section:
         for run, look in zip(runs, looks, strict=True)
     ]
     columns = [Column("run"), *(Column(*_title(runs, name)) for name in chosen)]
+    paired = differences.found(runs)
+    note = _NOTE.format(paired="differences below and the " if paired else "")
     body = lines(
         element("p", _sentence(runs), class_="lead"),
         table("Figures of each run", columns, rows, class_="numbers"),
-        element("p", _NOTE, class_="note"),
+        element("p", note, class_="note"),
+        differences.shown(paired, looks) if paired else None,
         _everything(runs, looks, names),
     )
+    tables = {"summary": as_table(runs, names)}
+    if paired:
+        tables["reward_differences"] = differences.as_table(paired)
     return Section(
         "summary",
         "Summary",
         body,
-        tables={"summary": as_table(runs, names)},
+        tables=tables,
         data={
             run.label: {
                 n: dataclasses.asdict(x) for n, x in run.evaluated.figures.items()
             }
             for run in runs
         },
+        others={"reward-differences": differences.as_data(paired)} if paired else {},
     )
 
 
@@ -108,11 +116,6 @@ def marks(runs: Sequence[ReportedRun], name: str) -> dict[str, str]:
 
 def _meet(one: Estimate, other: Estimate) -> bool:
     return one.low <= other.high and other.low <= one.high
-
-
-def value_text(row: Figure, value: float) -> str:
-    """A value as tables write it, its minus sign as wide as a digit."""
-    return format(value, row.format).replace("-", "\N{MINUS SIGN}")
 
 
 def _cell(run: ReportedRun, name: str, marked: dict[str, str]) -> Html:

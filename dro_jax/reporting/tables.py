@@ -4,7 +4,19 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from dro_jax.evaluation.figures import Figure
 from dro_jax.reporting.html import Html, element
+
+
+def value_text(row: Figure, value: float, sign: str = "") -> str:
+    """A value as tables write it, its minus sign as wide as a digit.
+
+    Args:
+      row: of which figure.
+      value: of it.
+      sign: "+" for a difference, which has a sign always.
+    """
+    return format(value, sign + row.format).replace("-", "\N{MINUS SIGN}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Win rates of each run against each other, by each judge."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dro_jax.evaluation.evaluated_run import Estimate, WinRate
+from dro_jax.evaluation.strengths import bradley_terry
 from dro_jax.reporting.drawing import FAINT, INK, Canvas
-from dro_jax.reporting.html import Html, element, identifier, lines
+from dro_jax.reporting.html import Html, element, file_name, lines
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.spread import short
@@ -17,7 +19,12 @@ from dro_jax.reporting.tables import Column, table
 _TEXT = (
     "How often the judge prefers the run of a row to that of a column, a tie counting "
     "half; in brackets 95% intervals over prompts. Where an interval leaves 50% out, the "
-    "cell is shaded: ▲ the row's run is better, ▼ the column's."
+    "cell is shaded: ▲ the row's run is better, ▼ the column's. Each interval is of its "
+    "pair alone: of runs that are alike, one pair in 20 is shaded by chance."
+)
+_STRENGTH = (
+    "Strength explains all win rates by one number a run (Bradley and Terry), with mean "
+    "0: a run stronger by 1 wins 73% of prompts, by 2 88%."
 )
 _CONTROLLED = (
     "What the rate would be if both gave responses of the same length "
@@ -38,16 +45,21 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section |
     judges = pairs_by_judge(runs)
     if not judges:
         return None
-    parts, figures, rows = [element("p", _TEXT)], {}, []
+    parts, figures, rows, strengths = [element("p", _TEXT)], {}, [], {}
     for judge, pairs in judges.items():
         among = [look for look in looks if any(look.label in pair for pair in pairs)]
         parts.append(element("h3", "By ", element("span", judge, class_="name")))
-        parts.append(_matrix(f"Win rates by {judge}", among, pairs, controlled=False))
-        figures[f"win_rates_{_file(judge)}"] = draw(among, pairs, judge)
+        if own := strengths_of(among, pairs):
+            strengths[judge] = own
+            parts.append(element("p", _STRENGTH))
+        caption = f"Win rates by {judge}"
+        parts.append(_matrix(caption, among, pairs, strengths=own))
+        file = file_name(f"win rates {judge}", figures)
+        figures[file] = draw(among, pairs, judge)
         if any(found.length_controlled for found in pairs.values()):
             caption = f"Length-controlled win rates by {judge}"
             parts.append(element("p", _CONTROLLED))
-            parts.append(_matrix(caption, among, pairs, controlled=True))
+            parts.append(_matrix(caption, among, pairs, is_controlled=True))
         parts.append(_counts(judge, pairs, looks))
         rows += [_row(found) for found in pairs.values()]
     ends = ("win_rate", "low", "high")
@@ -63,10 +75,21 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section |
     )
     columns += tuple(f"length_controlled_{end}" for end in ends)
     data = [dataclasses.asdict(x) for pairs in judges.values() for x in pairs.values()]
+    tables = {"win_rates": Table(columns, rows)}
+    if strengths:
+        ranked = [(j, x, s) for j, own in strengths.items() for x, s in own.items()]
+        tables["strengths"] = Table(("judge", "run", "strength"), ranked)
+    others = {"strengths": strengths} if strengths else {}
     return Section(
-        "win-rates", "Win rates", lines(*parts), {"win_rates": Table(columns, rows)},
-        figures, data,
-    )  # fmt: skip
+        "win-rates", "Win rates", lines(*parts), tables, figures, data, others
+    )
+
+
+def strengths_of(looks: Sequence[RunStyle], pairs: Pairs) -> dict[str, float]:
+    """Bradley-Terry strengths of three runs or more that were all compared; else none."""
+    labels = [look.label for look in looks]
+    once = [pairs.get(pair) for pair in itertools.combinations(labels, 2)]
+    return bradley_terry(labels, once) if len(labels) > 2 and all(once) else {}
 
 
 def pairs_by_judge(runs: Sequence[ReportedRun]) -> dict[str, Pairs]:
@@ -110,22 +133,32 @@ def _complement(x: Estimate) -> Estimate:
 
 
 def _matrix(
-    caption: str, looks: Sequence[RunStyle], pairs: Pairs, *, controlled: bool
+    caption: str,
+    looks: Sequence[RunStyle],
+    pairs: Pairs,
+    *,
+    is_controlled: bool = False,
+    strengths: Mapping[str, float] | None = None,
 ) -> Html:
     against, rows = looks[:_MOST_COLUMNS], []
     if len(against) < len(looks):
         caption = f"{caption}, against the first {_MOST_COLUMNS} (all: win_rates.csv)"
     for look in looks:
-        cells = [_cell(pairs.get((look.label, x.label)), controlled) for x in against]
+        found = (pairs.get((look.label, x.label)) for x in against)
+        cells = [_cell(one, is_controlled) for one in found]
         if look in against:
             cells[against.index(look)] = element("td", class_="itself")
+        if strengths:
+            cells.append(f"{strengths[look.label]:+.2f}".replace("-", "\N{MINUS SIGN}"))
         rows.append([look.name(), *cells])
     columns = [Column("this run …", "… against"), *(Column(x.name()) for x in against)]
+    if strengths:
+        columns.append(Column("strength", "log-odds"))
     return table(caption, columns, rows, class_="numbers matrix")
 
 
-def _cell(found: WinRate | None, controlled: bool) -> Html:
-    rate = found and (found.length_controlled if controlled else found.win_rate)
+def _cell(found: WinRate | None, is_controlled: bool) -> Html:
+    rate = found and (found.length_controlled if is_controlled else found.win_rate)
     if rate is None:
         return element(
             "td", element("span", "–", aria_label="not judged"), class_="none"
@@ -205,7 +238,3 @@ def _row(found: WinRate) -> tuple:
         *(found.first, found.second, found.judge, *ends, *counts),
         *(other.value, other.low, other.high),
     )
-
-
-def _file(judge: str) -> str:
-    return identifier(judge).replace("-", "_")

@@ -8,9 +8,11 @@ import read_html
 
 from dro_jax.errors import DataError
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, WinRate
+from dro_jax.evaluation.strengths import bradley_terry
 from dro_jax.reporting import curves, samples, summary
 from dro_jax.reporting.cost import cost_of
 from dro_jax.reporting.frontier import Point, frontier
+from dro_jax.reporting.frontier import section as against_kl
 from dro_jax.reporting.html import Html, element
 from dro_jax.reporting.left_out import section as left_out
 from dro_jax.reporting.places import Places
@@ -18,6 +20,7 @@ from dro_jax.reporting.reported_run import ReportedRun, read_lines
 from dro_jax.reporting.settings import section as settings
 from dro_jax.reporting.style import styles
 from dro_jax.reporting.win_matrix import pairs_by_judge
+from dro_jax.reporting.win_matrix import section as win_rates
 
 
 def run(label, win_rates=(), is_policy=True, **figures):
@@ -129,6 +132,61 @@ def test_what_was_dropped_is_counted(tmp_path):
     ]
     silent = left_out([own], styles([own]), messages=False)
     assert "the response is empty" not in silent.body
+
+
+def test_a_pair_without_a_verdict_counts_once_and_only_among_the_rows():
+    def unanswered(first, second, count):
+        rate = Estimate(0.5)
+        return WinRate(first, second, "j", rate, 1, 0, 1, unanswered=count)
+
+    # Kept from two evaluations, in which the runs stood the other way round.
+    rows = [
+        run("a", (unanswered("a", "b", 3), unanswered("a", "elsewhere", 40))),
+        run("b", (unanswered("b", "a", 3),)),
+    ]
+    page = read_html.read(left_out(rows, styles(rows), messages=True).body)
+    (table,) = [x for x in page.all("table") if x.all("caption")[0].text == "Responses"]
+    last = [row.all("td")[-1].text for row in table.all("tbody")[0].all("tr")]
+    assert last == ["3", "3"]
+
+
+def test_names_of_another_script_are_files_and_figures_of_their_own():
+    figures = {
+        name: Estimate(0.5, 0.4, 0.6)
+        for name in ("kl", "reward", "reward/краткость", "reward/вежливость")
+    }
+    rates = [
+        WinRate("b", "a", judge, Estimate(0.5), 1, 0, 1)
+        for judge in ("судья", "эксперт")
+    ]
+    rows = [run("a", **figures), run("b", rates, **figures)]
+    for part, count in ((against_kl(rows, styles(rows)), 3),
+                        (win_rates(rows, styles(rows)), 2)):  # fmt: skip
+        assert len(part.figures) == count
+        ids = [x.attributes.get("id") for x in read_html.read(part.body).walk()]
+        ids = [name for name in ids if name]
+        assert len(ids) == len(set(ids))
+
+
+def test_strengths_stand_where_all_were_compared():
+    rates = [
+        WinRate(first, second, "j", Estimate(rate), int(100 * rate), 0, 100 - int(100 * rate))
+        for first, second, rate in (("b", "a", 0.75), ("c", "a", 0.9), ("c", "b", 0.75))
+    ]  # fmt: skip
+    rows = [run("a"), run("b", rates[:1]), run("c", rates[1:])]
+    part = win_rates(rows, styles(rows))
+    found = {(judge, label): x for judge, label, x in part.tables["strengths"].rows}
+    expected = bradley_terry(["a", "b", "c"], rates)
+    assert found == {("j", label): x for label, x in expected.items()}
+    assert part.others["strengths"]["j"] == expected
+    header, *body = read_html.read(part.body).all("table")[0].all("tr")
+    assert header.all("th")[-1].text.startswith("strength")
+    shown = [row.all("td")[-1].text for row in body]
+    assert shown == [f"{x:+.2f}".replace("-", "−") for x in expected.values()]
+    # A pair that nobody judged leaves them out, and does not stop the report.
+    few = [run("a"), run("b", rates[:1]), run("c", rates[2:])]
+    part = win_rates(few, styles(few))
+    assert "strengths" not in {*part.tables, *part.others}
 
 
 def test_settings_tell_only_what_differs(reported):
