@@ -9,6 +9,7 @@ from dro_jax.cli.runs_to_report import reported_runs
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation.shared_evaluation import shared_folders
 from dro_jax.paths import make_folder
+from dro_jax.plurals import counted
 from dro_jax.reporting.report import write_report
 from dro_jax.training.run_files import CONFIG
 
@@ -27,7 +28,7 @@ def run(arguments) -> None:
     found = reported_runs(folders, name)
     given = {} if arguments.samples is None else {"max_samples": arguments.samples}
     page = write_report(found, output, title=arguments.title, **given)
-    print(f"{len(found)} rows of the evaluation {name}")
+    print(f"{counted(len(found), 'row')} of the evaluation {name}")
     print(f"written: {page}, with report.json, tables/ and figures/ beside")
 
 

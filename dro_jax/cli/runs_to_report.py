@@ -1,6 +1,5 @@
 """What a report tells of: evaluated runs, and the references they stand beside."""
 
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -44,7 +43,7 @@ def _references(
     labels, found = {run.label for run in runs}, []
     given = {folder.resolve() for folder in folders}
     for folder, own in zip(folders, runs, strict=True):
-        start = _started_from(own)
+        start = _started_from(own, folder)
         if start is not None and start.resolve() not in given:
             found += _unless_known(labels, start, start / FOLDER / name)
         found += _unless_known(labels, None, folder / FOLDER / name / _REFERENCE)
@@ -65,13 +64,19 @@ def _unless_known(
     return [ReportedRun.of_folder(folder, evaluated, kept(at))]
 
 
-def _started_from(own: ReportedRun) -> pathlib.Path | None:
-    """The folder of the run that a run says it started from."""
+def _started_from(own: ReportedRun, home: pathlib.Path) -> pathlib.Path | None:
+    """The folder of the run that a run says it started from.
+
+    Where there is none, as after all were moved, or elsewhere than where they were
+    trained, it is that of the same name beside the run.
+    """
     configuration = parsed(own)
     if configuration is None:
         return None
     start = configuration.filled_in(configuration.macros.get(_START))
-    if not isinstance(start, str) or is_url(start) or not os.path.isdir(start):
+    if not isinstance(start, str) or is_url(start):
         return None
     folder = pathlib.Path(start)
-    return folder.parent if is_checkpoint(folder.name) else folder
+    folder = folder.parent if is_checkpoint(folder.name) else folder
+    beside = home.resolve().parent / folder.name
+    return next((path for path in (folder, beside) if path.is_dir()), None)

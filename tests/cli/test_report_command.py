@@ -47,6 +47,18 @@ def test_it_writes_a_page_of_runs_and_their_reference(runs, capsys):
     assert "Policies compared on desk" in (runs / "out" / "report.html").read_text()
 
 
+def test_a_reference_is_found_where_runs_were_moved(runs, capsys, monkeypatch):
+    (runs / "moved").mkdir()
+    for label in ("reference", "dro_v"):
+        (runs / label).rename(runs / "moved" / label)
+    monkeypatch.chdir(runs / "moved")
+    assert main(["report", "dro_v", "--output=out", "--samples=0"]) == 0
+    assert f"2 rows of the evaluation {NAME}" in capsys.readouterr().out
+    (runs / "moved" / "reference").rename(runs / "reference elsewhere")
+    assert main(["report", "dro_v", "--output=out", "--samples=0"]) == 0
+    assert f"1 row of the evaluation {NAME}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
