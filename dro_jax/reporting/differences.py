@@ -52,7 +52,14 @@ def shown(differences: Sequence[RewardDifference], looks: Sequence[RunStyle]) ->
     base = differences[0].second
     adjusted = holm([x.p_value for x in differences])
     rows = [
-        [names[x.first], x.reward, _cell(x), f"{x.prompts:,}", _p(x.p_value), _p(p)]
+        [
+            names[x.first],
+            _name(x.reward),
+            _cell(x),
+            f"{x.prompts:,}",
+            _p(x.p_value),
+            _p(p),
+        ]
         for x, p in zip(differences, adjusted, strict=True)
     ]
     columns = [
@@ -113,6 +120,11 @@ def _cell(found: RewardDifference) -> Html:
         ends = (value_text(row, x, "+") for x in (own.low, own.high))
         interval = element("span", "[", " to ".join(ends), "]", class_="interval")
     return element("td", value_text(row, own.value, "+"), interval)
+
+
+def _name(reward: str) -> Html:
+    """Narrow, so that a phone shows the difference beside it."""
+    return element("td", reward, class_="text short")
 
 
 def _p(value: float | None) -> str:
