@@ -1,16 +1,19 @@
 """What a report tells of: evaluated runs, and the references they stand beside."""
 
+import dataclasses
+import os
 import pathlib
 from collections.abc import Sequence
 
 from dro_jax.cli.run_settings_compared import parsed, with_differences
-from dro_jax.evaluation.compared_runs import kept
+from dro_jax.evaluation.compared_runs import are_of, kept
 from dro_jax.evaluation.evaluated_run import (
     EVALUATION,
     FOLDER,
     EvaluatedRun,
 )
 from dro_jax.evaluation.shared_evaluation import shared_folders
+from dro_jax.messages import note
 from dro_jax.paths import is_url
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.training.run_files import is_checkpoint
@@ -33,7 +36,28 @@ def reported_runs(folders: Sequence[pathlib.Path], name: str) -> list[ReportedRu
     found = []
     for folder, at in zip(folders, shared_folders(folders, name), strict=True):
         found.append(ReportedRun.of_folder(folder, EvaluatedRun.read(at), kept(at)))
-    return with_differences([*_references(folders, name, found), *found])
+    found = [*_references(folders, name, found), *found]
+    return with_differences(_without_outdated(found))
+
+
+def _without_outdated(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
+    """The same runs, their win rates those of the responses that they have now."""
+    by_label = {run.label: run.evaluated for run in runs}
+    rows = []
+    for run in runs:
+        current = []
+        for one in run.win_rates:
+            other = by_label.get(one.second)
+            if other is None or are_of(one, run.evaluated, other):
+                current.append(one)
+            else:
+                note(
+                    f"the win rate of {one.first} against {one.second} by {one.judge} is "
+                    "of other responses than they have now, and is left out: run "
+                    "`dro-jax evaluate` with both"
+                )
+        rows.append(dataclasses.replace(run, win_rates=tuple(current)))
+    return rows
 
 
 def _references(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dro_jax.errors import ConfigError
+from dro_jax.errors import ConfigError, DataError
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, WinRate
 from dro_jax.evaluation.win_rates import matched, win_rate
 from dro_jax.judges.interface import Judge, Verdicts
@@ -137,6 +137,20 @@ def kept(folder: pathlib.Path) -> list[WinRate]:
         return [_win_rate(json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError, KeyError):
         return []
+
+
+def are_of(found: WinRate, first: EvaluatedRun, second: EvaluatedRun) -> bool:
+    """Whether a kept win rate is of what two runs answer now.
+
+    It is found by their labels, and a run that was sampled anew since, or another of the
+    same name, has the same.
+    """
+    if found.pairs_digest is None:
+        return True  # written before digests were
+    try:
+        return matched(first.responses, second.responses).digest == found.pairs_digest
+    except DataError:
+        return False
 
 
 def forget(folder: pathlib.Path) -> None:

@@ -86,6 +86,7 @@ class WinRate:
       wins, ties, losses: of the first, in pairs.
       unanswered: pairs on which the judge gave no verdict.
       length_controlled: the win rate at equal length, or None.
+      pairs_digest: of the texts that were compared; None where nobody knows them.
     """
 
     first: str
@@ -97,6 +98,7 @@ class WinRate:
     losses: int
     unanswered: int = 0
     length_controlled: Estimate | None = None
+    pairs_digest: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

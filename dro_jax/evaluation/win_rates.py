@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +40,11 @@ class MatchedResponses:
             Pair(one.prompt, one.response, other.response)
             for one, other in zip(self.first, self.second, strict=True)
         ]
+
+    @property
+    def digest(self) -> str:
+        """What tells these pairs from others."""
+        return hashlib.sha256(json.dumps(self.pairs).encode()).hexdigest()[:16]
 
 
 def matched(
@@ -148,4 +155,5 @@ def win_rate(
             num_resamples=length_control_resamples if num_resamples else 0,
             seed=seed,
         ),
+        pairs_digest=responses.digest,
     )

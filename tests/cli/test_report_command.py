@@ -7,6 +7,8 @@ import evaluated_runs
 import pytest
 
 from dro_jax.cli.main import main
+from dro_jax.cli.runs_to_report import reported_runs
+from dro_jax.evaluation.win_rates import matched
 
 NAME = "desk_validation_0123abcd"
 
@@ -57,6 +59,18 @@ def test_a_reference_is_found_where_runs_were_moved(runs, capsys, monkeypatch):
     (runs / "moved" / "reference").rename(runs / "reference elsewhere")
     assert main(["report", "dro_v", "--output=out", "--samples=0"]) == 0
     assert f"1 row of the evaluation {NAME}" in capsys.readouterr().out
+
+
+def test_win_rates_of_other_responses_are_left_out(runs):
+    """Written when another run was called `kto`, or before it was sampled anew."""
+    path = runs / "dro_v" / "evaluations" / NAME / "verdicts.jsonl"
+    line = json.loads(path.read_text())
+    both = (evaluated_runs.evaluated(label).responses for label in ("dro_v", "kto"))
+    digest = matched(*both).digest
+    for written, count in ((digest, 1), ("0" * 16, 0)):
+        path.write_text(json.dumps(line | {"pairs_digest": written}) + "\n")
+        *_, dro_v = reported_runs([runs / "kto", runs / "dro_v"], NAME)
+        assert len(dro_v.win_rates) == count
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,16 @@ def test_runs_that_a_judge_did_not_see_have_no_win_rate(capsys):
 def test_two_judges_of_one_name_are_refused():
     with pytest.raises(ConfigError, match="shorter, shorter: give each a name"):
         compared_runs.compared(RUNS, [Shorter(), Shorter()])
+
+
+def test_a_kept_win_rate_is_of_the_texts_that_were_compared(tmp_path):
+    start, one, _ = RUNS
+    compared_runs.keep(tmp_path, one, compared_runs.compared([start, one], [Shorter()]))
+    (found,) = compared_runs.kept(tmp_path)
+    assert compared_runs.are_of(found, one, start)
+    # Another run of that label, or the same one sampled anew.
+    assert not compared_runs.are_of(found, one, run("start", "aa", "aa", "b"))
+    assert not compared_runs.are_of(found, run("one", "a", "", "aaa"), start)
+    assert not compared_runs.are_of(found, one, run("start"))
+    older = dataclasses.replace(found, pairs_digest=None)
+    assert compared_runs.are_of(older, one, run("start", "b", "b", "b"))
