@@ -16,6 +16,7 @@ from dro_jax.evaluation.evaluated_run import (
     as_line,
     of_line,
 )
+from dro_jax.whole_files import write_whole
 
 # What is sampled depends on these settings; the rest says what was made of the samples.
 _OF_SAMPLES = ("prompts", "decoding", "lengths", "checkpoint")
@@ -76,7 +77,9 @@ class Unfinished:
         found = _whole_lines(path)
         lines = found[1:] if found[:1] == [head] else ()
         whole = _of_whole_prompts(lines, settings["decoding"]["num_samples"])
-        path.write_bytes(head + b"".join(map(as_line, whole)))
+        content = head + b"".join(map(as_line, whole))
+        # A kill here must not lose what an earlier one left.
+        write_whole(path, lambda file: file.write(content))
         return cls(path, whole)
 
     def add(self, responses: Sequence[SampledResponse]) -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from dro_jax import whole_files
 from dro_jax.evaluation import kept_evaluations
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, SampledResponse
 from dro_jax.evaluation.kept_evaluations import Unfinished
@@ -76,3 +77,18 @@ def test_sampling_goes_on_where_it_was_stopped(tmp_path):
     assert other.responses == []
     other.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_kill_while_it_is_opened_again_loses_nothing(tmp_path, monkeypatch):
+    first = Unfinished.open(tmp_path, SETTINGS)
+    first.add(responses("a"))
+    whole = first.path.read_bytes()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(whole_files.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Unfinished.open(tmp_path, SETTINGS)
+    assert first.path.read_bytes() == whole
