@@ -77,8 +77,11 @@ class Session:
             unfinished = self._sampled(candidate, folder, settings)
         # What follows is the first process's work; there one of the two is.
         source = kept[0] if kept else unfinished
-        if kept and kept[0].settings["reference"] is not None:
+        # Of a run it is the same policy, by whatever label it goes now.
+        if kept and not candidate.is_run and kept[0].settings["reference"] is not None:
             settings["reference"] = kept[0].settings["reference"]
+        if kept:
+            settings["rewards"] = kept[0].settings.get("rewards", {})
         measured: list[EvaluatedRun] = []
 
         def measure() -> None:
@@ -205,6 +208,8 @@ class Session:
         if self.rewards:
             responses = with_rewards(responses, self.rewards)
         prints = {reward.name: reward.fingerprint for reward in self.rewards}
+        # Responses keep their scores by rewards that are not asked now.
+        prints = {**settings.get("rewards", {}), **prints}
         figures, tables = figures_of(
             responses, sampled_from_policy=is_of_policy(self.config)
         )

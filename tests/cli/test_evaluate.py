@@ -223,6 +223,27 @@ def test_rewards_and_judges_are_added_to_samples_that_are_there(
     assert json.loads(told.read_text())["second"] == "reference"
 
 
+def test_figures_stay_whatever_the_reference_is_called(copies, tmp_path):
+    """Its label is as much of its path as tells it from the others beside it."""
+    flags = (f"--reference={copies / 'reference'}", "--seed=11")
+    assert evaluate(copies / "dro_v", *flags) == 0
+    (tmp_path / "reward.gin").write_text(REWARD)
+    more = (f"--gin_file={tmp_path / 'reward.gin'}", "--allow_import=dro_jax.rewards")
+    other = tmp_path / "more" / "reference"
+    shutil.copytree(copies / "reference", other)
+    shutil.rmtree(other / "evaluations")
+    assert evaluate(copies / "dro_v", other, *flags, *more) == 0
+    found = kept(copies / "dro_v")
+    assert found.settings["reference"]["label"].endswith("/reference")
+    assert 0 <= found.figures["win_rate/length"].value <= 1
+    # Without the reward its scores stay, and what they are by.
+    prints = found.settings["rewards"]
+    assert evaluate(copies / "dro_v", *flags) == 0
+    found = kept(copies / "dro_v")
+    assert found.settings["rewards"] == prints != {}
+    assert "reward/length" in found.figures
+
+
 def test_a_reference_may_be_a_plain_checkpoint(copies, capsys):
     """Of T5X for example, which nothing is written into."""
     (copies / "plain").mkdir()
