@@ -1,7 +1,6 @@
 """What a report tells of: evaluated runs, and the references they stand beside."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Sequence
 
