@@ -1,6 +1,6 @@
 """The flags of `dro-jax calibrate`."""
 
-from dro_jax.cli.command_parser import command
+from dro_jax.cli.command_parser import add_split_of_task, command
 
 
 def add_calibrate(commands) -> None:
@@ -12,18 +12,10 @@ def add_calibrate(commands) -> None:
         "compare a reward's scores with the feedback that a split holds",
         gin=True,
     )
-    parser.add_argument(
-        "--task",
-        metavar="NAME",
-        help="whose records are scored; default, MIXTURE_OR_TASK_NAME of the gin files",
+    add_split_of_task(
+        parser,
+        "whose records are scored; default, MIXTURE_OR_TASK_NAME of the gin files",
     )
-    parser.add_argument(
-        "--module",
-        action="append",
-        default=[],
-        help="a Python module that registers tasks; may be repeated",
-    )
-    parser.add_argument("--split", default="validation", metavar="NAME", help="of it")
     parser.add_argument(
         "--num_records", type=int, metavar="N", help="the first so many; default all"
     )

@@ -62,6 +62,35 @@ def command(
     return parser
 
 
+def add_module(parser) -> None:
+    """The flag of modules that register tasks."""
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        help="a Python module that registers tasks; may be repeated",
+    )
+
+
+def add_split_of_task(parser, task: str) -> None:
+    """The flags of a split that a command reads; `task` is what is said of `--task`."""
+    parser.add_argument("--task", metavar="NAME", help=task)
+    add_module(parser)
+    parser.add_argument("--split", default="validation", metavar="NAME", help="of it")
+
+
+def add_rename_field(parser) -> None:
+    """The flag of a command that adds fields to records."""
+    parser.add_argument(
+        "--rename_field",
+        action="append",
+        default=[],
+        metavar="NAME=OTHER",
+        help="another name for a field that is added; records that have one of its "
+        "name are refused. May be repeated",
+    )
+
+
 def add_processes(parser) -> None:
     """The flags of a command that several processes may run as one; T5X's names too."""
     group = parser.add_argument_group(

@@ -1,6 +1,6 @@
 """The flags of `dro-jax evaluate`."""
 
-from dro_jax.cli.command_parser import add_processes, command
+from dro_jax.cli.command_parser import add_processes, add_split_of_task, command
 from dro_jax.cli.sampling_flags import add_sampling
 
 
@@ -39,14 +39,7 @@ def add_evaluation(parser, task: str) -> None:
       parser: the command's.
       task: what is said of `--task`.
     """
-    parser.add_argument("--task", metavar="NAME", help=task)
-    parser.add_argument(
-        "--module",
-        action="append",
-        default=[],
-        help="a Python module that registers tasks; may be repeated",
-    )
-    parser.add_argument("--split", default="validation", metavar="NAME", help="of it")
+    add_split_of_task(parser, task)
     parser.add_argument(
         "--num_prompts", type=int, help="the first so many different ones; default all"
     )

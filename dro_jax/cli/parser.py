@@ -4,7 +4,7 @@ import argparse
 
 import dro_jax
 from dro_jax.cli.calibrate_parser import add_calibrate
-from dro_jax.cli.command_parser import add_processes, command
+from dro_jax.cli.command_parser import add_processes, add_rename_field, command
 from dro_jax.cli.evaluate_parser import add_evaluate
 from dro_jax.cli.judge_parser import add_judge
 from dro_jax.cli.launch_parser import add_launch
@@ -108,14 +108,7 @@ def _add_model_arguments(parser, reads: str, writes: str) -> None:
     parser.add_argument("--step", type=int, help="which checkpoint; default the newest")
     parser.add_argument("--input", required=True, metavar="FILE", help=reads)
     parser.add_argument("--output", required=True, metavar="FILE", help=writes)
-    parser.add_argument(
-        "--rename_field",
-        action="append",
-        default=[],
-        metavar="NAME=OTHER",
-        help="another name for a field that is added; records that have one of its "
-        "name are refused. May be repeated",
-    )
+    add_rename_field(parser)
     parser.add_argument(
         "--batch_size",
         type=int,

@@ -1,6 +1,6 @@
 """The flags of `dro-jax reward`."""
 
-from dro_jax.cli.command_parser import command
+from dro_jax.cli.command_parser import add_rename_field, command
 
 
 def add_reward(commands) -> None:
@@ -34,11 +34,4 @@ def add_reward(commands) -> None:
     parser.add_argument(
         "--response_field", default="response", metavar="NAME", help="of the records"
     )
-    parser.add_argument(
-        "--rename_field",
-        action="append",
-        default=[],
-        metavar="NAME=OTHER",
-        help="another name for a field that is added; records that have one of its "
-        "name are refused. May be repeated",
-    )
+    add_rename_field(parser)

@@ -1,6 +1,6 @@
 """The flags of `dro-jax tasks`."""
 
-from dro_jax.cli.command_parser import command
+from dro_jax.cli.command_parser import add_module, command
 
 
 def add_tasks(commands) -> None:
@@ -19,12 +19,7 @@ def add_tasks(commands) -> None:
         help="the task (for `prepare`, or mixture); for `inspect` also a file, folder "
         "or glob of feedback, whose layout and fields are guessed from its first records",
     )
-    parser.add_argument(
-        "--module",
-        action="append",
-        default=[],
-        help="a Python module that registers tasks; may be repeated",
-    )
+    add_module(parser)
     parser.add_argument(
         "--split",
         metavar="NAME",
