@@ -138,9 +138,7 @@ def _prepared(
     )
     runs = [candidate for candidate in candidates if candidate.is_run]
     first = runs[0].described
-    if config.max_decode_length is None:
-        length = first.lengths["targets"]
-        config = dataclasses.replace(config, max_decode_length=length)
+    config = config.limited_to(first.lengths["targets"])
     task, prompts = _asked(arguments, runs)
     known = any(reward.name == TRUE_REWARD for reward in rewards)
     if task.reward_fn is not None and not known:

@@ -22,9 +22,7 @@ def run(arguments) -> None:
     inputs = ModelInputs(arguments, ResultFields([_RESPONSES], arguments.rename_field))
     inputs.check_free(_RESPONSES)
     restored = restore(arguments)
-    if config.max_decode_length is None:
-        length = restored.lengths["targets"]
-        config = dataclasses.replace(config, max_decode_length=length)
+    config = config.limited_to(restored.lengths["targets"])
     batches, shard = inputs.prompts(restored, dataclasses.asdict(config))
     vocabulary = restored.task.vocabulary
     decoded = generate(

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax
 
@@ -77,6 +77,12 @@ class DecodingConfig:
                 f"num_samples = {self.num_samples} responses cannot come from "
                 f"{self.beams} beams: raise beams"
             )
+
+    def limited_to(self, length: int) -> Self:
+        """The same, with that `max_decode_length` where it has none of its own."""
+        if self.max_decode_length is not None:
+            return self
+        return dataclasses.replace(self, max_decode_length=length)
 
     def _check_most(self, length: int) -> None:
         if length > _MOST_TOKENS:

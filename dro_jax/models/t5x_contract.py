@@ -165,10 +165,8 @@ class T5XContract:
 
         With `T5XSettings.decoding.num_samples` > 1: ``[B, K, T]`` and ``[B, K]``.
         """
-        config = self.t5x.decoding
-        if config.max_decode_length is None:
-            length = batch["decoder_input_tokens"].shape[1]
-            config = dataclasses.replace(config, max_decode_length=length)
+        length = batch["decoder_input_tokens"].shape[1]
+        config = self.t5x.decoding.limited_to(length)
         decoded = decode(
             self.network,
             policy_params(params),

@@ -65,11 +65,7 @@ class SampledHeldOut:
         self._asked = asked_tasks(settings, dataset)
         self._vocabulary = dataset.vocabulary
         self._lengths = dataset.task_feature_lengths
-        config = settings.decoding
-        if config.max_decode_length is None:
-            length = self._lengths["targets"]
-            config = dataclasses.replace(config, max_decode_length=length)
-        self._config = config
+        self._config = settings.decoding.limited_to(self._lengths["targets"])
         self._batch_size = settings.batch_size or dataset.batch_size
         self._of_reference: Responses = []
         self._names: list[str] = []
