@@ -7,7 +7,8 @@ import numpy as np
 from dro_jax.evaluation.evaluated_run import SampledResponse
 from dro_jax.evaluation.figures import figures_of
 from dro_jax.evaluation.win_rates import MatchedResponses, matched, win_rate
-from dro_jax.judges.interface import Judge, Verdicts
+from dro_jax.judges.interface import Judge
+from dro_jax.judges.reward_judge import verdicts_of
 from dro_jax.models.decoding import DecodingConfig
 
 
@@ -54,7 +55,7 @@ def _win_rates(
     pairs = matched(responses, of_reference)
     if judge is None:
         name = next(iter(responses[0].rewards))
-        verdicts = _by_scores(pairs, name)
+        verdicts = verdicts_of(_gains(pairs, name))
     else:
         name, verdicts = judge.name, judge(pairs.pairs)
     if not verdicts.answered.any():
@@ -66,10 +67,11 @@ def _win_rates(
     return rates
 
 
-def _by_scores(pairs: MatchedResponses, reward: str) -> Verdicts:
-    """What `RewardJudge` says, of responses that are scored already."""
-    gains = [
-        own.rewards[reward] - other.rewards[reward]
-        for own, other in zip(pairs.first, pairs.second, strict=True)
-    ]
-    return Verdicts((1 + np.sign(gains)) / 2, np.ones(len(gains), bool))
+def _gains(pairs: MatchedResponses, reward: str) -> np.ndarray:
+    """``[N]`` by how much each response's score is above the reference's."""
+    return np.array(
+        [
+            own.rewards[reward] - other.rewards[reward]
+            for own, other in zip(pairs.first, pairs.second, strict=True)
+        ]
+    )

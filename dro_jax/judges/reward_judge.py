@@ -67,7 +67,15 @@ class RewardJudge:
             [score[p.prompt, p.first] - score[p.prompt, p.second] for p in pairs],
             np.float64,
         )
-        preferences = np.where(
-            np.abs(gains) <= self.margin, 0.5, np.where(gains > 0, 1.0, 0.0)
-        )
-        return Verdicts(preferences, np.ones(len(pairs), bool))
+        return verdicts_of(gains, self.margin)
+
+
+def verdicts_of(gains: np.ndarray, margin: float = 0.0) -> Verdicts:
+    """Verdicts on pairs of which the scores are known; all are answered.
+
+    Args:
+      gains: ``[N]`` the first response's score less the second's.
+      margin: gains that are no larger are ties.
+    """
+    preferences = np.where(np.abs(gains) <= margin, 0.5, np.where(gains > 0, 1.0, 0.0))
+    return Verdicts(preferences, np.ones(len(gains), bool))
