@@ -1,6 +1,7 @@
 """`dro-jax evaluate`: several policies asked the same prompts, scored and compared."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from dro_jax.evaluation import compared_runs, comparison_table
 from dro_jax.evaluation.compared_runs import KnownScores
 from dro_jax.evaluation.evaluated_run import EvaluatedRun, WinRate
 from dro_jax.evaluation.prompts import Prompt, digest, split_prompts
-from dro_jax.evaluation.reward_difference import reward_differences
+from dro_jax.evaluation.reward_difference import RewardDifference, reward_differences
 from dro_jax.judges.interface import Judge
 from dro_jax.judges.reward_judge import RewardJudge
 from dro_jax.messages import is_first, note
@@ -49,6 +50,11 @@ class Comparison:
     folders: tuple[pathlib.Path, ...] = ()
     name: str = ""
 
+    @functools.cached_property
+    def reward_differences(self) -> tuple[RewardDifference, ...]:
+        """Of all pairs of runs; drawn once, for the table and for the file."""
+        return tuple(reward_differences(self.runs))
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the responses, as values that JSON holds."""
         return {
@@ -57,7 +63,7 @@ class Comparison:
             ],
             "win_rates": [dataclasses.asdict(own) for own in self.win_rates],
             "reward_differences": [
-                dataclasses.asdict(own) for own in reward_differences(self.runs)
+                dataclasses.asdict(own) for own in self.reward_differences
             ],
         }
 
@@ -73,7 +79,7 @@ def run(arguments) -> None:
     if found.win_rates:
         labels = [own.label for own in found.runs]
         print(f"\n{comparison_table.win_rates(found.win_rates, labels)}")
-    if differences := reward_differences(found.runs):
+    if differences := found.reward_differences:
         print(f"\n{comparison_table.reward_differences(differences)}")
     if arguments.output is not None:
         arguments.output.write_json(found.to_json())

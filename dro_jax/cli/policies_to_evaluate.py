@@ -10,6 +10,7 @@ from typing import Any
 from dro_jax.cli.restored import Described, check_same_network, describe
 from dro_jax.data.vocabularies import describe_vocabulary
 from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.evaluation.evaluated_run import REFERENCE
 from dro_jax.evaluation.sampled_responses import Policy
 from dro_jax.interop import formats
 from dro_jax.interop.policy_digest import digest_of
@@ -22,8 +23,6 @@ _CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 _SMALL_ARRAYS = 1 << 16
 
 
-# Where `dro-jax report` looks for references that have no folder of their own.
-_REFERENCE = "reference"
 # A folder and which of its checkpoints; None, the newest.
 Place = tuple[str, int | None]
 
@@ -120,7 +119,7 @@ def open_candidates(
                 is_run=place in runs,
                 is_reference=place in starts.values(),
                 has_value=_has_value(described),
-                inside=_REFERENCE if home is None else "",
+                inside=REFERENCE if home is None else "",
                 reference=other,
             )
         return built[place]

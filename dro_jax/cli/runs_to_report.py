@@ -9,6 +9,7 @@ from dro_jax.evaluation.compared_runs import are_of, kept
 from dro_jax.evaluation.evaluated_run import (
     EVALUATION,
     FOLDER,
+    REFERENCE,
     EvaluatedRun,
 )
 from dro_jax.evaluation.shared_evaluation import shared_folders
@@ -18,8 +19,6 @@ from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.training.run_files import is_checkpoint
 
 _START = "INITIAL_CHECKPOINT_PATH"
-# An evaluation of a reference that has no folder of its own lies within a run's.
-_REFERENCE = "reference"
 
 
 def reported_runs(folders: Sequence[pathlib.Path], name: str) -> list[ReportedRun]:
@@ -69,7 +68,7 @@ def _references(
         start = _started_from(own, folder)
         if start is not None and start.resolve() not in given:
             found += _unless_known(labels, start, start / FOLDER / name)
-        found += _unless_known(labels, None, folder / FOLDER / name / _REFERENCE)
+        found += _unless_known(labels, None, folder / FOLDER / name / REFERENCE)
     return found
 
 

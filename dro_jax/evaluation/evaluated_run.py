@@ -14,6 +14,8 @@ from dro_jax.errors import DataError
 from dro_jax.whole_files import write_json, write_whole
 
 FOLDER = "evaluations"
+# Within a run's evaluation, that of a reference which has no folder of its own.
+REFERENCE = "reference"
 SETTINGS, RESPONSES, EVALUATION = "settings.json", "responses.jsonl", "evaluation.json"
 
 
