@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,11 +17,8 @@ from dro_jax.paths import expanded, is_url
 from dro_jax.training.initialization import check_tokenizer, stored_params
 from dro_jax.training.run_files import CONFIG
 
-_CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 # Every step changes these too, and a large model is not read for its digest.
 _SMALL_ARRAYS = 1 << 16
-
-
 # A folder and which of its checkpoints; None, the newest.
 Place = tuple[str, int | None]
 
@@ -143,8 +139,8 @@ def _start(given: str | None, run: str, described: Described) -> Place | None:
     if is_url(path) or not os.path.isdir(path := expanded(path)):
         return path, None
     folder, name = os.path.split(os.path.realpath(path))
-    if match := _CHECKPOINT.fullmatch(name):
-        return folder, int(match[1])
+    if (step := formats.step_of(name)) is not None:
+        return folder, step
     return os.path.join(folder, name), None
 
 
@@ -168,8 +164,9 @@ def _reference(
 
 def _identity(described: Described) -> dict[str, Any]:
     path = described.stored.path
-    match = _CHECKPOINT.fullmatch(os.path.basename(path))
-    step = int(match[1]) if match else described.stored.step
+    step = formats.step_of(os.path.basename(path))
+    if step is None:
+        step = described.stored.step
     return {"step": step, "digest": digest_of(path, _SMALL_ARRAYS)}
 
 

@@ -20,6 +20,12 @@ _CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
+def step_of(name: str) -> int | None:
+    """N of a folder's name `checkpoint_N`; None, it is called otherwise."""
+    match = _CHECKPOINT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
 def recognise(path: str | os.PathLike) -> Format:
     """The format of what lies at a path.
 
@@ -163,9 +169,9 @@ def locate(path: str | os.PathLike) -> tuple[Format, str]:
     if format := _format_of(folder):
         return format, folder
     steps = {
-        int(match[1]): name
+        step: name
         for name in locations.names(folder, "checkpoint_")
-        if (match := _CHECKPOINT.fullmatch(name))
+        if (step := step_of(name)) is not None
     }
     for step in sorted(steps, reverse=True):
         child = f"{folder}/{steps[step]}"
