@@ -1,22 +1,19 @@
 """Sheets on which people say which response is better: a table, and a page."""
 
-import base64
 import csv
-import hashlib
 import io
 import json
 import pathlib
 import re
 from collections.abc import Iterable
 
+from dro_jax.foreign_texts import harmless_cell, source_hash
 from dro_jax.judges.blinding import BlindedPair, Key
 
 COLUMNS = ("pair", "prompt", "response_1", "response_2", "answer")
 LONGEST_CELL = 32_767  # characters that Excel and LibreOffice keep of a cell
 _PAGE = pathlib.Path(__file__).with_name("sheet_page")
 _PLACE = re.compile(r"\{\{([A-Z_]+)\}\}")
-# What spreadsheets take for a formula, or for a cell's end.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def table(key: Key) -> str:
@@ -25,23 +22,17 @@ def table(key: Key) -> str:
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for own in key.shown:
-        writer.writerow((own.id, *map(harmless, own.as_shown), ""))
+        writer.writerow((own.id, *map(harmless_cell, own.as_shown), ""))
     return text.getvalue()
-
-
-def harmless(text: str) -> str:
-    """A text as a cell that no spreadsheet takes for a formula."""
-    written = text.encode("utf-8", "replace").decode().replace("\0", "")
-    return f"'{written}" if written.startswith(_FORMULA) else written
 
 
 def as_read(text: str) -> str:
     """What of a text every spreadsheet leaves as it is: its words.
 
     They make other line ends and spaces, and show or drop the apostrophe of
-    :func:`harmless`.
+    :func:`harmless_cell`.
     """
-    return " ".join(harmless(text).split()).lstrip("'")
+    return " ".join(harmless_cell(text).split()).lstrip("'")
 
 
 def too_long(key: Key) -> list[BlindedPair]:
@@ -49,7 +40,7 @@ def too_long(key: Key) -> list[BlindedPair]:
     return [
         own
         for own in key.shown
-        if any(len(harmless(text)) > LONGEST_CELL for text in own.as_shown)
+        if any(len(harmless_cell(text)) > LONGEST_CELL for text in own.as_shown)
     ]
 
 
@@ -61,8 +52,8 @@ def page(key: Key) -> str:
     parts = {
         "STYLE": style,
         "SCRIPT": script,
-        "STYLE_HASH": _hash(style),
-        "SCRIPT_HASH": _hash(script),
+        "STYLE_HASH": source_hash(style),
+        "SCRIPT_HASH": source_hash(script),
         "DATA": _in_script(_content(key.sheet, key.shown)),
     }
     # In one pass: what a response says in braces stays what it says.
@@ -82,8 +73,3 @@ def _in_script(value: dict) -> str:
     """JSON that no reader of HTML takes for a tag or a comment."""
     text = json.dumps(value)  # in ASCII: U+2028 ends lines in scripts
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,11 +1,10 @@
 """The page: one HTML file with its styles and script, that asks the network for nothing."""
 
-import base64
-import hashlib
 import pathlib
 from collections.abc import Sequence
 
 import dro_jax
+from dro_jax.foreign_texts import source_hash
 from dro_jax.reporting.html import Html, element, lines, text
 from dro_jax.reporting.section import Section
 from dro_jax.reporting.style import RunStyle
@@ -59,10 +58,9 @@ def page(
 
 def _policy(script: str) -> str:
     """What a browser may do on the page: nothing of the network, no other script."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src '{source_hash(script)}'; base-uri 'none'; form-action 'none'"
     )
 
 

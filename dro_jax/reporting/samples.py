@@ -6,6 +6,7 @@ import numpy as np
 
 from dro_jax.evaluation.evaluated_run import SampledResponse
 from dro_jax.evaluation.figures import figure
+from dro_jax.foreign_texts import harmless_cell
 from dro_jax.plurals import counted
 from dro_jax.reporting.html import Html, element, lines
 from dro_jax.reporting.reported_run import ReportedRun
@@ -16,8 +17,6 @@ from dro_jax.reporting.tables import value_text
 DEFAULT_SAMPLES = 100
 _TITLE, _NAME = "Samples, side by side", "samples"
 MOST_CHARACTERS = 1500
-# A cell that begins so is a formula to a spreadsheet.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _FILTERS = {
     "all": "all prompts",
     "cut": "where a response was cut",
@@ -75,7 +74,7 @@ def section(
         if look.label in answers[prompt]
     ]
     rows = [
-        (look.label, x.prompt_id, x.sample, _cell(x.prompt), _cell(x.response), x.tokens,
+        (look.label, x.prompt_id, x.sample, harmless_cell(x.prompt), harmless_cell(x.response), x.tokens,
          str(x.cut).lower(), *_first(x))
         for look, x in picked
     ]  # fmt: skip
@@ -201,7 +200,3 @@ def _text(text: str, class_: str = "") -> Html:
 
 def _first(response: SampledResponse) -> tuple[str | None, float | None]:
     return next(iter(response.rewards.items()), (None, None))
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
