@@ -31,24 +31,23 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
     elif arguments.command == "plan":
         _check_plan(arguments)
     elif arguments.command in ("tasks", "calibrate"):
-        from dro_jax.data.modules import look_in_current_folder
-
-        look_in_current_folder(arguments.module, "--module")
+        _find_modules(arguments)
     elif arguments.command in ("generate", "score"):
         _check_folder(arguments.model_dir, "--model_dir", elsewhere)
         _check_batch_size(arguments)
-    elif arguments.command == "evaluate":
-        from dro_jax.data.modules import look_in_current_folder
-
-        look_in_current_folder(arguments.module, "--module")
+    elif arguments.command in ("evaluate", "report"):
         for path in arguments.runs:
             _check_folder(path, "", elsewhere)
-        _check_batch_size(arguments)
-    elif arguments.command == "report":
-        for path in arguments.runs:
-            _check_folder(path, "", elsewhere)
-        if arguments.task is not None:
+        if arguments.command == "evaluate" or arguments.task is not None:
+            _find_modules(arguments)
             _check_batch_size(arguments)
+
+
+def _find_modules(arguments: Any) -> None:
+    """Lets what `--module` names be found in the current folder too."""
+    from dro_jax.data.modules import look_in_current_folder
+
+    look_in_current_folder(arguments.module, "--module")
 
 
 def _check_folder(path: str, flag: str, elsewhere: Sequence[str]) -> None:

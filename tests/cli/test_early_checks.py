@@ -97,6 +97,15 @@ def test_a_module_that_is_typed_is_found_in_the_current_folder(tmp_path, monkeyp
         UserError, match="'my_taks', named by --module, cannot be found"
     ):
         check("tasks", "list", "--module=my_taks")
+    run = str(tmp_path)
+    for command in (
+        ("evaluate", run),
+        ("report", run, "--task=t", "--output=out"),
+        ("calibrate", "--output_dir=out"),
+    ):
+        check(*command, "--module=tasks_of_my_own")
+        with pytest.raises(UserError, match="'my_taks', named by --module, cannot"):
+            check(*command, "--module=my_taks")
 
 
 @pytest.mark.parametrize("command", ["generate", "score"])
