@@ -1,4 +1,4 @@
-"""Paths as people write them: `~`, `$VARIABLES` and URLs."""
+"""Paths as people write them: `~`, `$VARIABLES` and URLs; and names in them."""
 
 import contextlib
 import os
@@ -11,6 +11,7 @@ from dro_jax.errors import ConfigError
 
 PathLike = str | os.PathLike
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_CHECKPOINT = re.compile(r"checkpoint_(\d+)")  # T5X's name
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -132,3 +133,9 @@ def reason(error: Exception) -> str:
     """Why the system refused a path, in its words, without the path."""
     text = getattr(error, "strerror", None) or str(error)
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def checkpoint_step(name: str) -> int | None:
+    """N of a folder's name `checkpoint_N`; None, it is called otherwise."""
+    match = _CHECKPOINT.fullmatch(name)
+    return int(match[1]) if match else None

@@ -79,3 +79,9 @@ def test_folders_are_made_or_refused_by_one_message(home):
 def test_what_can_be_made_is_not_made_yet(home):
     paths.check_folder(home / "a" / "b", "MODEL_DIR")
     assert list(home.iterdir()) == []
+
+
+def test_the_step_of_a_checkpoint_is_read_from_its_name():
+    assert paths.checkpoint_step("checkpoint_120") == 120
+    for other in ("checkpoint_", "checkpoint_1.orbax-checkpoint-tmp", "a_checkpoint_1"):
+        assert paths.checkpoint_step(other) is None

@@ -13,7 +13,7 @@ from dro_jax.evaluation.evaluated_run import REFERENCE
 from dro_jax.evaluation.sampled_responses import Policy
 from dro_jax.interop import formats
 from dro_jax.interop.policy_digest import digest_of
-from dro_jax.paths import expanded, is_url
+from dro_jax.paths import checkpoint_step, expanded, is_url
 from dro_jax.training.initialization import check_tokenizer, stored_params
 from dro_jax.training.run_files import CONFIG
 
@@ -139,7 +139,7 @@ def _start(given: str | None, run: str, described: Described) -> Place | None:
     if is_url(path) or not os.path.isdir(path := expanded(path)):
         return path, None
     folder, name = os.path.split(os.path.realpath(path))
-    if (step := formats.step_of(name)) is not None:
+    if (step := checkpoint_step(name)) is not None:
         return folder, step
     return os.path.join(folder, name), None
 
@@ -164,7 +164,7 @@ def _reference(
 
 def _identity(described: Described) -> dict[str, Any]:
     path = described.stored.path
-    step = formats.step_of(os.path.basename(path))
+    step = checkpoint_step(os.path.basename(path))
     if step is None:
         step = described.stored.step
     return {"step": step, "digest": digest_of(path, _SMALL_ARRAYS)}

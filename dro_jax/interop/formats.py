@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import shutil
 import tempfile
 
@@ -12,18 +11,12 @@ from dro_jax.interop.foreign_models import check_no_foreign_folder
 from dro_jax.interop.gin_model import gin_model_file
 from dro_jax.interop.layouts import in_layout
 from dro_jax.interop.stored_model import Format, StoredModel
+from dro_jax.paths import checkpoint_step
 
 # Each format's own module is imported where it is used.
 _ORBAX_FILES = ("state/_METADATA", "state/manifest.ocdbt")
 MODEL_FILE = "model.gin"
-_CHECKPOINT = re.compile(r"checkpoint_(\d+)")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-
-
-def step_of(name: str) -> int | None:
-    """N of a folder's name `checkpoint_N`; None, it is called otherwise."""
-    match = _CHECKPOINT.fullmatch(name)
-    return int(match[1]) if match else None
 
 
 def recognise(path: str | os.PathLike) -> Format:
@@ -171,7 +164,7 @@ def locate(path: str | os.PathLike) -> tuple[Format, str]:
     steps = {
         step: name
         for name in locations.names(folder, "checkpoint_")
-        if (step := step_of(name)) is not None
+        if (step := checkpoint_step(name)) is not None
     }
     for step in sorted(steps, reverse=True):
         child = f"{folder}/{steps[step]}"

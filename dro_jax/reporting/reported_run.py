@@ -11,13 +11,13 @@ from typing import Any, Self
 
 from dro_jax.errors import DataError
 from dro_jax.evaluation.evaluated_run import EvaluatedRun, WinRate
+from dro_jax.paths import checkpoint_step
 from dro_jax.training import run_files
 
 _FACTS = {
     "rewards": run_files.REWARD_STATISTICS,
     "value of the reference": run_files.VALUE_OF_REFERENCE_REPORT,
 }
-_CHECKPOINT = re.compile(rf"{run_files.CHECKPOINT}_(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +122,9 @@ def _object(text: bytes) -> dict[str, Any]:
 def _identity(folder: pathlib.Path) -> dict[str, str]:
     """That of the newest checkpoint which tells it."""
     found = {
-        int(match[1]): path
+        step: path
         for path in folder.iterdir()
-        if (match := _CHECKPOINT.fullmatch(path.name))
+        if (step := checkpoint_step(path.name)) is not None
     }
     for _, path in sorted(found.items(), reverse=True):
         values = _json(run_files.progress_file(path))

@@ -13,6 +13,7 @@ from etils import epath
 
 from dro_jax.evaluation.evaluated_run import FOLDER as EVALUATIONS
 from dro_jax.interop import reward_model_folder
+from dro_jax.paths import checkpoint_step
 
 CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
 RUN = "run"  # a folder of each checkpoint: what a resumed run needs beside its arrays
@@ -119,7 +120,7 @@ def progress_file(checkpoint: pathlib.Path) -> pathlib.Path:
 
 def is_checkpoint(name: str) -> bool:
     """Whether a whole checkpoint is called so."""
-    return re.fullmatch(rf"{CHECKPOINT}_\d+", name) is not None
+    return checkpoint_step(name) is not None
 
 
 def has_checkpoint(folder: str | os.PathLike | None) -> bool:
