@@ -26,6 +26,7 @@ class SweptTrial:
       steps, tokens: of its training.
       tries: how often it was begun, in whatever process.
       worker: who did the last try.
+      key: as that of `PlannedTrial`: finds a stage's runs for those that build on them.
     """
 
     number: int
@@ -42,6 +43,7 @@ class SweptTrial:
     tokens: int | None = None
     tries: int = 0
     worker: str | None = None
+    key: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
