@@ -61,7 +61,7 @@ class Comparison:
             "runs": [
                 own.measured() | {"settings": dict(own.settings)} for own in self.runs
             ],
-            "win_rates": [dataclasses.asdict(own) for own in self.win_rates],
+            "win_rates": [own.told() for own in self.win_rates],
             "reward_differences": [
                 dataclasses.asdict(own) for own in self.reward_differences
             ],

@@ -123,5 +123,6 @@ def as_text(results: SheetResults) -> str:
 def as_json(results: SheetResults) -> dict[str, Any]:
     """Everything, as values that JSON holds."""
     return dataclasses.asdict(results) | {
+        "win_rates": [own.told() for own in results.win_rates],
         "problems": [problem._asdict() for problem in results.problems]
     }

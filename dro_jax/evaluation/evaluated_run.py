@@ -89,6 +89,8 @@ class WinRate:
       unanswered: pairs on which the judge gave no verdict.
       length_controlled: the win rate at equal length, or None.
       pairs_digest: of the texts that were compared; None where nobody knows them.
+      preferences: by prompt id, the mean preference over its answered pairs, for who
+        compares on some of the prompts; empty where nobody kept it.
     """
 
     first: str
@@ -101,6 +103,13 @@ class WinRate:
     unanswered: int = 0
     length_controlled: Estimate | None = None
     pairs_digest: str | None = None
+    preferences: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        """As values of JSON, without what is known of single prompts."""
+        values = dataclasses.asdict(self)
+        del values["preferences"]
+        return values
 
 
 @dataclasses.dataclass(frozen=True)

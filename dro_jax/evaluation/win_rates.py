@@ -11,7 +11,7 @@ import numpy as np
 from dro_jax.errors import DataError
 from dro_jax.evaluation.estimates import mean_estimates
 from dro_jax.evaluation.evaluated_run import SampledResponse, WinRate
-from dro_jax.evaluation.intervals import NUM_RESAMPLES
+from dro_jax.evaluation.intervals import NUM_RESAMPLES, cluster_totals
 from dro_jax.evaluation.length_control import length_controlled_win_rate
 from dro_jax.judges.interface import Pair, Verdicts
 
@@ -156,4 +156,13 @@ def win_rate(
             seed=seed,
         ),
         pairs_digest=responses.digest,
+        preferences=_by_prompt(prompts, said),
+    )
+
+
+def _by_prompt(prompts: Sequence[str], said: np.ndarray) -> dict[str, float]:
+    """The mean of each prompt's verdicts."""
+    totals = cluster_totals(said[:, None], prompts)
+    return dict(
+        zip(dict.fromkeys(prompts), (totals[:, 0] / totals[:, 1]).tolist(), strict=True)
     )

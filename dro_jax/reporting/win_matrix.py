@@ -1,6 +1,5 @@
 """Win rates of each run against each other, by each judge."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -74,7 +73,7 @@ def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section |
         "unanswered",
     )
     columns += tuple(f"length_controlled_{end}" for end in ends)
-    data = [dataclasses.asdict(x) for pairs in judges.values() for x in pairs.values()]
+    data = [x.told() for pairs in judges.values() for x in pairs.values()]
     tables = {"win_rates": Table(columns, rows)}
     if strengths:
         ranked = [(j, x, s) for j, own in strengths.items() for x, s in own.items()]

@@ -109,6 +109,8 @@ class Sweep:
       name: the title of the report; default, the gin file's name.
       evaluation: of runs; None, they are trained alone.
       compared: the axis whose values the report compares.
+      conditions: axes of what is given, as noise in the data, within whose values runs
+        are compared and settings chosen; other axes are settings to choose from.
       budget_tokens: real tokens, prompts' and responses', that each run of the last stage
         trains on; None, equal `TRAIN_STEPS`.
     """
@@ -117,4 +119,5 @@ class Sweep:
     name: str | None = None
     evaluation: Evaluation | None = None
     compared: str = "objective"
+    conditions: Sequence[str] = ()
     budget_tokens: int | None = None

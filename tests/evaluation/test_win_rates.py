@@ -73,6 +73,9 @@ def test_wins_by_hand():
     assert (found.first, found.second, found.judge) == ("x", "y", "j")
     assert (found.wins, found.ties, found.losses, found.unanswered) == (3, 1, 2, 1)
     assert found.win_rate.value == pytest.approx((3 + 1 / 2) / 6)
+    # Of each prompt that was answered, for who looks at some of them.
+    assert found.preferences == {"a": 0.5, "b": 1.0, "c": 0.5, "e": 1.0, "f": 0.0}
+    assert "preferences" not in found.told() and found.told()["wins"] == 3
 
 
 def test_the_interval_draws_prompts_with_their_pairs():
