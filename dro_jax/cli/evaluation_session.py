@@ -17,11 +17,11 @@ from dro_jax.evaluation.sampled_responses import Policy, sampled_responses
 from dro_jax.evaluation.scoring import with_rewards
 from dro_jax.messages import say
 from dro_jax.models.decoding import DecodingConfig
-from dro_jax.paths import make_folder
 from dro_jax.plurals import counted
 from dro_jax.rewards.interface import Reward
 from dro_jax.training.hosts import agree, count, first_says
 from dro_jax.training.sharding import Partitioner
+from dro_jax.training.turns import in_turn
 from dro_jax.training.watchdog import Watchdog
 
 
@@ -58,8 +58,26 @@ class Session:
     _loaded: tuple[Candidate, Policy] | None = None
 
     def evaluated(self, candidate: Candidate) -> EvaluatedRun | None:
-        """A policy's evaluation, kept in its folder; on the first process alone."""
+        """A policy's evaluation, kept in its folder; on the first process alone.
+
+        Another command that evaluates the same is waited for, and its work taken over.
+        """
         folder = self.folder(candidate)
+        with in_turn(folder, "the evaluation"):
+            return self._evaluated(candidate, folder)
+
+    def folder(self, candidate: Candidate) -> pathlib.Path:
+        """Where a policy's evaluation lies."""
+        folder = kept_evaluations.folder_of(candidate.home, self.asked)
+        return folder / candidate.inside
+
+    def forget(self) -> None:
+        """Frees the parameters that are loaded."""
+        self._loaded = None
+
+    def _evaluated(
+        self, candidate: Candidate, folder: pathlib.Path
+    ) -> EvaluatedRun | None:
         settings = self._settings(candidate)
         kept: list[EvaluatedRun] = []
 
@@ -70,7 +88,6 @@ class Session:
             return bool(kept)
 
         unfinished = None
-        first_says(lambda: make_folder(folder) and None)
         if first_says(look):
             say(f"{candidate.label}: sampled before ({folder})")
         else:
@@ -95,15 +112,6 @@ class Session:
         if unfinished is not None:
             unfinished.remove()
         return measured[0] if measured else None
-
-    def folder(self, candidate: Candidate) -> pathlib.Path:
-        """Where a policy's evaluation lies."""
-        folder = kept_evaluations.folder_of(candidate.home, self.asked)
-        return folder / candidate.inside
-
-    def forget(self) -> None:
-        """Frees the parameters that are loaded."""
-        self._loaded = None
 
     def _settings(self, candidate: Candidate) -> dict[str, Any]:
         other = candidate.reference or (candidate.is_reference and candidate) or None

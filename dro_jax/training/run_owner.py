@@ -1,4 +1,4 @@
-"""One run a folder: who trains in a `MODEL_DIR`, for as long as it does.
+"""One owner a folder: who trains in a `MODEL_DIR`, for as long as it does.
 
 The owner keeps `owner.json` there, which says who it is, and touches it every few
 seconds. Another process is refused. An owner that is gone is no owner: one on this
@@ -38,6 +38,10 @@ _OWNED: contextvars.ContextVar[frozenset[pathlib.Path]] = contextvars.ContextVar
 )
 
 
+class InUse(ConfigError):
+    """Another process owns a folder."""
+
+
 @contextlib.contextmanager
 def owned(
     folder: str | pathlib.Path,
@@ -46,6 +50,7 @@ def owned(
     silent_seconds: float = SILENT_SECONDS,
     shared_seconds: float = SHARED_SECONDS,
     on_loss: Callable[[str], None] | None = None,
+    what: str = "MODEL_DIR",
 ) -> Iterator[None]:
     """This process owns a folder while the block runs.
 
@@ -60,10 +65,11 @@ def owned(
       on_loss: called with a message where another process has taken the folder, which
         happens only to one that was silent for so long; default, the process ends with 1
         at once, since both would write the same files.
+      what: what messages call the folder.
 
     Raises:
-      ConfigError: another process owns it, or not all processes of the run share it; the
-        message says which.
+      InUse: another process owns it; the message says which.
+      ConfigError: not all processes of the run share it.
     """
     path = pathlib.Path(folder).resolve() / OWNER
     if path.parent in _OWNED.get():
@@ -75,28 +81,28 @@ def owned(
     me = Owner.this()
 
     def take() -> str:
-        make_folder(folder, "MODEL_DIR")
-        _take(path, me, silent_seconds)
+        make_folder(folder, what)
+        _take(path, me, silent_seconds, what)
         return me.token
 
     token = hosts.first_says(take)
     with contextlib.ExitStack() as stack:
         if hosts.index() == 0:
-            stack.enter_context(_kept(path, me, touch_seconds, on_loss))
-        _check_shared(path, token, shared_seconds)
+            stack.enter_context(_kept(path, me, touch_seconds, on_loss, what))
+        _check_shared(path, token, shared_seconds, what)
         before = _OWNED.set(_OWNED.get() | {path.parent})
         stack.callback(_OWNED.reset, before)
         yield
 
 
 @contextlib.contextmanager
-def _kept(path, me, touch_seconds, on_loss) -> Iterator[None]:
+def _kept(path, me, touch_seconds, on_loss, what) -> Iterator[None]:
     """Shows that the owner lives, and removes its file at the end."""
     done = threading.Event()
     toucher = threading.Thread(
         target=_keep_touching,
-        args=(path, me, touch_seconds, done, on_loss or _end_process),
-        name="owner of MODEL_DIR",
+        args=(path, me, touch_seconds, done, on_loss or _end_process, what),
+        name=f"owner of {what}",
         daemon=True,
     )
     toucher.start()
@@ -116,7 +122,7 @@ def _kept(path, me, touch_seconds, on_loss) -> Iterator[None]:
             release()
 
 
-def _check_shared(path: pathlib.Path, token: str, patience: float) -> None:
+def _check_shared(path: pathlib.Path, token: str, patience: float, what: str) -> None:
     """Refuses a folder that some processes of the run do not see, for all of them."""
     deadline = time.monotonic() + patience
     while not (sees := _shows(path, token)) and time.monotonic() < deadline:
@@ -124,7 +130,7 @@ def _check_shared(path: pathlib.Path, token: str, patience: float) -> None:
     blind = [n for n, its in enumerate(hosts.exchange(sees)) if not its]
     if blind:
         raise ConfigError(
-            f"MODEL_DIR {path.parent} is not one folder for all processes of this run: "
+            f"{what} {path.parent} is not one folder for all processes of this run: "
             f"{', '.join(map(hosts.name, blind))} did not see within {patience:g} s "
             f"what {hosts.name(0)} wrote there. Give a folder that all hosts share, and "
             "the same one to all"
@@ -136,7 +142,7 @@ def _shows(path: pathlib.Path, token: str) -> bool:
     return owner is not None and owner.token == token
 
 
-def _take(path: pathlib.Path, me: Owner, silent_seconds: float) -> None:
+def _take(path: pathlib.Path, me: Owner, silent_seconds: float, what: str) -> None:
     """Makes `me` the owner, once no other is."""
     # Written whole first and then linked, which fails where the name is taken: of two
     # processes that come at once one owns the folder, and nobody reads half a file.
@@ -145,7 +151,7 @@ def _take(path: pathlib.Path, me: Owner, silent_seconds: float) -> None:
         write_json(partial, dataclasses.asdict(me))
     except OSError as error:
         raise ConfigError(
-            f"MODEL_DIR {path.parent} cannot be written to ({reason(error)}): give a "
+            f"{what} {path.parent} cannot be written to ({reason(error)}): give a "
             "folder that you may write to"
         ) from error
     try:
@@ -155,17 +161,17 @@ def _take(path: pathlib.Path, me: Owner, silent_seconds: float) -> None:
             except FileExistsError:
                 # NFS may say so of a link that it made, its first answer being lost.
                 if read_owner(path) != me:
-                    _pass_over(path, silent_seconds)
+                    _pass_over(path, silent_seconds, what)
     except OSError as error:
         raise ConfigError(
-            f"MODEL_DIR {path.parent} cannot be claimed ({reason(error)}): give a folder "
+            f"{what} {path.parent} cannot be claimed ({reason(error)}): give a folder "
             "that you may write to"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _pass_over(path: pathlib.Path, silent_seconds: float) -> None:
+def _pass_over(path: pathlib.Path, silent_seconds: float, what: str) -> None:
     """Removes an owner that is gone.
 
     Raises:
@@ -179,15 +185,15 @@ def _pass_over(path: pathlib.Path, silent_seconds: float) -> None:
             return
     elif other.is_near:
         if not has_ended(other.process, other.process_start):
-            raise _refusal(path, other)
-        say(f"MODEL_DIR {path.parent}: its last run, {other}, has ended without a word")
-    elif (alive := _shows_life(path, other, silent_seconds)) is None:
+            raise _refusal(path, other, what)
+        say(f"{what} {path.parent}: its last run, {other}, has ended without a word")
+    elif (alive := _shows_life(path, other, silent_seconds, what)) is None:
         return
     elif alive:
-        raise _refusal(path, other)
+        raise _refusal(path, other, what)
     else:
         say(
-            f"MODEL_DIR {path.parent}: its last run, {other}, has been silent for "
+            f"{what} {path.parent}: its last run, {other}, has been silent for "
             f"{silent_seconds:.0f} s and is taken for dead"
         )
     _remove(path, other)
@@ -211,7 +217,9 @@ def _remove(path: pathlib.Path, dead: Owner | None) -> None:
         turn.unlink(missing_ok=True)
 
 
-def _shows_life(path: pathlib.Path, other: Owner, silent_seconds: float) -> bool | None:
+def _shows_life(
+    path: pathlib.Path, other: Owner, silent_seconds: float, what: str
+) -> bool | None:
     """Waits until an owner touches its file, has been silent for too long, or left."""
     first, told = touched(path), False
     # Where it is another's by now, nobody is dead: the caller looks anew.
@@ -223,7 +231,7 @@ def _shows_life(path: pathlib.Path, other: Owner, silent_seconds: float) -> bool
         if not told:
             told = True
             say(
-                f"MODEL_DIR {path.parent} belongs to {other}, last heard of {age:.0f} s "
+                f"{what} {path.parent} belongs to {other}, last heard of {age:.0f} s "
                 "ago: waiting for a sign of life, or for silence of "
                 f"{silent_seconds:.0f} s in all"
             )
@@ -231,18 +239,18 @@ def _shows_life(path: pathlib.Path, other: Owner, silent_seconds: float) -> bool
     return None
 
 
-def _refusal(path: pathlib.Path, other: Owner) -> ConfigError:
+def _refusal(path: pathlib.Path, other: Owner, what: str) -> InUse:
     age = age_of(path)
     heard = "" if age is None else f", last heard of {age:.0f} s ago"
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(other.since))
-    return ConfigError(
-        f"MODEL_DIR {path.parent} is in use: {other} has been training there since "
-        f"{since}{heard}. Two runs in one folder would write over each other: take "
-        f"another MODEL_DIR, or stop that process. If it is gone for good, delete {path}"
+    return InUse(
+        f"{what} {path.parent} is in use: {other} has been working there since "
+        f"{since}{heard}. Two in one folder would write over each other: take "
+        f"another {what}, or stop that process. If it is gone for good, delete {path}"
     )
 
 
-def _keep_touching(path, me, seconds, done, on_loss) -> None:
+def _keep_touching(path, me, seconds, done, on_loss, what) -> None:
     while not done.wait(seconds):
         # A file system that does not answer just now says nothing about the owner.
         with contextlib.suppress(OSError):
@@ -251,8 +259,8 @@ def _keep_touching(path, me, seconds, done, on_loss) -> None:
             elif owner is not None or is_gone(path):
                 by = f"taken over by {owner}" if owner else f"left without {path.name}"
                 on_loss(
-                    f"MODEL_DIR {path.parent} was {by} while this run, {me}, trained "
-                    "there: it ends, and leaves the folder alone"
+                    f"{what} {path.parent} was {by} while {me} was at work "
+                    "there: this one ends, and leaves the folder alone"
                 )
                 return
 

@@ -68,7 +68,7 @@ def create(
     shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
     initialize = jax.jit(
         lambda params: _initial(params, optimizer, like.running),
-        out_shardings=shardings
+        out_shardings=shardings,
     )
     return initialize(params)
 

@@ -98,7 +98,7 @@ def test_a_sign_of_life_elsewhere_refuses(tmp_path, capsys):
     elsewhere(tmp_path)
     alive = threading.Timer(0.3, os.utime, args=(tmp_path / OWNER,))
     alive.start()
-    with pytest.raises(ConfigError, match="process 7 on elsewhere has been training"):
+    with pytest.raises(ConfigError, match="process 7 on elsewhere has been working"):
         enter(tmp_path, silent_seconds=60)
     alive.join()
     assert "waiting for a sign of life" in capsys.readouterr().err
