@@ -19,6 +19,7 @@ class PlannedTrial:
       bindings: `NAME = VALUE`; `$NAME` likewise.
       unused: what was given to it and has no effect on it.
       seed_axis: the axis of its seed.
+      builds_on: by the NAME of a `$NAME` in it, the key of the trial that is meant.
     """
 
     stage: str
@@ -29,6 +30,7 @@ class PlannedTrial:
     bindings: Sequence[str]
     unused: Sequence[str] = ()
     seed_axis: str | None = None
+    builds_on: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class ClaimedTrial(Protocol):
