@@ -2,6 +2,9 @@
 
 - `hha`: single trajectories with a reward model's score, normalised.
 - `hha_sigmoid`: the same with the score's sigmoid, as A-LoL's experiments have it.
+- `hha_half_1`, `hha_half_2`: `hha` with half of the prompts for training each and the
+  same validation, for two reward models that share no record: one gives the reward, the
+  other judges.
 - `hha_raw`: Anthropic's published files, pairs of dialogues `chosen` and `rejected` that
   share all but the last reply. They hold no reward: the chosen reply counts as a thumb
   up, the rejected as a thumb down.
@@ -19,7 +22,7 @@ The data folder is that of the environment variable `DRO_JAX_DATA`, by default
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +49,36 @@ Fields = Mapping[str, Any]
 
 def in_validation(fields: Fields) -> bool:
     """Whether a record's prompt is one of those for validation, by its hash."""
-    digest = hashlib.sha256(_FORMAT.prompt(fields).encode("utf-8", "replace")).digest()
-    return digest[0] % _VALIDATION_SHARE == 0
+    return _digest(fields)[0] % _VALIDATION_SHARE == 0
 
 
 def in_train(fields: Fields) -> bool:
     """Whether it is not."""
     return not in_validation(fields)
+
+
+def in_half_1(fields: Fields) -> bool:
+    """Whether a record's prompt is in the first half of them, by its hash."""
+    return _digest(fields)[1] % 2 == 0
+
+
+def in_half_2(fields: Fields) -> bool:
+    """Whether it is in the second."""
+    return not in_half_1(fields)
+
+
+def in_any(fields: Fields) -> bool:
+    """Every record is."""
+    return True
+
+
+def _digest(fields: Fields) -> bytes:
+    prompt = _FORMAT.prompt(fields)
+    return hashlib.sha256(prompt.encode("utf-8", "replace")).digest()
+
+
+def _one_record(fields: Fields) -> Iterator[tuple[str, Fields]]:
+    yield "", fields
 
 
 def _register(name: str, source: Any, **kwargs: Any) -> None:
@@ -73,19 +99,30 @@ def _by_prompt(file: str, expand: Any) -> ExpandedSource:
     )
 
 
-for _name, _transform in (("hha", "normalize"), ("hha_sigmoid", "sigmoid")):
-    _register(
-        _name,
-        JsonlSource(
-            {
-                split: DATA_DIR / "hha" / f"{split}.jsonl.gz"
-                for split in ("train", "validation")
-            },
-            advice=_ADVICE,
-        ),
-        id_field="prompt_id",
-        reward_transform=_transform,
+_SCORED = JsonlSource(
+    {
+        split: DATA_DIR / "hha" / f"{split}.jsonl.gz"
+        for split in ("train", "validation")
+    },
+    advice=_ADVICE,
+)
+
+
+def _half(belongs: Any) -> ExpandedSource:
+    return ExpandedSource(
+        _SCORED,
+        _one_record,
+        {"train": ("train", belongs), "validation": ("validation", in_any)},
     )
+
+
+for _name, _source, _transform in (
+    ("hha", _SCORED, "normalize"),
+    ("hha_sigmoid", _SCORED, "sigmoid"),
+    ("hha_half_1", _half(in_half_1), "normalize"),
+    ("hha_half_2", _half(in_half_2), "normalize"),
+):
+    _register(_name, _source, id_field="prompt_id", reward_transform=_transform)
 _register(
     "hha_raw",
     _by_prompt("hh_rlhf_raw/harmless-base-test.jsonl.gz", expand_dialogues),

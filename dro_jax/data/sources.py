@@ -117,7 +117,8 @@ class ExpandedSource(RecordSource):
     Args:
       source: yields the stored objects.
       expand: from an object's fields, pairs of (what the record is called within the
-        object, its fields); may raise `RecordProblem` for the object as a whole.
+        object, `""` where there is one alone; its fields); may raise `RecordProblem` for
+        the object as a whole.
       splits: from split name to (stored split, predicate on the record's fields).
     """
 
@@ -169,7 +170,9 @@ class ExpandedSource(RecordSource):
                 for part, fields in self._expand(raw.fields):
                     is_empty = False
                     if belongs(fields):
-                        yield RawRecord(f"{raw.identity} {part}", fields=fields)
+                        yield RawRecord(
+                            f"{raw.identity} {part}".rstrip(), fields=fields
+                        )
                 if is_empty:
                     raise RecordProblem("no_responses", "it holds no response")
             except RecordProblem as problem:

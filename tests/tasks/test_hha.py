@@ -16,7 +16,7 @@ from dro_jax.data.records import RecordProblem
 from dro_jax.data.tasks import feedback_task
 from dro_jax.errors import DataError
 
-NAMES = ("hha", "hha_sigmoid", "hha_raw", "hha_pro")
+NAMES = ("hha", "hha_sigmoid", "hha_half_1", "hha_half_2", "hha_raw", "hha_pro")
 LENGTHS = {"inputs": 32, "targets": 16}
 
 
@@ -111,6 +111,22 @@ def test_single_trajectories(load_tasks, made_folder):
     assert len(_records("hha", "validation")) == 2
 
 
+def test_halves_share_no_prompt_and_validate_alike(load_tasks, made_folder):
+    load_tasks(made_folder)
+    first, second = _records("hha_half_1", "train"), _records("hha_half_2", "train")
+    assert first and second and sorted(first + second) == _records("hha", "train")
+    whole = feedback_task("hha").records("validation")
+    for name in ("hha_half_1", "hha_half_2"):
+        half = feedback_task(name).records("validation")
+        assert list(prompts_of(half)) == list(prompts_of(whole))
+    (dropped,) = [
+        record
+        for name in ("hha_half_1", "hha_half_2")
+        for record in feedback_task(name).record_report().dropped
+    ]
+    assert dropped.identity.endswith("train.jsonl.gz line 4 (prompt_id id3)")
+
+
 def test_pairs_become_thumbs_and_bad_pairs_are_dropped(load_tasks, made_folder):
     load_tasks(made_folder)
     train, validation = _records("hha_raw", "train"), _records("hha_raw", "validation")
@@ -144,7 +160,7 @@ def test_lists_become_trajectories(load_tasks, made_folder):
     assert feedback_task("hha_pro").identity(1).endswith("jsonl.gz line 1 reply 2")
 
 
-def test_batches_of_all_three(load_tasks, made_folder):
+def test_batches_of_all(load_tasks, made_folder):
     load_tasks(made_folder)
     for name in NAMES:
         batch = next(DatasetConfig(name, LENGTHS, batch_size=4).batches())
@@ -201,6 +217,7 @@ def _real_data():
     ("name", "read", "dropped"),
     [
         ("hha", 9_900 + 1_004, {"empty_response": 10}),
+        ("hha_half_1", 4_994 + 1_004, {"empty_response": 7}),
         ("hha_raw", 2 * (2_312 - 5), {"empty_response": 4}),
         ("hha_pro", 2 * 200, {}),
     ],
