@@ -30,5 +30,9 @@ class ServerError(UserError):
     """A server that was asked over HTTP did not answer as it should."""
 
 
+class StorageError(UserError):
+    """The storage of a sweep's trials cannot be reached or read."""
+
+
 class PeerError(RuntimeError):
     """Another process of the run failed, and says why; nobody's setting is wrong."""

@@ -5,6 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 
+class Pruned(Exception):
+    """A trial ends early, as others do better; its text says than which."""
+
+
 @dataclasses.dataclass(frozen=True)
 class PlannedTrial:
     """A run that is to be made once.

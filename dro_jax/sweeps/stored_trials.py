@@ -1,0 +1,113 @@
+"""The trials of a sweep on Optuna's storage, each of them run once whoever asks."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import optuna
+from optuna.trial import TrialState
+
+from dro_jax.sweeps import tries
+from dro_jax.sweeps.claimed_trial import Claimed
+from dro_jax.sweeps.interface import PlannedTrial
+from dro_jax.sweeps.recovery import (
+    close_those_of_dead_workers,
+    follow_up,
+    latest_step,
+)
+from dro_jax.sweeps.results import SweptTrial
+from dro_jax.sweeps.search_hooks import SearchHooks
+from dro_jax.sweeps.study import LockedStudy
+from dro_jax.sweeps.tries import Tries, by_key
+from dro_jax.training.owner_file import Owner
+
+
+class StoredTrials:
+    """A `TrialStore`.
+
+    Attributes:
+      study: Optuna's, of all stages.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        folder: pathlib.Path,
+        name: str,
+        hooks: SearchHooks | None,
+        max_tries: int,
+    ):
+        self._locked = LockedStudy(url, folder, name, hooks)
+        self._folder, self._max_tries = folder, max_tries
+        self.study = self._locked.study
+
+    def add(self, planned: Sequence[PlannedTrial]) -> int:
+        """As `TrialStore.add`."""
+        return self._locked.patiently(lambda: self._add(planned))
+
+    def claim(self, stage: str) -> Claimed | None:
+        """As `TrialStore.claim`."""
+        return self._locked.patiently(lambda: self._claim(stage))
+
+    def unfinished(self, stage: str) -> int:
+        """As `TrialStore.unfinished`."""
+        waits = ("waiting", "running")
+        return sum(t.stage == stage and t.state in waits for t in self.trials())
+
+    def trials(self) -> list[SweptTrial]:
+        """As `TrialStore.trials`."""
+        return [trial.swept() for trial in self._locked.patiently(self._tries)]
+
+    def _tries(self) -> list[Tries]:
+        return by_key(self.study.get_trials(deepcopy=False))
+
+    def _add(self, planned: Sequence[PlannedTrial]) -> int:
+        with self._locked.locked():
+            there = {trial.planned.key for trial in self._tries()}
+            # One plan may name a trial twice.
+            new = {t.key: t for t in planned if t.key not in there}
+            for trial in new.values():
+                self.study.enqueue_trial(
+                    {}, user_attrs=dict(tries.attributes_of(trial))
+                )
+        return len(new)
+
+    def _claim(self, stage: str) -> Claimed | None:
+        study = self._locked
+        with study.locked():
+            close_those_of_dead_workers(self.study, study.storage, study.study_id)
+            rows = self.study.get_trials(deepcopy=False)
+            follow_up(self.study, rows, self._folder, self._max_tries)
+            waiting = (
+                trial
+                for trial in self._tries()
+                if trial.state == "waiting" and trial.planned.stage == stage
+            )
+            trial = next(waiting, None)
+            return None if trial is None else self._take(trial)
+
+    def _take(self, trial: Tries) -> Claimed:
+        """Makes a waiting trial this worker's."""
+        storage, study_id = self._locked.storage, self._locked.study_id
+        row = storage.get_trial_id_from_study_id_trial_number(
+            study_id, trial.deciding.number
+        )
+        # A trial that runs always says at whom, even if this worker dies right here.
+        worker = dataclasses.asdict(Owner.this())
+        step = latest_step(self._folder / trial.folder)
+        storage.set_trial_user_attr(row, tries.WORKER, worker)
+        storage.set_trial_user_attr(row, tries.FROM_STEP, step)
+        storage.record_heartbeat(row)
+        begun, planned = optuna.trial.Trial(self.study, row), trial.planned
+        if self._locked.hooks is not None and not trial.begun:
+            planned = self._locked.hooks.draw(self.study, begun, planned)
+            begun.set_user_attr(tries.PLANNED, tries.as_json(planned))
+        storage.set_trial_state_values(row, TrialState.RUNNING)
+        return Claimed(
+            self._locked,
+            row,
+            number=trial.number,
+            planned=planned,
+            count=len(trial.begun) + 1,
+            trial=begun,
+        )
