@@ -34,5 +34,9 @@ class StorageError(UserError):
     """The storage of a sweep's trials cannot be reached or read."""
 
 
+class Pruned(Exception):
+    """A run ends early, as others do better; its text says than which."""
+
+
 class PeerError(RuntimeError):
     """Another process of the run failed, and says why; nobody's setting is wrong."""

@@ -23,6 +23,7 @@ from dro_jax.training.metric_writers import finished_step
 from dro_jax.training.run_files import REWARD_MODEL
 from dro_jax.training.run_owner import owned
 from dro_jax.training.train import train
+from dro_jax.training.watched_metrics import OnMetrics
 
 
 def run(arguments) -> None:
@@ -100,6 +101,7 @@ def train_from_gin(
     allow_change: Sequence[str] = (),
     dry_run: bool = False,
     reference_share: str | None = None,
+    on_metrics: OnMetrics | None = None,
 ) -> None:
     """Parse, keep the configuration as `MODEL_DIR/config.gin`, and train.
 
@@ -112,6 +114,7 @@ def train_from_gin(
       allow_change: settings that a run which goes on may change (`model_folder.prepare`).
       dry_run: print what would be done; nothing is trained or written.
       reference_share: as for `train`; nothing is trained or written to `MODEL_DIR`.
+      on_metrics: as for `train`; not called where the run is finished already.
 
     Raises:
       ConfigError: as `gin_setup.parse`, or `MODEL_DIR` holds a run that another
@@ -152,4 +155,4 @@ def train_from_gin(
                 "with --overwrite"
             )
             return
-        gin_setup.call(train)
+        gin_setup.call(train, on_metrics=on_metrics)

@@ -32,6 +32,7 @@ class SweptTrial:
       steps, tokens: of its training.
       tries: how often it was begun, in whatever process.
       worker: who did the last try.
+      value: of a search's metric.
       key: as that of `PlannedTrial`: finds a stage's runs for those that build on them.
     """
 
@@ -49,6 +50,7 @@ class SweptTrial:
     tokens: int | None = None
     tries: int = 0
     worker: str | None = None
+    value: float | None = None
     key: str = ""
 
 

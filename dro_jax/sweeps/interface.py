@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-
-class Pruned(Exception):
-    """A trial ends early, as others do better; its text says than which."""
+from dro_jax.errors import Pruned as Pruned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +54,8 @@ class ClaimedTrial(Protocol):
         """Tells what was measured at a step.
 
         Raises:
-          Pruned: others do better.
+          Pruned: others do better (`dro_jax.errors`); what `train` is given as
+            `on_metrics`, so that a step may be told twice: where a run goes on.
         """
 
     def complete(

@@ -9,7 +9,7 @@ import jax
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import HostBatch, Position
-from dro_jax.errors import TrainingError, UserError
+from dro_jax.errors import Pruned, TrainingError, UserError
 from dro_jax.messages import say
 from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.checkpoints import Checkpointer
@@ -17,11 +17,13 @@ from dro_jax.training.metric_window import MetricWindow
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard, check_not_all_skipped
 from dro_jax.training.preemption import StopSignal
+from dro_jax.training.run_files import PRUNED
 from dro_jax.training.run_progress import RunProgress, position_after
 from dro_jax.training.run_settings import Periods
 from dro_jax.training.state import TrainState
 from dro_jax.training.throughput import Throughput
 from dro_jax.training.watchdog import Watchdog
+from dro_jax.training.watched_metrics import MetricWatch
 
 Evaluate = Callable[[Any, Callable[[], bool]], dict[str, float]]
 
@@ -41,6 +43,7 @@ class Loop:
       guard: looks at each step's numbers.
       stop: whether the run was told to stop.
       watchdog: ends the run where it hangs.
+      watch: is told each line of metrics, and may end the run before its last step.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Loop:
         guard: NonFiniteGuard,
         stop: StopSignal,
         watchdog: Watchdog,
+        watch: MetricWatch,
     ):
         self._train_step = train_step
         self._evaluate = evaluate
@@ -67,6 +71,7 @@ class Loop:
         self._guard = guard
         self._stop = stop
         self._watchdog = watchdog
+        self._watch = watch
 
     def run(
         self,
@@ -86,6 +91,7 @@ class Loop:
         Raises:
           TrainingError: a loss or gradient is not finite, or the data ran out.
           Preempted: the run was told to stop; its state is saved.
+          Pruned: who watches its metrics ended it; its state is saved.
         """
         at = _Place(int(state.step), progress)
         throughput = self._throughput
@@ -101,7 +107,10 @@ class Loop:
                 if at.line_due:
                     self._write_line(state, at, total_steps, bar)
                 stopping = self._stop.stop_now(at.step)
-                if at.step and (stopping or self._is(at, total_steps, "save")):
+                # A run that has come to its end is finished, whatever is said of it.
+                pruned = self._watch.reason is not None and at.step < total_steps
+                leaving = stopping or pruned
+                if at.step and (leaving or self._is(at, total_steps, "save")):
                     # The guard is one step behind: nothing that is not finite is saved.
                     self._guard.check()
                     self._checkpointer.save(state, at.progress())
@@ -110,6 +119,8 @@ class Loop:
                     bar.restart()
                 if stopping:
                     self._leave(at.step)
+                if pruned:
+                    self._leave_pruned(at.step)
                 if at.step >= total_steps:
                     break
                 batch = _next(batches, at.step)
@@ -163,6 +174,7 @@ class Loop:
             at.evaluation = evaluation
             record |= evaluation
         self._writer.write(at.step, record)
+        self._watch.tell(at.step, record)
         bar.say(*_summary(record))
         at.window, at.line_due = MetricWindow(), False
         self._throughput.restart()
@@ -189,6 +201,14 @@ class Loop:
         raise self._stop.stopped(
             f"after step {step}: {saved} the same command goes on from there"
         )
+
+    def _leave_pruned(self, step: int) -> None:
+        # Saved like a run that was told to stop, so that a person can still look at it,
+        # or go on with it.
+        self._checkpointer.wait()
+        reason = self._watch.reason
+        self._writer.write_facts(PRUNED, {"step": step, "reason": reason})
+        raise Pruned(reason)
 
 
 class _Place:

@@ -10,7 +10,7 @@ import jax
 
 from dro_jax.paths import expanded, make_folder
 from dro_jax.training.atomic_files import write_json, write_whole
-from dro_jax.training.run_files import METRICS, SAMPLES, TENSORBOARD
+from dro_jax.training.run_files import METRICS, PRUNED, SAMPLES, TENSORBOARD
 
 
 class MetricWriter:
@@ -32,6 +32,8 @@ class MetricWriter:
         # Lines after the checkpoint are of steps that are done again.
         _drop_after(path, start_step)
         _drop_after(folder / SAMPLES, start_step)
+        # A run that goes on is none that was ended early.
+        (folder / PRUNED).unlink(missing_ok=True)
         self._file = path.open("a", encoding="utf-8")
         if tensorboard:
             import tensorboardX  # slow to import, and only needed here

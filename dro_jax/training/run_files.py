@@ -19,6 +19,7 @@ CHECKPOINT = "checkpoint"  # a folder `checkpoint_N`; T5X's name
 RUN = "run"  # a folder of each checkpoint: what a resumed run needs beside its arrays
 CONFIG = "config.gin"
 METRICS = "metrics.jsonl"
+PRUNED = "pruned.json"
 TENSORBOARD = "tensorboard"
 SAMPLES = "samples.jsonl"
 SAMPLED_REFERENCE = "sampled_reference"
@@ -77,6 +78,7 @@ RUN_FILES = (
         pattern=r"metrics\.jsonl|metrics(?=\.partial$)",
     ),
     RunFile(TENSORBOARD, "the same for TensorBoard", folder=True),
+    RunFile(PRUNED, "after which step a sweep ended the run early, and why"),
     RunFile(SAMPLES, "a few sampled responses of each evaluation"),
     RunFile(
         SAMPLED_REFERENCE, "what the reference answers the same prompts", folder=True

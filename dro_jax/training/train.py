@@ -27,7 +27,7 @@ from dro_jax.training.evaluations import Evaluations
 from dro_jax.training.kept_reward_model import keep_reward_model
 from dro_jax.training.loop import Loop
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.metric_writers import MetricWriter
+from dro_jax.training.metric_writers import MetricWriter, read_metrics
 from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
@@ -49,6 +49,7 @@ from dro_jax.training.step import NonFinite
 from dro_jax.training.step_zero import StepZeroCheck, checked
 from dro_jax.training.throughput import Throughput, peak_flops
 from dro_jax.training.watchdog import Watchdog
+from dro_jax.training.watched_metrics import MetricWatch, OnMetrics
 
 
 def train(
@@ -79,6 +80,7 @@ def train(
     dry_run: Callable[[str], None] | None = None,
     reference_share: str | None = None,
     instead: Callable[[RunSettings], Any] | None = None,
+    on_metrics: OnMetrics | None = None,
 ) -> TrainState | Any | None:
     """Train a model, or go on where an interrupted run of `model_dir` stopped.
 
@@ -127,6 +129,10 @@ def train(
       reference_share: `3/8`, to compute the third of eight shares of the reference's
         log-probabilities (:func:`compute_share`) and not to train.
       instead: is given the grouped settings, and nothing is trained.
+      on_metrics: is told each line of `metrics.jsonl` as it is written, `(step, metrics)`,
+        after those that an earlier part of the run wrote; it may raise
+        `dro_jax.errors.Pruned` to end the run, which changes nothing else of it. Of
+        several processes that of the first is called, and all must give one.
 
     Returns:
       The final state; what `instead` returns; None where nothing is trained.
@@ -141,6 +147,8 @@ def train(
         a loss or gradient is not finite.
       Preempted: SIGTERM or Ctrl-C came; the state is saved. As a SystemExit its
         code is 143 or 130.
+      Pruned: `on_metrics` did before the last step; the state is saved, and
+        `pruned.json` says why.
     """
     checkpoints = checkpoint_cfg or CheckpointConfig()
     settings = RunSettings(
@@ -170,11 +178,13 @@ def train(
         return instead(settings)
     if reference_share is not None:
         return compute_share(settings, Share.parse(reference_share))
-    return train_run(settings, dry_run)
+    return train_run(settings, dry_run, on_metrics)
 
 
 def train_run(
-    run: RunSettings, dry_run: Callable[[str], None] | None = None
+    run: RunSettings,
+    dry_run: Callable[[str], None] | None = None,
+    on_metrics: OnMetrics | None = None,
 ) -> TrainState | None:
     """A run from its settings to its last state; as :func:`train`."""
     # What can be known to fail is refused before anything is computed or written, and
@@ -223,6 +233,8 @@ def train_run(
         writer = stack.enter_context(_writer(run, step, progress))
         for name, facts in prepared.reports().items():
             writer.write_facts(name, facts)
+        watch = MetricWatch(on_metrics)
+        watch.tell_earlier(lambda: read_metrics(run.model_dir))
         if plan.model.reward_config is not None:
             hosts.first_says(lambda: keep_reward_model(run.model_dir, plan, first))
         watchdog.reset()
@@ -244,6 +256,7 @@ def train_run(
             ),
             stop=stop,
             watchdog=watchdog,
+            watch=watch,
         )
         batches = prepared.train.batches(start=progress.position, shard=steps.shard)
         return loop.run(state, batches, run.total_steps, progress)
