@@ -3,15 +3,12 @@
 import os
 from typing import Any
 
-import seqio
-
 from dro_jax.data.layouts import settings_of
 from dro_jax.data.several_responses import jsonl_source
 from dro_jax.data.sources import Paths
 from dro_jax.data.tasks import FeedbackTask, register_feedback_task
 from dro_jax.errors import ConfigError
-
-_registered: dict[str, dict[str, Any]] = {}
+from dro_jax.tasks.made_by_settings import made_once
 
 
 def register_jsonl_task(
@@ -71,13 +68,6 @@ def jsonl_task(name: str = "jsonl", **settings: Any) -> str:
     Raises:
       ConfigError: as there, or the name was registered with other settings.
     """
-    # One that was taken out of the registry leaves its name to another.
-    if name not in _registered or name not in seqio.TaskRegistry.names():
-        register_jsonl_task(name, **settings)
-        _registered[name] = settings
-    elif _registered[name] != settings:
-        raise ConfigError(
-            f"task '{name}' was registered with other settings in this process: set "
-            "jsonl_task.name to another name"
-        )
-    return name
+    return made_once(
+        name, "jsonl_task", settings, lambda: register_jsonl_task(name, **settings)
+    )

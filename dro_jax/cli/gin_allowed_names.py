@@ -53,6 +53,7 @@ _NAMES = {
     ),
     "dro_jax.rewards.reward_model": "RewardModel",
     "dro_jax.tasks.jsonl": "jsonl_task",
+    "dro_jax.tasks.support_desk.logs": "support_desk_log",
     "dro_jax.training.checkpoints": "CheckpointConfig",
     "dro_jax.training.optimizers": "OptimizerConfig adafactor adamw",
     "dro_jax.training.schedules": "learning_rate_schedule",

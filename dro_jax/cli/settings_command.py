@@ -13,6 +13,7 @@ _FILES = (
     "evaluation/sampled.gin",
     "models/t5_1_1.gin",
     "tasks/jsonl.gin",
+    "tasks/support_desk_log.gin",
     "objectives/*.gin",
     "rewards/*.gin",
     "judges/*.gin",

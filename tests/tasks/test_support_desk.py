@@ -1,5 +1,6 @@
 """The support desk: its reward by hand, its files made again, its task."""
 
+import functools
 import gzip
 import importlib
 import json
@@ -21,6 +22,7 @@ from dro_jax.tasks.support_desk.reward import (
     read_reply,
     satisfaction,
 )
+from dro_jax.tasks.support_desk.thumbs import ThumbLaw
 
 FOLDER = Path(generate.__file__).parent
 PROMPT = "Hi, Anna here. Order K7 is broken. Please help."
@@ -284,13 +286,14 @@ def test_thumbs_are_noisy_and_follow_satisfaction(shipped):
     ups = np.array([r["thumb"] == "up" for r in train])
     assert {r["thumb"] for r in train} == {"up", "down"}
     # sigmoid(6 (s - 1/2)) at s = 1, 1/2, 0.
-    assert generate.thumb_up_probability(1.0) == pytest.approx(0.9525741268)
-    assert generate.thumb_up_probability(0.5) == 0.5
-    assert generate.thumb_up_probability(0.0) == pytest.approx(0.0474258732)
+    up = functools.partial(ThumbLaw().up_probability, PROMPT)
+    assert up(1.0) == pytest.approx(0.9525741268)
+    assert up(0.5) == 0.5
+    assert up(0.0) == pytest.approx(0.0474258732)
     fifths = np.minimum((scores * 5).astype(int), 4)
     for fifth in range(5):
         inside = fifths == fifth
-        expected = np.mean([generate.thumb_up_probability(s) for s in scores[inside]])
+        expected = np.mean([up(s) for s in scores[inside]])
         error = math.sqrt(expected * (1 - expected) / inside.sum())
         assert abs(ups[inside].mean() - expected) < 4 * error
 
