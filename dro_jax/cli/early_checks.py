@@ -134,6 +134,19 @@ def _check_train(arguments: Any, elsewhere: Sequence[str]) -> None:
         for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR"):
             if path := _local(name, configuration, elsewhere):
                 check_folder(expanded(path), name)
+    check_run(configuration, elsewhere)
+
+
+def check_run(configuration: Any, elsewhere: Sequence[str] = ()) -> None:
+    """Refuses settings of a run that its files alone tell to be wrong.
+
+    Args:
+      configuration: of the run.
+      elsewhere: as for :func:`check`.
+
+    Raises:
+      ConfigError, CheckpointError: there is one.
+    """
     seed = configuration.filled_in(configuration.macros.get("RANDOM_SEED"))
     # JAX would take the lowest 32 bits: two seeds would be one, in silence.
     if isinstance(seed, int) and not -(2**31) <= seed < 2**32:

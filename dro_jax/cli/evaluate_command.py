@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from dro_jax.cli import gin_setup
 from dro_jax.cli.evaluation_session import Session
@@ -31,6 +31,8 @@ from dro_jax.reporting.report import write_report
 from dro_jax.rewards.interface import Reward
 from dro_jax.rewards.task_reward import TRUE_REWARD, FunctionReward
 from dro_jax.training.hosts import agree, first_says
+
+Pairs = Literal["all", "references", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +92,18 @@ def run(arguments) -> None:
         print(f"written: {write_report(rows, output)}")
 
 
-def evaluate(arguments) -> Comparison:
-    """What the command does but for telling of it; all processes must call it."""
+def evaluate(arguments, *, pairs: Pairs = "all") -> Comparison:
+    """What the command does but for telling of it; all processes must call it.
+
+    Args:
+      arguments: the command line.
+      pairs: which runs judges compare: `all`, each with what it started from
+        (`references`), or `none`, and then no judge is made.
+    """
     config = decoding_of(arguments)
-    candidates, session, judges = agree(lambda: _prepared(arguments, config))
+    candidates, session, judges = agree(
+        lambda: _prepared(arguments, config, judged=pairs != "none")
+    )
     found: dict[Candidate, EvaluatedRun | None] = {}
     # A reference stays loaded for the runs that stand beside it.
     for candidate in _by_reference(candidates):
@@ -105,7 +115,14 @@ def evaluate(arguments) -> Comparison:
     def judge() -> None:
         folders = [session.folder(candidate) for candidate in candidates]
         runs = [found[candidate] for candidate in candidates]
-        judged = _judged(runs, folders, judges, session.rewards, config.seed)
+        couples = [] if pairs == "none" else None
+        if pairs == "references":
+            couples = [
+                (found[own], found[own.reference])
+                for own in candidates
+                if own.reference is not None
+            ]
+        judged = _judged(runs, folders, judges, session.rewards, config.seed, couples)
         homes = tuple(candidate.home for candidate in asked)
         name = session.folder(asked[0]).name
         said.append(dataclasses.replace(judged, folders=homes, name=name))
@@ -120,11 +137,12 @@ def _judged(
     judges: Sequence[Judge],
     rewards: Sequence[Reward],
     seed: int,
+    couples: Sequence[tuple[EvaluatedRun, EvaluatedRun]] | None,
 ) -> Comparison:
     """Evaluated runs with their win rates; without a judge the first reward is one."""
     if not judges and rewards:
         judges = [RewardJudge(KnownScores(rewards[0], runs))]
-    found = compared_runs.compared(runs, judges, seed=seed)
+    found = compared_runs.compared(runs, judges, seed=seed, couples=couples)
     return Comparison(
         tuple(
             compared_runs.keep(folder, run, found)
@@ -135,12 +153,12 @@ def _judged(
 
 
 def _prepared(
-    arguments, config: DecodingConfig
+    arguments, config: DecodingConfig, *, judged: bool
 ) -> tuple[list[Candidate], Session, list[Judge]]:
     import_modules(SHIPPED)
     import_modules(arguments.module, "--module")
     candidates, (rewards, judges) = open_candidates(
-        arguments, lambda: (named_rewards(), _named_by("JUDGE"))
+        arguments, lambda: (named_rewards(), _named_by("JUDGE") if judged else [])
     )
     runs = [candidate for candidate in candidates if candidate.is_run]
     first = runs[0].described

@@ -52,6 +52,9 @@ _NAMES = {
         "TaskReward WeightedSum"
     ),
     "dro_jax.rewards.reward_model": "RewardModel",
+    "dro_jax.sweeps": (
+        "Evaluation Files Grid Integers Pruning Search Seeds Stage Sweep Uniform Zip"
+    ),
     "dro_jax.tasks.jsonl": "jsonl_task",
     "dro_jax.tasks.support_desk.logs": "support_desk_log",
     "dro_jax.training.checkpoints": "CheckpointConfig",

@@ -12,6 +12,7 @@ from dro_jax.cli.plan_parser import add_plan
 from dro_jax.cli.report_parser import add_report
 from dro_jax.cli.reward_parser import add_reward
 from dro_jax.cli.sampling_flags import add_sampling
+from dro_jax.cli.sweep_parser import add_sweep
 from dro_jax.cli.tasks_parser import add_tasks
 
 _DESCRIPTION = """\
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_score(commands)
     add_reward(commands)
     add_evaluate(commands)
+    add_sweep(commands)
     add_report(commands)
     add_judge(commands)
     add_calibrate(commands)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import seqio
 
 from dro_jax.cli import gin_setup
-from dro_jax.data.modules import import_modules
+from dro_jax.data.modules import import_modules, tasks_of_modules
 
 SHIPPED = ("dro_jax.tasks.support_desk.task", "dro_jax.tasks.hha")
 
@@ -55,11 +55,13 @@ def forgotten_tasks() -> Iterator[None]:
     """Tasks that the block registers are known by name in the block alone.
 
     Those of gin files are called as the file says, by default all `jsonl`: a second run
-    of the same command may mean another task by it. Who has taken a task keeps it.
+    of the same command may mean another task by it. Who has taken a task keeps it. Those
+    of modules stay: a module that is imported once more registers nothing.
     """
     before = set(seqio.TaskRegistry.names())
     try:
         yield
     finally:
-        for name in set(seqio.TaskRegistry.names()) - before:
+        made = set(seqio.TaskRegistry.names()) - before
+        for name in made - tasks_of_modules():
             seqio.TaskRegistry.remove(name)

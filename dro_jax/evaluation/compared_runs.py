@@ -49,7 +49,11 @@ class KnownScores:
 
 
 def compared(
-    runs: Sequence[EvaluatedRun], judges: Sequence[Judge], *, seed: int = 0
+    runs: Sequence[EvaluatedRun],
+    judges: Sequence[Judge],
+    *,
+    seed: int = 0,
+    couples: Sequence[tuple[EvaluatedRun, EvaluatedRun]] | None = None,
 ) -> list[WinRate]:
     """Win rates of all pairs of runs, each against those that stand before it.
 
@@ -59,6 +63,8 @@ def compared(
       runs: references first.
       judges: one after another.
       seed: of the bootstraps.
+      couples: the pairs that are wanted alone, each the run and whom it is judged
+        against; default, all.
 
     Raises:
       ConfigError: two judges have one name.
@@ -69,7 +75,8 @@ def compared(
         raise ConfigError(
             f"the judges are called {', '.join(names)}: give each a name of its own"
         )
-    couples = [(late, early) for early, late in itertools.combinations(runs, 2)]
+    if couples is None:
+        couples = [(late, early) for early, late in itertools.combinations(runs, 2)]
     responses = [matched(late.responses, early.responses) for late, early in couples]
     found = []
     for judge in judges if couples else ():

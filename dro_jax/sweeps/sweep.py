@@ -56,8 +56,10 @@ class Pruning:
 class Stage:
     """Runs that can be made once those of the stages before are done.
 
-    In files and values of bindings `$NAME` is the folder of stage NAME's run, of several
-    that of the run whose axes agree with the trial's, and `$SWEEP_DIR` the sweep's.
+    In values of bindings `$NAME` is the folder of stage NAME's run, of several that of the
+    run whose axes agree with the trial's, and `$SWEEP_DIR` the sweep's. Among files it is
+    the axis of `Files` whose files stand there. Text that gin would read as a reference,
+    `'@optimizers.adamw()'`, is one.
 
     Attributes:
       name: the folder's.

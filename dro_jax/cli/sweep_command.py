@@ -1,0 +1,169 @@
+"""`dro-jax sweep`: a plan's trials run, evaluated and compared."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+
+from dro_jax import exit_codes
+from dro_jax.cli.sweep_evaluation import SweepEvaluation
+from dro_jax.cli.sweep_file import read_sweep
+from dro_jax.cli.sweep_plan import Plan, Planner
+from dro_jax.cli.sweep_table import plan_table, trials_table
+from dro_jax.cli.sweep_trial import TrialRunner, forget
+from dro_jax.evaluation import comparison_table
+from dro_jax.messages import say
+from dro_jax.paths import make_folder
+from dro_jax.plurals import counted
+from dro_jax.sweeps.interface import TrialStore
+from dro_jax.sweeps.results import SweepResults, SweptTrial
+from dro_jax.sweeps.trial_store import open_store
+from dro_jax.sweeps.work import work
+from dro_jax.training.preemption import Preempted
+from dro_jax.training.turns import in_turn
+
+
+def run(arguments) -> int:
+    """Plan, run what is left, and tell of all.
+
+    Returns:
+      0, or 2 where a trial failed.
+    """
+    sweep = read_sweep(
+        arguments.gin_file,
+        arguments.gin_bindings,
+        arguments.gin_search_paths,
+        arguments.allow_import,
+        fast=arguments.fast,
+    )
+    given = arguments.gin_search_paths, arguments.allow_import
+    plan = Planner(sweep, *given).plan()
+    folder = pathlib.Path(os.path.abspath(arguments.output_dir))
+    if arguments.dry_run:
+        print(plan_table(plan, folder))
+        return exit_codes.DONE.number
+    make_folder(folder, "--output_dir")
+    store = open_store(arguments.storage, folder, sweep.name)
+    return run_plan(plan, store, folder, *given)
+
+
+def run_plan(
+    plan: Plan,
+    store: TrialStore,
+    folder: pathlib.Path,
+    search_paths: str = "",
+    allow_imports: Sequence[str] = (),
+) -> int:
+    """Runs what a storage lacks of a plan in this process, and compares all of it.
+
+    Args:
+      plan: its trials are added to the storage, those that are not there.
+      store: the storage.
+      folder: the sweep's.
+      search_paths, allow_imports: as for `gin_setup.parse`.
+
+    Returns:
+      The command's status.
+    """
+    new = store.add([one for own in plan.trials.values() for one in own])
+    total = sum(map(len, plan.trials.values()))
+    say(f"{counted(total, 'trial')}, {new} of them new")
+    evaluation = None
+    if plan.sweep.evaluation is not None:
+        evaluation = SweepEvaluation(
+            plan.sweep.evaluation, folder, search_paths, allow_imports
+        )
+    runner = TrialRunner(
+        store,
+        folder,
+        evaluation,
+        [stage.name for stage in plan.sweep.stages if stage.evaluated],
+        search_paths,
+        allow_imports,
+    )
+
+    def run_and_tell(claimed) -> None:
+        runner(claimed)
+        write_results(plan, store, folder)
+
+    with _stopping():
+        write_results(plan, store, folder)
+        work(store, plan.stages, run_and_tell)
+        return finish(plan, store, folder, evaluation)
+
+
+def finish(
+    plan: Plan,
+    store: TrialStore,
+    folder: pathlib.Path,
+    evaluation: SweepEvaluation | None,
+) -> int:
+    """Judges all runs that are done, and writes and prints what is known of them."""
+    results = write_results(plan, store, folder)
+    if evaluation is not None:
+        with in_turn(folder / "report", "the sweep's report"):
+            _judge(plan, results, folder, evaluation)
+    print(trials_table(results))
+    failed = [one for one in results.trials if one.state == "failed"]
+    return exit_codes.REFUSED.number if failed else exit_codes.DONE.number
+
+
+def _judge(
+    plan: Plan,
+    results: SweepResults,
+    folder: pathlib.Path,
+    evaluation: SweepEvaluation,
+) -> None:
+    last = plan.sweep.stages[-1].name
+    done = [
+        folder / one.folder
+        for one in results.trials
+        if one.stage == last and one.state == "complete"
+    ]
+    if not done:
+        say("no run is complete, so that nothing is compared")
+        return
+    found = evaluation.of_all(done, results.trials)
+    print(comparison_table.table(found.runs))
+    forget()
+
+
+def write_results(plan: Plan, store: TrialStore, folder: pathlib.Path) -> SweepResults:
+    """Writes `sweep.json` of the plan's trials, and gives them."""
+    trials = [one for one in store.trials() if _is_planned(plan, one)]
+    results = SweepResults(
+        name=plan.sweep.name,
+        compared=plan.sweep.compared,
+        stages=tuple(plan.stages),
+        trials=tuple(trials),
+        conditions=tuple(plan.sweep.conditions),
+    )
+    results.write(folder)
+    return results
+
+
+def _is_planned(plan: Plan, trial: SweptTrial) -> bool:
+    # Those of another version of the same file are no part of what is compared.
+    return trial.key in plan.keys or trial.stage in plan.searched
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """SIGTERM ends the process in good order, also where no run listens to it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_) -> None:
+        raise Preempted(
+            "stopped by SIGTERM: the same command goes on where it was",
+            exit_codes.PREEMPTED.number,
+        )
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

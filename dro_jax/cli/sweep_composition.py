@@ -1,0 +1,183 @@
+"""A trial's gin files and bindings, put together and looked at before anything runs."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from dro_jax.cli import early_checks, gin_setup
+from dro_jax.cli.configuration_diff import Configuration, full_name
+from dro_jax.cli.gin_effect import Effect, needs_of
+from dro_jax.cli.gin_files import GinFiles
+from dro_jax.cli.gin_names import SLICE
+from dro_jax.cli.gin_text import as_text
+from dro_jax.cli.gin_values import typed_statements
+from dro_jax.errors import ConfigError
+from dro_jax.sweeps.combinations import Combination
+from dro_jax.sweeps.names import names_in
+from dro_jax.sweeps.sweep import Stage
+
+_MODEL_DIR = "MODEL_DIR"
+CACHE_DIR = "REFERENCE_CACHE_DIR"
+
+
+class Setting(NamedTuple):
+    """A binding that a sweep gives to a trial.
+
+    Attributes:
+      name: as it is written.
+      text: its value, as gin writes it.
+      source: the axis that gives it, or "" for the stage itself.
+    """
+
+    name: str
+    text: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.text}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Composed:
+    """A trial's command line.
+
+    Attributes:
+      gin_files: in their order.
+      used: settings that its run reads.
+      unused: those that it does not.
+      effect: what its run reads of all.
+      configuration: of the files and the settings that are read.
+    """
+
+    gin_files: tuple[str, ...]
+    used: tuple[Setting, ...]
+    unused: tuple[Setting, ...]
+    effect: Effect
+    configuration: Configuration
+
+    @property
+    def bindings(self) -> list[str]:
+        """Those that are read, `NAME = VALUE`."""
+        return [str(setting) for setting in self.used]
+
+
+class Composer:
+    """Puts trials together.
+
+    Args:
+      search_paths: folders, comma-separated, as `--gin_search_paths`.
+      allow_imports: as `--allow_import`.
+    """
+
+    def __init__(self, search_paths: str = "", allow_imports: Sequence[str] = ()):
+        self._search_paths = search_paths
+        self._allow_imports = tuple(allow_imports)
+        self._read: dict[tuple[str, ...], Configuration] = {}
+        self._statements: dict[tuple[str, ...], list[Any]] = {}
+
+    def composed(self, stage: Stage, combination: Combination) -> Composed:
+        """The command line of one combination of a stage's axes.
+
+        Raises:
+          ConfigError: a file is missing, or a binding is none.
+        """
+        files, settings = _given(stage, combination)
+        statements = self._statements_of(files)
+        typed = typed_statements([*map(str, settings)], self._read[files])
+        configuration = Configuration.of([*statements, *typed])
+        effect = Effect.of(configuration)
+        used, unused = [], []
+        for setting, statement in zip(settings, typed, strict=True):
+            is_read = _is_read(statement, effect, configuration)
+            (used if is_read else unused).append(setting)
+        return Composed(files, tuple(used), tuple(unused), effect, configuration)
+
+    def check(self, composed: Composed, label: str) -> None:
+        """Refuses what `dro-jax train` would refuse of a trial, as far as files tell.
+
+        Raises:
+          ConfigError, CheckpointError: with the trial's label.
+        """
+        bindings = [f"{_MODEL_DIR} = '$SWEEP_DIR'", *composed.bindings]
+        try:
+            read, typed = gin_setup.check(
+                composed.gin_files,
+                bindings,
+                self._search_paths,
+                self._allow_imports,
+                tell=None,
+            )
+            # What earlier stages make is not there yet.
+            now = [x for x in typed if not any(names_in(getattr(x, "value", None)))]
+            early_checks.check_run(Configuration.of([*read.statements, *now]))
+        except ConfigError as error:
+            raise type(error)(f"{label}: {error}") from error
+
+    def near(self, composed: Composed) -> list[str]:
+        """The names that a trial's run reads, for those that are misspelt."""
+        names = composed.configuration.names
+        written = {names.get(name, name) for name in composed.effect.bindings}
+        return sorted({*composed.effect.macros, *written})
+
+    def _statements_of(self, files: tuple[str, ...]) -> list[Any]:
+        if files not in self._statements:
+            folders = [path for path in self._search_paths.split(",") if path]
+            self._statements[files] = GinFiles(files, folders).statements
+            self._read[files] = Configuration.of(self._statements[files])
+        return self._statements[files]
+
+
+def reads_cache(composed: Composed) -> bool:
+    """Whether a run keeps log-probs of its reference, and does not say itself where."""
+    return (
+        CACHE_DIR in composed.effect.macros
+        and composed.configuration.macros.get(CACHE_DIR) is None
+    )
+
+
+def token_logprobs(composed: Composed) -> bool:
+    """Whether a run's reference keeps those of tokens too."""
+    needs = needs_of(composed.configuration)
+    return needs is not None and needs.token_logprobs
+
+
+def _given(
+    stage: Stage, combination: Combination
+) -> tuple[tuple[str, ...], list[Setting]]:
+    """Files in their order, and settings, each name once, what is said last."""
+    files: list[str] = []
+    placed: set[str] = set()
+    of_axis = {
+        axis: [word for word in words if "=" not in word]
+        for axis, words in combination.words.items()
+    }
+    for name in stage.gin_files:
+        axis = next((own for own in names_in(name) if own in of_axis), None)
+        if axis is None:
+            files.append(name)
+            continue
+        files += of_axis[axis]
+        placed.add(axis)
+    for axis, own in of_axis.items():
+        if axis not in placed:
+            files += own
+    settings: dict[str, Setting] = {}
+    for name, value in stage.bindings.items():
+        settings[name] = Setting(name, as_text(name, value), "")
+    for axis, words in combination.words.items():
+        for word in words:
+            name, equals, text = (part.strip() for part in word.partition("="))
+            if equals:
+                settings.pop(name, None)  # the last word holds, where it is said
+                settings[name] = Setting(name, text, axis)
+    for name, value in combination.settings.items():
+        settings[name] = Setting(name, as_text(name, value), name)
+    return tuple(files), [*settings.values()]
+
+
+def _is_read(statement: Any, effect: Effect, configuration: Configuration) -> bool:
+    scope = f"{statement.scope}/" if statement.scope else ""
+    if not statement.arg_name:
+        return f"{scope}{statement.selector}" in {*effect.macros, SLICE, _MODEL_DIR}
+    full = full_name(statement.selector, configuration.modules)
+    return f"{scope}{full}.{statement.arg_name}" in effect.bindings

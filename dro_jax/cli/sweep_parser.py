@@ -1,0 +1,38 @@
+"""The flags of `dro-jax sweep`."""
+
+from dro_jax.cli.command_parser import command
+
+
+def add_sweep(commands) -> None:
+    """Adds the command."""
+    parser = command(
+        commands,
+        "sweep",
+        "sweep_command",
+        "run objectives, settings and seeds side by side, and compare them",
+        gin=True,
+    )
+    parser.add_argument(
+        "--output_dir",
+        required=True,
+        metavar="DIR",
+        help="the sweep's folder: its runs, what they share, and the report; the same "
+        "command goes on there",
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="where trials are kept, for several machines: postgresql://…; default, "
+        "sweep.sqlite3 in the folder",
+    )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="a quick variant: beside each --gin_file NAME.gin, NAME_fast.gin is read too",
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print the trials, what they share and what has no effect on them; run and "
+        "write nothing",
+    )
