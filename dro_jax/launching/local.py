@@ -1,15 +1,13 @@
 """The target `local`: processes on this machine, each as a host of its own."""
 
 import dataclasses
-import itertools
 import os
-import pkgutil
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping
 
 from dro_jax.errors import ConfigError
+from dro_jax.launching.gpus import jax_uses_gpus, visible_gpus
 from dro_jax.launching.interface import Job, Prepared
 from dro_jax.launching.local_run import Rank, run_with_retries
 from dro_jax.launching.rank_flags import rank_flags
@@ -115,8 +113,8 @@ class Local:
         shared = dict(job.environment)
         if "PYTHONPATH" in shared and (own := os.environ.get("PYTHONPATH")):
             shared["PYTHONPATH"] += os.pathsep + own
-        gpus = [] if self.platform == "cpu" else _gpus()
-        if self.platform is None and not _jax_uses_gpus():
+        gpus = [] if self.platform == "cpu" else visible_gpus()
+        if self.platform is None and not jax_uses_gpus():
             gpus = []
         if not gpus and self.platform != "gpu":
             flags = os.environ.get("XLA_FLAGS", "").split()
@@ -137,33 +135,7 @@ class Local:
         ]
 
 
-def _jax_uses_gpus() -> bool:
-    """Whether JAX is installed with its part for NVIDIA's GPUs; imports nothing."""
-    return any(module.name.startswith("jax_cuda") for module in pkgutil.iter_modules())
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((_LOOPBACK, 0))
         return probe.getsockname()[1]
-
-
-def _gpus() -> list[str]:
-    """The NVIDIA GPUs that a process started here would see, by number or name."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        names = [name.strip() for name in visible.split(",")]
-        # CUDA takes those before the first that is none.
-        return [*itertools.takewhile(lambda name: name not in ("", "-1"), names)]
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "-L"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    lines = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
-    return [str(number) for number in range(len(lines))]

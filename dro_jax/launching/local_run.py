@@ -14,14 +14,12 @@ from typing import IO, BinaryIO, NamedTuple
 from dro_jax import exit_codes
 from dro_jax.errors import ConfigError
 from dro_jax.exit_codes import DONE, EXIT_CODES, INTERRUPTED, PREEMPTED, shell_status
+from dro_jax.launching.last_lines import last_lines
 from dro_jax.messages import say
 from dro_jax.paths import make_folder
 
 _POLL_SECONDS = 0.05
 _SAVING = 10  # times the grace: checkpoints take minutes
-_LAST_LINES = 5
-_LONGEST_LINE = 300
-_MOST_READ = 1 << 16  # bytes
 # Ends of which a process's own last words tell nothing more.
 _IN_ORDER = (DONE.number, PREEMPTED.number, INTERRUPTED.number)
 _MOST_SHOWN = 4  # processes of which the last lines are shown
@@ -218,18 +216,8 @@ class _Processes:
         ]
         for _, number in sorted(failed, key=lambda pair: pair[0])[:_MOST_SHOWN]:
             yield f"the last lines of {self._path(number)}:"
-            yield from (f"  {line}" for line in self._last_lines(number))
-
-    def _last_lines(self, number: int) -> list[str]:
-        with self._path(number).open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(self._begun[number], size - _MOST_READ))
-            text = file.read().decode("utf-8", "replace")
-        lines = text.rstrip().splitlines()[-_LAST_LINES:]
-        return [
-            line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"
-            for line in lines or ["(it wrote nothing)"]
-        ]
+            lines = last_lines(self._path(number), self._begun[number])
+            yield from (f"  {line}" for line in lines)
 
 
 def _copy(pipe: IO[bytes], file: BinaryIO, terminal: IO[str]) -> None:

@@ -23,10 +23,8 @@ def close_those_of_dead_workers(
     A worker of this machine is looked up; one elsewhere counts as gone when it was silent
     for the grace period.
     """
-    for row in storage.get_all_trials(
-        study_id, deepcopy=False, states=(TrialState.RUNNING,)
-    ):
-        if _is_dead(row):
+    for row in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if is_dead(row):
             number = storage.get_trial_id_from_study_id_trial_number(
                 study_id, row.number
             )
@@ -37,9 +35,10 @@ def close_those_of_dead_workers(
         optuna.storages.fail_stale_trials(study)
 
 
-def _is_dead(row: FrozenTrial) -> bool:
+def is_dead(row: FrozenTrial) -> bool:
+    """Whether a try runs at a worker of this machine whose process has ended."""
     worker = row.user_attrs.get(tries.WORKER)
-    if not worker:
+    if row.state != TrialState.RUNNING or not worker:
         return False
     owner = Owner(**worker)
     return owner.is_near and has_ended(owner.process, owner.process_start)
@@ -116,12 +115,13 @@ def _retry(study: optuna.Study, row: FrozenTrial) -> None:
 
 
 def _given_up(trial: Tries, max_tries: int) -> FrozenTrial:
-    worker = trial.begun[-1].user_attrs.get(tries.WORKER)
-    last = f", the last one {Owner(**worker)}" if worker else ""
-    where = f" (workers/*.log on {worker['host']})" if worker else ""
+    last = trial.begun[-1].user_attrs
+    worker = last.get(tries.WORKER)
+    who = f", the last one {Owner(**worker)}" if worker else ""
+    log = f" (see {log})" if (log := last.get(tries.LOG)) else ""
     reason = (
-        f"{max_tries} workers in a row died of it without a new checkpoint{last}: out "
-        f"of memory, or a crash that their logs tell of{where}"
+        f"{max_tries} workers in a row died of it without a new checkpoint{who}: out of "
+        f"memory, or a crash{log}"
     )
     row = copy.deepcopy(trial.rows[-1])
     return optuna.create_trial(

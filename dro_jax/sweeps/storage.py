@@ -12,8 +12,9 @@ from dro_jax.errors import ConfigError, StorageError
 from dro_jax.sweeps.storage_lock import Lock, lock_of
 
 DEFAULT_FILE = "sweep.sqlite3"
-# A worker of another host counts as dead after the second without a beat of the first.
-HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 300
+# A worker of another host that was silent for so long counts as dead. Its run's folder is
+# free by then: `run_owner` waits for 300 s, from up to a beat later.
+HEARTBEAT_SECONDS, GRACE_SECONDS = 60, 420
 _BUSY_SECONDS = 60.0  # SQLite's file is locked by whoever writes
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 _HELP = (

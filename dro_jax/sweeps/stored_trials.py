@@ -13,6 +13,7 @@ from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.recovery import (
     close_those_of_dead_workers,
     follow_up,
+    is_dead,
     latest_step,
 )
 from dro_jax.sweeps.results import SweptTrial
@@ -36,9 +37,10 @@ class StoredTrials:
         name: str,
         hooks: SearchHooks | None,
         max_tries: int,
+        log: str | None,
     ):
         self._locked = LockedStudy(url, folder, name, hooks)
-        self._folder, self._max_tries = folder, max_tries
+        self._folder, self._max_tries, self._log = folder, max_tries, log
         self.study = self._locked.study
 
     def add(self, planned: Sequence[PlannedTrial]) -> int:
@@ -56,10 +58,25 @@ class StoredTrials:
 
     def trials(self) -> list[SweptTrial]:
         """As `TrialStore.trials`."""
-        return [trial.swept() for trial in self._locked.patiently(self._tries)]
+        return [trial.swept() for trial in self._locked.patiently(self._recovered)]
 
     def _tries(self) -> list[Tries]:
         return by_key(self.study.get_trials(deepcopy=False))
+
+    def _recovered(self) -> list[Tries]:
+        """The trials, none of them in the hands of a worker that is known to be dead."""
+        found = self._tries()
+        if any(is_dead(row) for trial in found for row in trial.rows):
+            with self._locked.locked():
+                self._recover()
+            found = self._tries()
+        return found
+
+    def _recover(self) -> None:
+        study = self._locked
+        close_those_of_dead_workers(self.study, study.storage, study.study_id)
+        rows = self.study.get_trials(deepcopy=False)
+        follow_up(self.study, rows, self._folder, self._max_tries)
 
     def _add(self, planned: Sequence[PlannedTrial]) -> int:
         with self._locked.locked():
@@ -73,11 +90,8 @@ class StoredTrials:
         return len(new)
 
     def _claim(self, stage: str) -> Claimed | None:
-        study = self._locked
-        with study.locked():
-            close_those_of_dead_workers(self.study, study.storage, study.study_id)
-            rows = self.study.get_trials(deepcopy=False)
-            follow_up(self.study, rows, self._folder, self._max_tries)
+        with self._locked.locked():
+            self._recover()
             waiting = (
                 trial
                 for trial in self._tries()
@@ -96,6 +110,7 @@ class StoredTrials:
         worker = dataclasses.asdict(Owner.this())
         step = latest_step(self._folder / trial.folder)
         storage.set_trial_user_attr(row, tries.WORKER, worker)
+        storage.set_trial_user_attr(row, tries.LOG, self._log)
         storage.set_trial_user_attr(row, tries.FROM_STEP, step)
         storage.record_heartbeat(row)
         begun, planned = optuna.trial.Trial(self.study, row), trial.planned

@@ -16,6 +16,7 @@ def open_store(
     *,
     hooks: SearchHooks | None = None,
     max_tries: int = MAX_TRIES,
+    log: str | None = None,
 ) -> TrialStore:
     """The trials of a sweep, made where they are not there yet.
 
@@ -28,6 +29,7 @@ def open_store(
       hooks: what fills in and prunes trials; none, every trial runs as planned.
       max_tries: so many workers in a row may die of a trial, without a new checkpoint,
         before it counts as failed.
+      log: where this process's words go, within the folder, if it dies of a trial.
 
     Raises:
       ConfigError: Optuna or a driver is missing; no such storage; its sweep of that name
@@ -43,4 +45,4 @@ def open_store(
         ) from error
     from dro_jax.sweeps.stored_trials import StoredTrials
 
-    return StoredTrials(url, pathlib.Path(folder), name, hooks, max_tries)
+    return StoredTrials(url, pathlib.Path(folder), name, hooks, max_tries, log)

@@ -18,9 +18,9 @@ from dro_jax.training.owner_file import Owner
 
 # Attributes of a try. The first two and those of a search pass to the next one.
 KEY, PLANNED = "key", "planned"
-WORKER, SECONDS, FROM_STEP = "worker", "seconds", "from_step"
+WORKER, LOG, SECONDS, FROM_STEP = "worker", "log", "seconds", "from_step"
 STEPS, TOKENS, REASON, END = "steps", "tokens", "reason", "end"
-OF_ONE_TRY = (WORKER, SECONDS, FROM_STEP, STEPS, TOKENS, REASON, END)
+OF_ONE_TRY = (WORKER, LOG, SECONDS, FROM_STEP, STEPS, TOKENS, REASON, END)
 
 # How a try ended that Optuna calls failed; none of them, its worker was gone.
 FAILED = "failed"  # an error that another try would meet again
@@ -150,4 +150,5 @@ def as_json(planned: PlannedTrial) -> Mapping[str, Any]:
         "gin_files": list(planned.gin_files),
         "bindings": list(planned.bindings),
         "unused": list(planned.unused),
+        "builds_on": dict(planned.builds_on),
     }

@@ -1,15 +1,20 @@
 """A worker of a sweep whose runs are no training: real storage, processes and kills.
 
-python tests/helpers/sweep_worker.py FOLDER TRIALS [URL]: adds TRIALS trials, and runs what
-it can claim. A run counts to `STEPS` in its folder, with a checkpoint at each step.
+python tests/helpers/sweep_worker.py FOLDER TRIALS [--worker=…]: adds TRIALS trials, and
+runs what it can claim, on the storage that `DRO_JAX_STORAGE` names. A run counts to `STEPS`
+in its folder, with a checkpoint at each step.
 """
 
+import os
 import pathlib
+import signal
 import sys
 import time
 
+from dro_jax.cli.sweep_workers import Place
+from dro_jax.sweeps import work as sweep_work
 from dro_jax.sweeps.folders import run_folder
-from dro_jax.sweeps.interface import PlannedTrial
+from dro_jax.sweeps.interface import ClaimedTrial, PlannedTrial
 from dro_jax.sweeps.trial_store import open_store
 
 STAGE, STEPS, STEP_SECONDS = "policies", 5, 0.02
@@ -25,7 +30,7 @@ def planned(count: int) -> list[PlannedTrial]:
     ]
 
 
-def run(folder: pathlib.Path, number: int) -> None:
+def count_on(folder: pathlib.Path, number: int) -> None:
     """Counts on from the newest checkpoint; every step leaves a line of who did it."""
     folder.mkdir(parents=True, exist_ok=True)
     for step in range(STEPS):
@@ -37,21 +42,33 @@ def run(folder: pathlib.Path, number: int) -> None:
             saved.mkdir()
 
 
-def work(folder: pathlib.Path, count: int, url: str | None = None) -> None:
+def work(folder: pathlib.Path, count: int, log: str | None = None) -> None:
     """Adds trials and runs them until none is unfinished."""
-    store = open_store(url, folder, "sweep")
+    store = open_store(os.environ.get("DRO_JAX_STORAGE"), folder, "sweep", log=log)
     store.add(planned(count))
-    while store.unfinished(STAGE):
-        claimed = store.claim(STAGE)
-        if claimed is None:
-            time.sleep(0.05)
-            continue
-        run(
-            folder / run_folder(STAGE, claimed.number, claimed.planned.label),
-            claimed.number,
-        )
-        claimed.complete(float(claimed.number), steps=STEPS, tokens=None)
+    sweep_work.work(
+        store, [STAGE], lambda trial: _run(folder, trial), wait_seconds=0.05
+    )
+
+
+def _run(folder: pathlib.Path, trial: ClaimedTrial) -> None:
+    try:
+        inside = run_folder(STAGE, trial.number, trial.planned.label)
+        count_on(folder / inside, trial.number)
+    except SystemExit:
+        trial.give_back()
+        raise
+    trial.complete(float(trial.number), steps=STEPS, tokens=None)
+
+
+def main(folder: str, count: str, *flags: str) -> None:
+    """As the module says."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    place = Place.of(flags[0].partition("=")[2]) if flags else None
+    if place is not None:
+        place.follow_parent()
+    work(pathlib.Path(folder), int(count), place and place.log)
 
 
 if __name__ == "__main__":
-    work(pathlib.Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+    main(*sys.argv[1:])
