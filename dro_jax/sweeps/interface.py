@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from dro_jax.errors import Pruned as Pruned
-
 
 @dataclasses.dataclass(frozen=True)
 class PlannedTrial:

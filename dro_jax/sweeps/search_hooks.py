@@ -40,5 +40,5 @@ class SearchHooks(Protocol):
           metrics: by name.
 
         Raises:
-          dro_jax.sweeps.interface.Pruned: others do better.
+          dro_jax.errors.Pruned: others do better.
         """

@@ -12,11 +12,13 @@ class Search:
     """Drawing from ranges instead of running all combinations.
 
     Attributes:
-      num_trials: in all, of each combination of the stage's other axes but seeds.
+      num_trials: settings drawn in all, for each combination of the stage's other axes;
+        each is run with all seeds, and is as good as their mean.
       metric: what is optimised: a figure of the evaluation (`reward`, `win_rate`), or a
         name in the run's `metrics.jsonl` (`eval/loss`).
       direction: `maximize` or `minimize`.
       sampler: `random`, `tpe` or `qmc`.
+      startup_trials: of `tpe`, which draws so many at random before it learns from them.
       seed: of the sampler.
     """
 
@@ -24,6 +26,7 @@ class Search:
     metric: str = "reward"
     direction: str = "maximize"
     sampler: str = "tpe"
+    startup_trials: int = 10
     seed: int = 0
 
 

@@ -107,6 +107,7 @@ class Tries:
             tokens=attributes.get(TOKENS),
             tries=len(begun),
             worker=str(Owner(**worker)) if worker else None,
+            value=next(iter(row.values or ()), None),
             key=planned.key,
         )
 

@@ -1,0 +1,107 @@
+"""What is wrong with the settings of a search or of pruning, in a sentence."""
+
+import difflib
+from collections.abc import Mapping
+
+from dro_jax.errors import ConfigError
+from dro_jax.sweeps.axes import Seeds, Zip
+from dro_jax.sweeps.sweep import Pruning, Stage
+
+_SAMPLERS = ("random", "tpe", "qmc")
+_METHODS = ("median", "wilcoxon")
+_DIRECTIONS = ("maximize", "minimize")
+# Names of the held-out metrics, which come at evaluations alone.
+EVALUATED = "eval/"
+
+
+def check_stage(stage: Stage) -> None:
+    """Refuses settings of a stage's search or pruning that cannot be used.
+
+    Raises:
+      ConfigError: there is one.
+    """
+    where = f"stage {stage.name}"
+    search, pruning = stage.search, stage.pruning
+    if search is not None:
+        _check_one_of(f"{where}: Search.sampler", search.sampler, _SAMPLERS)
+        _check_one_of(f"{where}: Search.direction", search.direction, _DIRECTIONS)
+        _check_at_least(f"{where}: Search.num_trials", search.num_trials, 1)
+        _check_at_least(f"{where}: Search.startup_trials", search.startup_trials, 1)
+    if pruning is not None:
+        _check_one_of(f"{where}: Pruning.method", pruning.method, _METHODS)
+        _check_one_of(f"{where}: Pruning.direction", pruning.direction, _DIRECTIONS)
+        _check_at_least(f"{where}: Pruning.warmup_steps", pruning.warmup_steps, 0)
+        _check_at_least(f"{where}: Pruning.startup_trials", pruning.startup_trials, 1)
+        _check_within(pruning, stage)
+        if pruning.method == "wilcoxon":
+            _check_wilcoxon(pruning, stage)
+
+
+def check_logged(stage: Stage, metrics: Mapping[str, float]) -> None:
+    """Refuses a metric that a line of a run's log should have, and has not.
+
+    Args:
+      stage: of the run.
+      metrics: a line.
+
+    Raises:
+      ConfigError: of an evaluation's line an `eval/…`, of any line another metric that
+        prunes.
+    """
+    is_evaluation = any(name.startswith(EVALUATED) for name in metrics)
+    asked = {}
+    if stage.pruning is not None:
+        asked["Pruning.metric"] = stage.pruning.metric
+    if stage.search is not None and stage.search.metric.startswith(EVALUATED):
+        asked["Search.metric"] = stage.search.metric
+    for setting, name in asked.items():
+        comes = is_evaluation or not name.startswith(EVALUATED)
+        if comes and name not in metrics:
+            near = difflib.get_close_matches(name, metrics, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise ConfigError(
+                f"stage {stage.name}: {setting} = {name!r} is no name in the run's "
+                f"metrics.jsonl{meant}; those there are {', '.join(sorted(metrics))}"
+            )
+
+
+def _check_within(pruning: Pruning, stage: Stage) -> None:
+    names = [
+        one.name
+        for axis in stage.axes
+        for one in (axis.axes if isinstance(axis, Zip) else [axis])
+    ]
+    default = Pruning.__dataclass_fields__["within"].default
+    for name in pruning.within:
+        # The default names an axis that a stage of one objective does not have.
+        if name not in names and name not in default:
+            raise ConfigError(
+                f"stage {stage.name}: Pruning.within names {name!r}, which is no axis of "
+                f"it; its axes are {', '.join(names) or 'none'}"
+            )
+
+
+def _check_wilcoxon(pruning: Pruning, stage: Stage) -> None:
+    p, where = pruning.p_threshold, f"stage {stage.name}: Pruning"
+    if not 0 < p < 1:
+        raise ConfigError(f"{where}.p_threshold must be between 0 and 1, got {p}")
+    seeds = next((axis for axis in stage.axes if isinstance(axis, Seeds)), None)
+    count = 1 if seeds is None else len(seeds.values)
+    if 0.5**count >= p:
+        needed = next(n for n in range(1, 99) if 0.5**n < p)
+        raise ConfigError(
+            f"{where}.method = 'wilcoxon' compares settings seed by seed, and a signed-"
+            f"rank test over {count} cannot come below p = {0.5**count:g}, which is not "
+            f"under p_threshold = {p:g}: give sweeps.Seeds {needed} values or more, raise "
+            "p_threshold, or take method = 'median'"
+        )
+
+
+def _check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} = {value!r} is unknown: use {' or '.join(known)}")
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} = {value!r}: give a whole number from {least} on")
