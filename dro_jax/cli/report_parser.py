@@ -10,11 +10,15 @@ def add_report(commands) -> None:
         commands,
         "report",
         "report_command",
-        "show evaluated runs side by side, as one HTML page with its numbers beside",
+        "show evaluated runs side by side, or a sweep, as one HTML page with its numbers "
+        "beside",
         gin=True,
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a folder made by `dro-jax train`"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a folder made by `dro-jax train`; or, alone, one made by `dro-jax sweep`",
     )
     parser.add_argument(
         "--output",
@@ -35,6 +39,12 @@ def add_report(commands) -> None:
         metavar="N",
         help="prompts of which responses are shown, by default a hundred; 0: no text of "
         "prompts or responses, in any file",
+    )
+    parser.add_argument(
+        "--choose_by",
+        metavar="FIGURE",
+        help="of a sweep: by which figure, on one half of the prompts, the best settings "
+        "are chosen: reward, reward/NAME or win_rate/JUDGE; default, reward",
     )
     parser.add_argument("--title", help="of the page; default, from the task")
     add_evaluation(

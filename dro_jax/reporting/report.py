@@ -1,12 +1,7 @@
 """A report of several runs: one page, and its numbers and pictures as files beside."""
 
-import csv
-import io
-import json
 import pathlib
-import re
 from collections.abc import Sequence
-from typing import Any
 
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.reporting import (
@@ -22,18 +17,11 @@ from dro_jax.reporting import (
     summary,
     win_matrix,
 )
-from dro_jax.reporting.drawing import png
-from dro_jax.reporting.page import page
+from dro_jax.reporting.files import MOST_BYTES, write_page
 from dro_jax.reporting.places import without_places
 from dro_jax.reporting.reported_run import ReportedRun
-from dro_jax.reporting.section import Section, Table
+from dro_jax.reporting.section import Section
 from dro_jax.reporting.style import styles
-from dro_jax.whole_files import write_whole
-
-PAGE, NUMBERS = "report.html", "report.json"
-# Of all parts; what is around them takes the rest of three megabytes.
-_MOST_BYTES = 2_850_000
-_BESIDE = re.compile(r"(tables/[\w.-]+\.csv|figures/[\w.-]+\.png)")
 
 
 def write_report(
@@ -67,28 +55,8 @@ def write_report(
     title = title or _title(runs)
     looks = styles(runs)
     sections = sections_of(runs, max_samples)
-    files = {
-        **{
-            f"tables/{name}.csv": _csv(table)
-            for section in sections
-            for name, table in section.tables.items()
-        },
-        **{
-            f"figures/{name}.png": png(drawn)
-            for section in sections
-            for name, drawn in section.figures.items()
-        },
-    }
-    html = page(title, _told(runs), sections, looks)
-    numbers = {
-        "title": title,
-        "runs": [run.label for run in runs],
-        **{section.name: section.data for section in sections if section.data},
-        **{key: x for section in sections for key, x in section.others.items()},
-        "files": sorted(files),
-    }
-    _write(folder, files, html, numbers)
-    return folder / PAGE
+    numbers = {"runs": [run.label for run in runs]}
+    return write_page(folder, title, _told(runs), sections, looks, numbers)
 
 
 def sections_of(runs: Sequence[ReportedRun], max_samples: int) -> list[Section]:
@@ -113,7 +81,7 @@ def sections_of(runs: Sequence[ReportedRun], max_samples: int) -> list[Section]:
         len(section.body.encode("utf-8", "replace")) for section in others if section
     )
     shown = samples.section(
-        runs, looks, limit=max_samples, most_bytes=max(0, _MOST_BYTES - size)
+        runs, looks, limit=max_samples, most_bytes=max(0, MOST_BYTES - size)
     )
     found = [*before, shown, *after]
     return [section for section in found if section is not None]
@@ -157,36 +125,3 @@ def _told(runs: Sequence[ReportedRun]) -> str:
     per = decoding.get("num_samples") or 1
     several = f", {per} responses each" if per > 1 else ""
     return f"{prompts:,} prompts{split}{several}{how}."
-
-
-def _csv(table: Table) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
-    return text.getvalue().encode("utf-8", "replace")
-
-
-def _write(
-    folder: pathlib.Path, files: dict[str, bytes], html: str, numbers: Any
-) -> None:
-    for name in ("tables", "figures"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for name in _earlier(folder) - set(files):
-        (folder / name).unlink(missing_ok=True)
-    for name, content in files.items():
-        write_whole(folder / name, lambda f, c=content: f.write(c), durable=False)
-    content = html.encode("utf-8", "xmlcharrefreplace")
-    write_whole(folder / PAGE, lambda f: f.write(content))
-    text = json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False)
-    data = text.encode("utf-8", "replace")  # half of a surrogate pair is no text
-    write_whole(folder / NUMBERS, lambda f: f.write(data + b"\n"))
-
-
-def _earlier(folder: pathlib.Path) -> set[str]:
-    """Files that an earlier report in a folder says are its own."""
-    try:
-        found = json.loads((folder / NUMBERS).read_text("utf-8"))["files"]
-        return {name for name in found if _BESIDE.fullmatch(name)}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()

@@ -66,14 +66,19 @@ class RunStyle:
 
 def styles(runs: Sequence[ReportedRun]) -> list[RunStyle]:
     """One for each run, in their order, no two alike before there are 35."""
+    return looks_of([run.label for run in runs])
+
+
+def looks_of(labels: Sequence[str]) -> list[RunStyle]:
+    """One for each label, as those of runs."""
     marks = list(_MARKS)
     return [
         RunStyle(
-            label=run.label,
+            label=label,
             number=number,
             colour=COLOURS[number % len(COLOURS)],
             mark=marks[number % len(marks)],
             line=_LINES[number // len(COLOURS) % len(_LINES)],
         )
-        for number, run in enumerate(runs)
+        for number, label in enumerate(labels)
     ]
