@@ -5,7 +5,7 @@ import os
 import pathlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from dro_jax import exit_codes
 from dro_jax.cli.sweep_evaluation import SweepEvaluation
@@ -13,6 +13,8 @@ from dro_jax.cli.sweep_file import read_sweep
 from dro_jax.cli.sweep_plan import Plan, Planner
 from dro_jax.cli.sweep_table import plan_table, trials_table
 from dro_jax.cli.sweep_trial import TrialRunner, forget
+from dro_jax.cli.sweep_workers import command_of, run_workers
+from dro_jax.errors import ConfigError
 from dro_jax.evaluation import comparison_table
 from dro_jax.messages import say
 from dro_jax.paths import make_folder
@@ -31,6 +33,11 @@ def run(arguments) -> int:
     Returns:
       0, or 2 where a trial failed.
     """
+    worker, count = arguments.worker, arguments.workers
+    if count < 1:
+        raise ConfigError(f"--workers {count}: give 1 or more")
+    if worker is not None:
+        worker.follow_parent()
     sweep = read_sweep(
         arguments.gin_file,
         arguments.gin_bindings,
@@ -45,8 +52,26 @@ def run(arguments) -> int:
         print(plan_table(plan, folder))
         return exit_codes.DONE.number
     make_folder(folder, "--output_dir")
-    store = open_store(arguments.storage, folder, sweep.name)
-    return run_plan(plan, store, folder, *given)
+    log = worker and worker.log
+    store = open_store(arguments.storage, folder, sweep.name, log=log)
+
+    def run_them(tell: Callable[[], None]) -> None:
+        run_workers(
+            count,
+            *command_of(arguments),
+            folder,
+            unfinished=lambda: sum(map(store.unfinished, plan.stages)),
+            tell=tell,
+        )
+
+    return run_plan(
+        plan,
+        store,
+        folder,
+        *given,
+        workers=run_them if count > 1 else None,
+        finishes=worker is None,
+    )
 
 
 def run_plan(
@@ -55,14 +80,20 @@ def run_plan(
     folder: pathlib.Path,
     search_paths: str = "",
     allow_imports: Sequence[str] = (),
+    *,
+    workers: Callable[[Callable[[], None]], None] | None = None,
+    finishes: bool = True,
 ) -> int:
-    """Runs what a storage lacks of a plan in this process, and compares all of it.
+    """Runs what a storage lacks of a plan, and compares all of it.
 
     Args:
       plan: its trials are added to the storage, those that are not there.
       store: the storage.
       folder: the sweep's.
       search_paths, allow_imports: as for `gin_setup.parse`.
+      workers: runs the trials in other processes, and calls what it is given now and
+        then; None, this process runs them.
+      finishes: whether to compare them; not one of several workers of a process.
 
     Returns:
       The command's status.
@@ -90,7 +121,12 @@ def run_plan(
 
     with _stopping():
         write_results(plan, store, folder)
-        work(store, plan.stages, run_and_tell)
+        if workers is not None:
+            workers(lambda: write_results(plan, store, folder))
+        else:
+            work(store, plan.stages, run_and_tell)
+        if not finishes:
+            return exit_codes.DONE.number
         return finish(plan, store, folder, evaluation)
 
 

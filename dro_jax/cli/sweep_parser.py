@@ -1,6 +1,10 @@
 """The flags of `dro-jax sweep`."""
 
+import argparse
+import os
+
 from dro_jax.cli.command_parser import command
+from dro_jax.cli.sweep_workers import STORAGE_VARIABLE, Place
 
 
 def add_sweep(commands) -> None:
@@ -22,9 +26,19 @@ def add_sweep(commands) -> None:
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help="where trials are kept, for several machines: postgresql://…; default, "
-        "sweep.sqlite3 in the folder",
+        default=os.environ.get(STORAGE_VARIABLE),
+        help="where trials are kept, for several machines: postgresql://…; default "
+        f"${STORAGE_VARIABLE}, or else sweep.sqlite3 in the folder",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes of this machine that share the trials, its cores and its GPUs",
+    )
+    # What a worker of these is told.
+    parser.add_argument("--worker", type=Place.of, help=argparse.SUPPRESS)
     parser.add_argument(
         "--fast",
         action="store_true",

@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import pathlib
+import time
 import traceback
 from collections.abc import Sequence
 
@@ -12,12 +13,15 @@ import jax
 from dro_jax.cli import train_command
 from dro_jax.cli.sweep_evaluation import SweepEvaluation
 from dro_jax.cli.task_modules import forgotten_tasks
-from dro_jax.errors import ConfigError, Pruned, UserError
+from dro_jax.errors import ConfigError, Pruned, StorageError, UserError
 from dro_jax.messages import say, warn
 from dro_jax.sweeps.folders import run_folder
 from dro_jax.sweeps.interface import ClaimedTrial, PlannedTrial, TrialStore
 from dro_jax.sweeps.names import SWEEP_DIR, filled_in, in_quotes
 from dro_jax.training.metric_writers import finished_step, read_metrics
+from dro_jax.training.run_owner import InUse
+
+_IN_USE_SECONDS = 30.0
 
 
 @dataclasses.dataclass
@@ -53,6 +57,13 @@ class TrialRunner:
         except Pruned as error:
             say(f"{planned.label}: pruned: {error}")
             claimed.prune(str(error))
+        except InUse as error:
+            # Its worker lives, and the storage did not hear of that: it may end it yet.
+            warn(f"{planned.label}: {error}")
+            claimed.give_back()
+            time.sleep(_IN_USE_SECONDS)
+        except StorageError:
+            raise  # no fault of the trial's; whoever comes next goes on with it
         except UserError as error:
             self._failed(claimed, str(error))
         except (SystemExit, KeyboardInterrupt):
