@@ -20,7 +20,6 @@ from dro_jax.reporting.sweep_results import SweepResults, SweptTrial
 NAME = "desk_validation_0123abcd"
 JUDGE = "second model"
 _WORDS = ("you", "could", "ask", "the", "office", "to", "send", "another", "copy", "of")
-)
 
 
 @dataclasses.dataclass(frozen=True)
