@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Self
 
 import optuna
 from optuna.trial import TrialState
@@ -42,6 +43,12 @@ class StoredTrials:
         self._locked = LockedStudy(url, folder, name, hooks)
         self._folder, self._max_tries, self._log = folder, max_tries, log
         self.study = self._locked.study
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._locked.close()
 
     def add(self, planned: Sequence[PlannedTrial]) -> int:
         """As `TrialStore.add`."""

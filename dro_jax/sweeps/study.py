@@ -42,15 +42,28 @@ class LockedStudy:
     ):
         self.url, self.hooks = storage_url(url, folder), hooks
         self.storage, self._lock = open_storage(self.url)
-        with self.reaching(), self._lock():
-            self.study = optuna.create_study(
-                storage=self.storage,
-                study_name=name,
-                load_if_exists=True,
-                direction="maximize",
-            )
-            self.study_id = self.storage.get_study_id_from_name(name)
-            self._check_folder(folder, name)
+        try:
+            with self.reaching(), self._lock():
+                self._open(folder, name)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, folder: pathlib.Path, name: str) -> None:
+        self.study = optuna.create_study(
+            storage=self.storage,
+            study_name=name,
+            load_if_exists=True,
+            direction="maximize",
+        )
+        self.study_id = self.storage.get_study_id_from_name(name)
+        self._check_folder(folder, name)
+
+    def close(self) -> None:
+        """Leaves the storage."""
+        self.storage.remove_session()
+        # Optuna itself leaves connections to the end of the process.
+        self.storage.engine.dispose()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

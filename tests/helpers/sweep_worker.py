@@ -44,11 +44,12 @@ def count_on(folder: pathlib.Path, number: int) -> None:
 
 def work(folder: pathlib.Path, count: int, log: str | None = None) -> None:
     """Adds trials and runs them until none is unfinished."""
-    store = open_store(os.environ.get("DRO_JAX_STORAGE"), folder, "sweep", log=log)
-    store.add(planned(count))
-    sweep_work.work(
-        store, [STAGE], lambda trial: _run(folder, trial), wait_seconds=0.05
-    )
+    url = os.environ.get("DRO_JAX_STORAGE")
+    with open_store(url, folder, "sweep", log=log) as store:
+        store.add(planned(count))
+        sweep_work.work(
+            store, [STAGE], lambda one: _run(folder, one), wait_seconds=0.05
+        )
 
 
 def _run(folder: pathlib.Path, trial: ClaimedTrial) -> None:
