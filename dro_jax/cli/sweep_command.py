@@ -53,7 +53,9 @@ def run(arguments) -> int:
         return exit_codes.DONE.number
     make_folder(folder, "--output_dir")
     log = worker and worker.log
-    store = open_store(arguments.storage, folder, sweep.name, log=log)
+    store = open_store(
+        arguments.storage, folder, sweep.name, hooks=plan.searches, log=log
+    )
 
     def run_them(tell: Callable[[], None]) -> None:
         run_workers(
@@ -182,7 +184,7 @@ def write_results(plan: Plan, store: TrialStore, folder: pathlib.Path) -> SweepR
 
 def _is_planned(plan: Plan, trial: SweptTrial) -> bool:
     # Those of another version of the same file are no part of what is compared.
-    return trial.key in plan.keys or trial.stage in plan.searched
+    return trial.key in plan.keys
 
 
 @contextlib.contextmanager

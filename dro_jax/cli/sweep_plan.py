@@ -16,6 +16,7 @@ from dro_jax.sweeps.combinations import Combination, combinations, is_range, pla
 from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.labels import label_of
 from dro_jax.sweeps.names import names_in
+from dro_jax.sweeps.search import Searches
 from dro_jax.sweeps.sweep import Stage, Sweep
 
 
@@ -25,16 +26,14 @@ class Plan:
 
     Attributes:
       sweep: as it was described.
-      trials: of each stage by its name, in the order in which they are run; of one
-        that searches none, since a search makes them as it goes.
-      searched: of each stage that searches, the combinations to draw for.
+      trials: of each stage by its name, in the order in which they are run; those of a
+        search have no setting yet.
+      searches: draws settings, and ends trials early, as the store calls for it.
     """
 
     sweep: Sweep
     trials: Mapping[str, Sequence[PlannedTrial]]
-    searched: Mapping[str, Sequence[Combination]] = dataclasses.field(
-        default_factory=dict
-    )
+    searches: Searches
 
     @property
     def stages(self) -> list[str]:
@@ -86,7 +85,10 @@ class Planner:
             self._trials[stage.name] = _distinct(stage, [one for one, _ in found])
             if stage.name in searched:
                 self._trials[stage.name] = []
-        return Plan(self._sweep, dict(self._trials), searched)
+        searches = Searches(self._sweep, searched, self.trial)
+        for name in searched:
+            self._trials[name] = searches.planned(name)
+        return Plan(self._sweep, dict(self._trials), searches)
 
     def trial(self, stage: str, combination: Combination) -> PlannedTrial:
         """The trial of one combination, as of what a search drew.
@@ -121,6 +123,7 @@ class Planner:
             unused=tuple(dict.fromkeys(one.name for one in composed.unused)),
             seed_axis=seed if seed in values else None,
             builds_on=keys,
+            metric=None if stage.search is None else stage.search.metric,
         )
         return planned, composed
 

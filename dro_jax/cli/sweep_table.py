@@ -21,8 +21,6 @@ def _planned(plan: Plan, folder: pathlib.Path) -> Iterator[str]:
         width = max((len(one.label) for one in trials), default=0)
         for one in trials:
             yield f"  {one.label:{width}}{_told(one)}"
-        for combination in plan.searched.get(name, ()):
-            yield f"  a search over {combination.values or 'ranges'}"
 
 
 def _told(trial: PlannedTrial) -> str:

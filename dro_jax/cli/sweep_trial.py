@@ -18,6 +18,7 @@ from dro_jax.messages import say, warn
 from dro_jax.sweeps.folders import run_folder
 from dro_jax.sweeps.interface import ClaimedTrial, PlannedTrial, TrialStore
 from dro_jax.sweeps.names import SWEEP_DIR, filled_in, in_quotes
+from dro_jax.sweeps.search_metric import value_of
 from dro_jax.training.metric_writers import finished_step, read_metrics
 from dro_jax.training.run_owner import InUse
 
@@ -94,11 +95,16 @@ class TrialRunner:
                 allow_imports=self.allow_imports,
                 on_metrics=claimed.report,
             )
+        figures = {}
         if self.evaluation is not None and planned.stage in self.evaluated:
             forget()
             with forgotten_tasks():
-                self.evaluation.of_run(folder, self.store.trials())
-        return folder, None
+                found = self.evaluation.of_run(folder, self.store.trials())
+            # References come first.
+            figures = {name: own.value for name, own in found.runs[-1].figures.items()}
+        if planned.metric is None:
+            return folder, None
+        return folder, value_of(planned.metric, figures, read_metrics(folder))
 
     def _names(self, planned: PlannedTrial) -> dict[str, str]:
         """The folders that `$NAME` stands for."""

@@ -11,7 +11,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dro_jax.sweeps.ranges import Range, distribution_of, num_settings, settings
+from dro_jax.sweeps.ranges import (
+    Range,
+    distribution_of,
+    num_settings,
+    settings,
+    told,
+)
 from dro_jax.sweeps.sweep import Search
 
 if TYPE_CHECKING:
@@ -54,7 +60,8 @@ def draw(
     """
     known = {_rounded(one.values) for one in tried}
     for attempt in range(_ATTEMPTS):
-        found = _drawn(search, group, ranges, tried, attempt)
+        drawn = _drawn(search, group, ranges, tried, attempt)
+        found = {axis.name: told(axis, drawn[axis.name]) for axis in ranges}
         if _rounded(found) not in known:
             return found
     if num_settings(ranges) is not None:

@@ -20,6 +20,7 @@ class PlannedTrial:
       unused: what was given to it and has no effect on it.
       seed_axis: the axis of its seed.
       builds_on: by the NAME of a `$NAME` in it, the key of the trial that is meant.
+      metric: what a search makes of it when it is done (`Search.metric`).
     """
 
     stage: str
@@ -31,6 +32,7 @@ class PlannedTrial:
     unused: Sequence[str] = ()
     seed_axis: str | None = None
     builds_on: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    metric: str | None = None
 
 
 class ClaimedTrial(Protocol):

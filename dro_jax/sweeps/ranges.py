@@ -26,6 +26,14 @@ def distribution_of(axis: Range) -> "BaseDistribution":
     )
 
 
+def told(axis: Range, value: float) -> float:
+    """A value as it is written: four digits of a number tell all that matters of it."""
+    if axis.step is not None:
+        # Steps add up to 0.30000000000000004.
+        return type(value)(f"{value:.12g}")
+    return min(max(float(f"{value:.4g}"), axis.low), axis.high)
+
+
 def num_settings(ranges: Sequence[Range]) -> int | None:
     """How many settings there are; None, without end."""
     counts = [_count(axis) for axis in ranges]

@@ -21,7 +21,7 @@ from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.pruning import Curve, reason_to_end
 from dro_jax.sweeps.ranges import Range, distribution_of, num_settings
 from dro_jax.sweeps.search_checks import check_logged, check_stage
-from dro_jax.sweeps.sweep import Stage
+from dro_jax.sweeps.sweep import Stage, Sweep
 
 if TYPE_CHECKING:
     from dro_jax.sweeps.tries import Tries
@@ -59,7 +59,7 @@ class Searches:
     """The searches and prunings of a sweep, as its store calls them (`SearchHooks`).
 
     Args:
-      stages: of the sweep.
+      sweep: its description.
       searched: of each stage with ranges the combinations of its other axes.
       compose: a trial of a stage from a combination with values of all axes.
 
@@ -69,15 +69,16 @@ class Searches:
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        sweep: Sweep,
         searched: Mapping[str, Sequence[Chosen]],
         compose: Callable[[str, Any], PlannedTrial],
     ):
-        self._stages = {stage.name: stage for stage in stages}
+        self._stages = {stage.name: stage for stage in sweep.stages}
+        self._is_evaluated = sweep.evaluation is not None
         self._compose = compose
         self._places: dict[str, _Place] = {}
         self._planned: dict[str, dict[str, PlannedTrial]] = {}
-        for stage in stages:
+        for stage in sweep.stages:
             check_stage(stage)
             if stage.name in searched:
                 self._planned[stage.name] = self._plan(stage, searched[stage.name])
@@ -183,7 +184,8 @@ class Searches:
         stage = self._stages.get(planned.stage)
         if stage is None:
             return
-        check_logged(stage, metrics)
+        is_evaluated = self._is_evaluated and stage.evaluated
+        check_logged(stage, metrics, is_evaluated=is_evaluated)
         pruning = stage.pruning
         if pruning is None or pruning.metric not in metrics:
             return

@@ -4,12 +4,14 @@ import difflib
 from collections.abc import Mapping
 
 from dro_jax.errors import ConfigError
+from dro_jax.evaluation.figures import figure
 from dro_jax.sweeps.axes import Seeds, Zip
 from dro_jax.sweeps.sweep import Pruning, Stage
 
 _SAMPLERS = ("random", "tpe", "qmc")
 _METHODS = ("median", "wilcoxon")
 _DIRECTIONS = ("maximize", "minimize")
+_JUDGED = ("win_rate", "length_controlled_win_rate")
 # Names of the held-out metrics, which come at evaluations alone.
 EVALUATED = "eval/"
 
@@ -27,6 +29,13 @@ def check_stage(stage: Stage) -> None:
         _check_one_of(f"{where}: Search.direction", search.direction, _DIRECTIONS)
         _check_at_least(f"{where}: Search.num_trials", search.num_trials, 1)
         _check_at_least(f"{where}: Search.startup_trials", search.startup_trials, 1)
+        if search.metric.partition("/")[0] in _JUDGED:
+            raise ConfigError(
+                f"{where}: Search.metric = {search.metric!r} is known only when all runs "
+                "are done and judged together: take a reward (`reward`, `reward/NAME`), "
+                "or a win rate that evaluations in training sample "
+                "(`eval/sampled/win_rate/NAME`)"
+            )
     if pruning is not None:
         _check_one_of(f"{where}: Pruning.method", pruning.method, _METHODS)
         _check_one_of(f"{where}: Pruning.direction", pruning.direction, _DIRECTIONS)
@@ -37,23 +46,28 @@ def check_stage(stage: Stage) -> None:
             _check_wilcoxon(pruning, stage)
 
 
-def check_logged(stage: Stage, metrics: Mapping[str, float]) -> None:
+def check_logged(
+    stage: Stage, metrics: Mapping[str, float], *, is_evaluated: bool = True
+) -> None:
     """Refuses a metric that a line of a run's log should have, and has not.
 
     Args:
       stage: of the run.
       metrics: a line.
+      is_evaluated: whether the sweep evaluates the run, so that the metric of a search
+        may be a figure of that.
 
     Raises:
-      ConfigError: of an evaluation's line an `eval/…`, of any line another metric that
-        prunes.
+      ConfigError: of an evaluation's line an `eval/…`, of any line another metric.
     """
     is_evaluation = any(name.startswith(EVALUATED) for name in metrics)
     asked = {}
     if stage.pruning is not None:
         asked["Pruning.metric"] = stage.pruning.metric
-    if stage.search is not None and stage.search.metric.startswith(EVALUATED):
-        asked["Search.metric"] = stage.search.metric
+    if stage.search is not None:
+        name = stage.search.metric
+        if not (is_evaluated and figure(name).meaning):
+            asked["Search.metric"] = name
     for setting, name in asked.items():
         comes = is_evaluation or not name.startswith(EVALUATED)
         if comes and name not in metrics:

@@ -14,8 +14,8 @@ class Search:
     Attributes:
       num_trials: settings drawn in all, for each combination of the stage's other axes;
         each is run with all seeds, and is as good as their mean.
-      metric: what is optimised: a figure of the evaluation (`reward`, `win_rate`), or a
-        name in the run's `metrics.jsonl` (`eval/loss`).
+      metric: what is optimised: a figure of the run's evaluation (`reward`, `kl`), or a
+        name in its `metrics.jsonl` (`eval/loss`), of which the last value counts.
       direction: `maximize` or `minimize`.
       sampler: `random`, `tpe` or `qmc`.
       startup_trials: of `tpe`, which draws so many at random before it learns from them.

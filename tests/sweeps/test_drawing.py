@@ -36,6 +36,7 @@ def test_a_search_that_goes_on_is_the_search_that_never_stopped(sampler):
     for one in whole:
         assert 0.01 <= one.values["TAU"] <= 10
         assert 1e-4 <= one.values["LEARNING_RATE"] <= 1e-2
+        assert len(f"{one.values['TAU']!r}".replace(".", "").lstrip("0")) <= 4
     # Half of a log range lies below its geometric mean.
     assert any(one.values["TAU"] < 0.3 for one in whole)
     assert any(one.values["TAU"] > 0.3 for one in whole)

@@ -146,6 +146,7 @@ def stage(**changes):
         ),
         ({"search": Search(0)}, "num_trials = 0"),
         ({"search": Search(3, sampler="grid")}, "use random or tpe or qmc"),
+        ({"search": Search(3, "win_rate/people")}, "known only when all runs are done"),
         ({"search": Search(3, direction="min")}, "Search.direction = 'min'"),
         ({"search": Search(3, startup_trials=True)}, "startup_trials = True"),
     ],
@@ -175,4 +176,9 @@ def test_a_metric_that_never_comes_is_refused_at_the_first_evaluation():
     with pytest.raises(ConfigError, match="Search.metric = 'eval/x'"):
         check_logged(stage(search=Search(3, "eval/x")), evaluated)
     # Of an evaluation of the run, which comes later.
-    check_logged(stage(search=Search(3, "reward"), pruning=MEDIAN), evaluated)
+    rewarded = stage(search=Search(3, "reward"), pruning=MEDIAN)
+    check_logged(rewarded, evaluated)
+    with pytest.raises(ConfigError, match="Search.metric = 'reward'"):
+        check_logged(rewarded, evaluated, is_evaluated=False)
+    with pytest.raises(ConfigError, match="Search.metric = 'rewrd'"):
+        check_logged(stage(search=Search(3, "rewrd")), evaluated)

@@ -11,7 +11,7 @@ from dro_jax.errors import ConfigError, Pruned
 from dro_jax.sweeps.axes import Integers, Uniform
 from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.search import Searches
-from dro_jax.sweeps.sweep import Pruning, Search, Stage
+from dro_jax.sweeps.sweep import Pruning, Search, Stage, Sweep
 from dro_jax.sweeps.trial_store import open_store
 
 TAU = Uniform("TAU", 0.01, 10, log=True)
@@ -57,7 +57,7 @@ def loss(values):
 
 def opened(folder, stage=STAGE, chosen=CHOSEN):
     folder.mkdir(exist_ok=True)
-    hooks = Searches([stage], {stage.name: chosen}, compose)
+    hooks = Searches(Sweep([stage]), {stage.name: chosen}, compose)
     store = open_store(None, folder, "sweep", hooks=hooks)
     store.add(hooks.planned(stage.name))
     return store, hooks
@@ -170,7 +170,7 @@ def test_a_space_of_few_settings_is_searched_once(tmp_path, capsys):
 def test_a_trial_is_ended_by_others_of_its_objective(tmp_path):
     pruning = Pruning("eval/loss", startup_trials=2)
     stage = dataclasses.replace(STAGE, axes=(), search=None, pruning=pruning)
-    hooks = Searches([stage], {}, compose)
+    hooks = Searches(Sweep([stage]), {}, compose)
     store = open_store(None, tmp_path, "sweep", hooks=hooks)
     chosen = [
         Chosen({"objective": objective, "TAU": float(tau), "RANDOM_SEED": 0})
