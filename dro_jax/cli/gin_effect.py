@@ -23,7 +23,13 @@ _CONTENT = ("mixture_or_task_name", "task_feature_lengths", "module", "split")
 # Where a run is, how it is watched and how often it is saved: none of its numbers.
 _FREE = {
     f"{_TRAIN}.{name}"
-    for name in ("model_dir", "reference_cache_dir", "watchdog_seconds", "tensorboard")
+    for name in (
+        "model_dir",
+        "reference_cache_dir",
+        "value_of_reference_dir",
+        "watchdog_seconds",
+        "tensorboard",
+    )
 } | {
     f"dro_jax.training.checkpoints.CheckpointConfig.{name}"
     for name in ("period", "keep")
@@ -41,12 +47,14 @@ class Effect:
         runs. What changes no number of a run is left out.
       reference: of these, what a reference's log-probs may depend on, beside its
         parameters: network and data.
+      value_of_reference: likewise how its value is fitted; "" where none is.
     """
 
     macros: frozenset[str]
     bindings: frozenset[str]
     settings: str
     reference: str
+    value_of_reference: str
 
     @classmethod
     def of(cls, configuration: Configuration) -> "Effect":
@@ -59,7 +67,12 @@ class Effect:
             [own for own in reader.arguments(_DATASET, (scope,)) if own[0] in _CONTENT]
             for scope in _SPLITS
         ]
-        return cls(*read, settings, repr((reader.value(network, ()), data)))
+        reference = repr((reader.value(network, ()), data))
+        fit = ""
+        if f"{_TRAIN}.value_of_reference_dir" in reader.bindings:
+            found = dict(reader.arguments(_TRAIN, ()))
+            fit = repr([found.get(f"value_fit{own}") for own in ("", "_dataset_cfg")])
+        return cls(*read, settings, reference, fit)
 
 
 class _Reader:
@@ -145,7 +158,8 @@ def _not_read(configuration: Configuration) -> set[str]:
     if not needs.reference or needs.mismatched or (copied and not needs.prompt_values):
         found.append(f"{_TRAIN}.reference_cache_dir")
     if not needs.advantages:
-        found += [f"{_TRAIN}.value_fit", f"{_TRAIN}.value_fit_dataset_cfg"]
+        names = ("value_fit", "value_fit_dataset_cfg", "value_of_reference_dir")
+        found += [f"{_TRAIN}.{name}" for name in names]
     return set(found)
 
 

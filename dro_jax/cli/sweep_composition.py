@@ -17,7 +17,7 @@ from dro_jax.sweeps.names import names_in
 from dro_jax.sweeps.sweep import Stage
 
 _MODEL_DIR = "MODEL_DIR"
-CACHE_DIR = "REFERENCE_CACHE_DIR"
+CACHE_DIR, VALUE_DIR = "REFERENCE_CACHE_DIR", "VALUE_OF_REFERENCE_DIR"
 
 
 class Setting(NamedTuple):
@@ -127,11 +127,11 @@ class Composer:
         return self._statements[files]
 
 
-def reads_cache(composed: Composed) -> bool:
-    """Whether a run keeps log-probs of its reference, and does not say itself where."""
+def keeps(composed: Composed, setting: str) -> bool:
+    """Whether a run keeps what a folder is for, and does not say itself where."""
     return (
-        CACHE_DIR in composed.effect.macros
-        and composed.configuration.macros.get(CACHE_DIR) is None
+        setting in composed.effect.macros
+        and composed.configuration.macros.get(setting) is None
     )
 
 

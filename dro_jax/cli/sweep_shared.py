@@ -1,34 +1,42 @@
 """What trials of equal reference share: they compute it once, in the sweep's folder."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from dro_jax.cli.sweep_composition import (
     CACHE_DIR,
+    VALUE_DIR,
     Composed,
-    reads_cache,
+    keeps,
     token_logprobs,
 )
 from dro_jax.sweeps.names import SWEEP_DIR
+from dro_jax.training.run_files import REFERENCE_CACHE, VALUE_OF_REFERENCE
 
 _START = "INITIAL_CHECKPOINT_PATH"
 
 
-def shared_settings(composed: Composed, builds_on: Mapping[str, str]) -> list[str]:
+def shared_settings(composed: Composed, builds_on: Mapping[str, str]) -> Iterator[str]:
     """Bindings that put what a trial computes of its reference into shared folders.
 
     Args:
       composed: the trial.
       builds_on: the keys of the runs that it builds on.
     """
-    if not reads_cache(composed):
-        return []
-    # Whatever the reference's numbers could depend on; its folder checks what they do.
-    parts = (
+    # Whatever the numbers could depend on; their folders check what they do depend on.
+    reference = (
         composed.configuration.filled_in(composed.configuration.macros.get(_START)),
         sorted(builds_on.items()),
         composed.effect.reference,
-        token_logprobs(composed),
     )
-    digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-    return [f"{CACHE_DIR} = '${SWEEP_DIR}/reference_cache/{digest}'"]
+    if keeps(composed, CACHE_DIR):
+        digest = _digest(*reference, token_logprobs(composed))
+        yield f"{CACHE_DIR} = '${SWEEP_DIR}/{REFERENCE_CACHE}/{digest}'"
+    if keeps(composed, VALUE_DIR):
+        digest = _digest(*reference, composed.effect.value_of_reference)
+        yield f"{VALUE_DIR} = '${SWEEP_DIR}/{VALUE_OF_REFERENCE}/{digest}'"
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]

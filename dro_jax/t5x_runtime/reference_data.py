@@ -120,7 +120,9 @@ class ReferenceData:
         )
 
     def _settings(self) -> ReferenceSettings:
-        value_dir = self.cache_dir and f"{self.cache_dir}/{VALUE_OF_REFERENCE}"
+        value_dir = None
+        if self.cache_dir and self.model.objective.needs.advantages:
+            value_dir = f"{self.cache_dir}/{VALUE_OF_REFERENCE}"
         return ReferenceSettings(
             self.path,
             self.mode,

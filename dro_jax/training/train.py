@@ -65,6 +65,7 @@ def train(
     initial_checkpoint_path: str | None = None,
     reference: Mode | None = None,
     reference_cache_dir: str | None = None,
+    value_of_reference_dir: str | None = None,
     value_fit: ValueFitConfig | None = None,
     value_fit_dataset_cfg: Dataset | None = None,
     sampling: Sampling = "none",
@@ -102,7 +103,8 @@ def train(
       reference: `cached` (default), log-probabilities of the whole split computed once
         and kept on disk; `frozen_copy`, a second forward pass in every step.
       reference_cache_dir: where they are kept; default `MODEL_DIR/reference_cache`.
-        Runs with the same reference and data can share one folder.
+        Runs with the same reference and data can share one folder; and likewise
+      value_of_reference_dir: of its value; default `MODEL_DIR/value_of_reference`.
       value_fit: how the value of the frozen reference is fitted, for objectives of
         advantages; default `ValueFitConfig()`.
       value_fit_dataset_cfg: the split that it is fitted on, on which the policy is not
@@ -122,10 +124,9 @@ def train(
       step_zero_tolerance: the largest |ℓ| of a response allowed before the first update,
         in nats; default what rounding makes of it, by its tokens and the network's type
         (`step_zero.allowed_per_root_token`).
-      sampled_evaluation: what is sampled at each evaluation, and measured; None,
-        nothing.
+      sampled_evaluation: what each evaluation samples and measures; None, nothing.
       tensorboard: also write TensorBoard files.
-      dry_run: is told what would be done, which is not done then.
+      dry_run: is told what would be done, which is not done.
       reference_share: `3/8`, to compute the third of eight shares of the reference's
         log-probabilities (:func:`compute_share`) and not to train.
       instead: is given the grouped settings, and nothing is trained.
@@ -166,6 +167,7 @@ def train(
             reference,
             reference_cache_dir,
             value_fit,
+            value_of_reference_dir,
             tolerance=step_zero_tolerance,
         ),
         updates=Updates(optimizer, mesh, num_microbatches, on_non_finite, random_seed),

@@ -4,7 +4,11 @@ import subprocess
 import sys
 import threading
 
-from dro_jax.training.turns import in_turn
+import pytest
+
+from dro_jax.training.preemption import Preempted, StopSignal
+from dro_jax.training.turns import in_turn, one_computes
+from dro_jax.training.watchdog import Watchdog
 
 _HOLD = """
 import sys
@@ -13,6 +17,31 @@ with owned(sys.argv[1]):
     print("owned", flush=True)
     sys.stdin.read()
 """
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A folder at which another process is at work."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "owned\n"
+    yield tmp_path
+    other.kill()
+    other.communicate()
+
+
+def test_who_waits_for_another_run_stops_when_it_is_told_to(held):
+    stop = StopSignal()
+    stop.request()
+    with (
+        pytest.raises(Preempted, match="waiting for the cache, which another run"),
+        one_computes(held, "the cache", stop, Watchdog(None)),
+    ):
+        pass
 
 
 def test_a_folder_is_waited_for_while_another_is_at_work_there(tmp_path, capfd):

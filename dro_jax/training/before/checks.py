@@ -136,6 +136,10 @@ def unused_settings(
         found.append(
             f"REFERENCE_CACHE_DIR is not used by {name}: its reference is a frozen copy"
         )
+    if reference.value_dir is not None and not needs.advantages:
+        found.append(
+            f"VALUE_OF_REFERENCE_DIR is not used by {name}, which reads no advantages"
+        )
     for setting, value in (
         ("value_fit", reference.value_fit),
         ("value_fit_dataset_cfg", data.value_fit),

@@ -27,6 +27,7 @@ from dro_jax.training.before.reference_table import ReferenceTable
 from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import StopSignal
+from dro_jax.training.turns import one_computes
 from dro_jax.training.watchdog import Watchdog
 
 Mode = Literal["cached", "frozen_copy"]
@@ -158,10 +159,14 @@ class Reference:
         if not self._cached:
             return None
         (name, cache), forwards = self._cache_of(dataset), 0
-        # Again where another run had kept a part that begins where one of ours did, and
-        # ends sooner.
-        while not hosts.first_says(lambda: cache.table() is not None):
-            forwards += self._fill(dataset, name, cache, START, None)
+        if not hosts.first_says(lambda: cache.table() is not None):
+            with one_computes(
+                cache.folder, "the reference cache", self._stop, self._watchdog
+            ):
+                # Again where another run had kept a part that begins where one of ours
+                # did, and ends sooner.
+                while not hosts.first_says(lambda: cache.table() is not None):
+                    forwards += self._fill(dataset, name, cache, START, None)
         self._facts[name] = {"folder": str(cache.folder), "forward_passes": forwards}
         return cache.share_table()
 

@@ -38,6 +38,11 @@ _NAMES = {
     "held_out": "train_eval_dataset_cfg (EVAL_DATASET)",
     "value_fit": "value_fit_dataset_cfg",
 }
+# What says where each folder of what is computed of the reference lies.
+_SETTINGS = {
+    run_files.REFERENCE_CACHE: "REFERENCE_CACHE_DIR",
+    run_files.VALUE_OF_REFERENCE: "VALUE_OF_REFERENCE_DIR",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,22 +223,22 @@ def _folders(
     if needs.advantages:
         named[run_files.VALUE_OF_REFERENCE] = reference.value_dir
     return {
-        name: _local(folder or (model_dir and f"{model_dir}/{name}"))
+        name: _local(folder or (model_dir and f"{model_dir}/{name}"), _SETTINGS[name])
         for name, folder in named.items()
     }
 
 
-def _local(folder: str | None) -> str:
+def _local(folder: str | None, setting: str) -> str:
     if folder is None:
         raise ConfigError(
             "there is no place to keep what is computed of the reference: set "
-            "MODEL_DIR or REFERENCE_CACHE_DIR"
+            f"MODEL_DIR or {setting}"
         )
     folder = expanded(folder)
     if is_url(folder):
         raise ConfigError(
             f"what is computed of the reference cannot be kept at {folder}, which is a "
-            "URL: set REFERENCE_CACHE_DIR to a folder (each host may have its own), or "
+            f"URL: set {setting} to a folder (each host may have its own), or "
             "REFERENCE = 'frozen_copy'"
         )
-    return local_folder(folder, "REFERENCE_CACHE_DIR")
+    return local_folder(folder, setting)

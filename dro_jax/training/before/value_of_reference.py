@@ -22,11 +22,10 @@ from dro_jax.errors import CheckpointError, DataError
 from dro_jax.messages import say
 from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
 from dro_jax.models.model import FeedbackModel
-from dro_jax.models.networks import Batch, Params
+from dro_jax.models.networks import Params
 from dro_jax.training import hosts
 from dro_jax.training.atomic_files import (
     claim_folder,
-    map_array,
     read_arrays,
     write_array,
     write_arrays,
@@ -40,11 +39,17 @@ from dro_jax.training.before.value_fit_data import (
     prompts_of_all,
 )
 from dro_jax.training.before.value_fit_report import FitReport
-from dro_jax.training.before.value_pass import one_pass, values_of_split
+from dro_jax.training.before.value_pass import (
+    encode_prompts,
+    one_pass,
+    read_values,
+    values_of_split,
+)
 from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.host_files import share_files
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.preemption import StopSignal
+from dro_jax.training.turns import one_computes
 from dro_jax.training.watchdog import Watchdog
 
 __all__ = ["FitReport", "ValueFitConfig", "ValueOfReference", "encode_prompts"]
@@ -92,6 +97,9 @@ class ValueOfReference:
         self._folder = pathlib.Path(folder)
         self._stop = stop or StopSignal()
         self._watchdog = watchdog or Watchdog(None)
+        self._turn = functools.partial(
+            one_computes, what=_WHAT, stop=self._stop, watchdog=self._watchdog
+        )
         self._reference = {
             "reference parameters": fingerprint,
             **network_key(model.network_config),
@@ -124,22 +132,15 @@ class ValueOfReference:
         if judged_fraction:
             key["share of prompts left out to judge"] = str(judged_fraction)
         _claim(self._folder, key)
-        if hosts.first_says((self._folder / _REPORT).exists):
-            share_files(self._folder, (_FIT, _REPORT))
-            params, report = hosts.agree(self._read_fit)
-        else:
-            try:
-                params, report = self._fit(dataset, judged_fraction)
-            except DataError as error:
-                raise DataError(
-                    "fitting the value of the reference to the split "
-                    f"'{dataset.split}' of '{dataset.name}': {error}"
-                ) from error
-            if jax.process_index() == 0:
-                flat = traverse_util.flatten_dict(params, sep="/")
-                write_arrays(self._folder / _FIT, flat)
-                # Last, so that a fit with a report is whole.
-                write_json(self._folder / _REPORT, report.to_json())
+        is_fitted = (self._folder / _REPORT).exists
+        with contextlib.ExitStack() as stack:
+            if not hosts.first_says(is_fitted):
+                stack.enter_context(self._turn(self._folder))
+            if hosts.first_says(is_fitted):
+                share_files(self._folder, (_FIT, _REPORT))
+                params, report = hosts.agree(self._read_fit)
+            else:
+                params, report = self._fitted_anew(dataset, judged_fraction)
         module = value_module(self._config, (report.min_value, report.max_value))
         self._fitted = module, params
         return report
@@ -172,13 +173,33 @@ class ValueOfReference:
         _claim(folder, key)
         path = folder / _VALUES
         if not hosts.first_says(path.exists):
-            values = self._compute(dataset)
-            if jax.process_index() == 0:
-                write_array(path, values)
-            say(f"  kept in {folder}")
-            return values
+            with self._turn(folder):
+                if not hosts.first_says(path.exists):
+                    values = self._compute(dataset)
+                    if jax.process_index() == 0:
+                        write_array(path, values)
+                    say(f"  kept in {folder}")
+                    return values
         share_files(folder, (_VALUES,))
-        return hosts.agree(lambda: _read_values(path, len(dataset.prompt_records())))
+        return hosts.agree(lambda: read_values(path, len(dataset.prompt_records())))
+
+    def _fitted_anew(
+        self, dataset: Dataset, judged_fraction: float
+    ) -> tuple[Params, FitReport]:
+        """Fits, and keeps the fit."""
+        try:
+            params, report = self._fit(dataset, judged_fraction)
+        except DataError as error:
+            raise DataError(
+                "fitting the value of the reference to the split "
+                f"'{dataset.split}' of '{dataset.name}': {error}"
+            ) from error
+        if jax.process_index() == 0:
+            flat = traverse_util.flatten_dict(params, sep="/")
+            write_arrays(self._folder / _FIT, flat)
+            # Last, so that a fit with a report is whole.
+            write_json(self._folder / _REPORT, report.to_json())
+        return params, report
 
     def _fit(
         self, dataset: Dataset, judged_fraction: float
@@ -259,17 +280,6 @@ class ValueOfReference:
         return traverse_util.unflatten_dict(flat, sep="/"), report
 
 
-def encode_prompts(model: FeedbackModel, params: Params, batch: Batch) -> jax.Array:
-    """``[B, L, D]`` states of a frozen encoder: no dropout, no gradient into it."""
-    states = model.network.apply(
-        {"params": model.policy_params(params)},
-        batch["encoder_input_tokens"],
-        batch.get("encoder_segment_ids"),
-        method="encode",
-    )
-    return jax.lax.stop_gradient(states)
-
-
 def _digest(module: PromptValue, params: Params) -> str:
     """Of all that turns encoder states into values."""
     digest = hashlib.sha256(f"{module.min_value} {module.max_value}".encode())
@@ -284,13 +294,3 @@ def _claim(folder: pathlib.Path, key: dict[str, str]) -> None:
     advice = "Use another folder, or delete that one to estimate it anew"
     # A folder of another host's own may hold something else than the first one's.
     hosts.agree(lambda: claim_folder(folder, key, what, advice))
-
-
-def _read_values(path: pathlib.Path, count: int) -> np.ndarray:
-    values = map_array(path, _WHAT)
-    if len(values) != count:
-        raise CheckpointError(
-            f"{_WHAT} {path} is of {len(values)} records, and the split has {count}: "
-            "delete it, and the run computes it anew"
-        )
-    return values

@@ -1,17 +1,23 @@
 """One pass of the value of the reference over a split."""
 
+import pathlib
 from collections.abc import Callable, Iterator
 
+import jax
 import numpy as np
 
 from dro_jax import batch_fields
 from dro_jax.data import scratch
 from dro_jax.data.interface import Dataset, HostBatch, Shard
-from dro_jax.errors import DataError
+from dro_jax.errors import CheckpointError, DataError
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.networks import Batch, Params
 from dro_jax.progress_bar import ProgressBar
+from dro_jax.training.atomic_files import map_array
 from dro_jax.training.before.record_fields import RecordIndex
 from dro_jax.training.host_rows import whole_batch
 
+_WHAT = "the value of the reference"
 _INDEXED = batch_fields.names(reader="index")
 
 
@@ -60,5 +66,31 @@ def values_of_split(
         raise DataError(
             f"{name}: one pass over the split read {num_found} of its {len(records)} "
             "records, and each needs a value"
+        )
+    return values
+
+
+def encode_prompts(model: FeedbackModel, params: Params, batch: Batch) -> jax.Array:
+    """``[B, L, D]`` states of a frozen encoder: no dropout, no gradient into it."""
+    states = model.network.apply(
+        {"params": model.policy_params(params)},
+        batch["encoder_input_tokens"],
+        batch.get("encoder_segment_ids"),
+        method="encode",
+    )
+    return jax.lax.stop_gradient(states)
+
+
+def read_values(path: pathlib.Path, count: int) -> np.ndarray:
+    """The values of a split's records, mapped.
+
+    Raises:
+      CheckpointError: the file is damaged, or of another number of records.
+    """
+    values = map_array(path, _WHAT)
+    if len(values) != count:
+        raise CheckpointError(
+            f"{_WHAT} {path} is of {len(values)} records, and the split has {count}: "
+            "delete it, and the run computes it anew"
         )
     return values

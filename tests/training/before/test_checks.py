@@ -43,6 +43,7 @@ def test_one_command_line_serves_every_objective():
             path="/some/reference",
             mode="cached",
             cache_dir="/some/cache",
+            value_dir="/some/value",
             value_fit=ValueFitConfig(),
         )
         data = RunData(ArrayDataset(), value_fit=ArrayDataset(split="other"))
@@ -51,7 +52,7 @@ def test_one_command_line_serves_every_objective():
         assert all(type(objective).__name__ in sentence for sentence in notes)
         needs = objective.needs
         expected = 2 * (not needs.reference or needs.mismatched)
-        assert len(notes) == expected + 2 * (not needs.advantages), objective
+        assert len(notes) == expected + 3 * (not needs.advantages), objective
 
 
 @pytest.mark.parametrize(
