@@ -62,7 +62,9 @@ def run(arguments) -> int:
             count,
             *command_of(arguments),
             folder,
-            unfinished=lambda: sum(map(store.unfinished, plan.stages)),
+            unfinished=lambda: sum(
+                store.unfinished(stage, keys) for stage, keys in plan.asked.items()
+            ),
             tell=tell,
         )
 
@@ -126,7 +128,7 @@ def run_plan(
         if workers is not None:
             workers(lambda: write_results(plan, store, folder))
         else:
-            work(store, plan.stages, run_and_tell)
+            work(store, plan.asked, run_and_tell)
         if not finishes:
             return exit_codes.DONE.number
         return finish(plan, store, folder, evaluation)

@@ -41,6 +41,14 @@ class Plan:
         return [stage.name for stage in self.sweep.stages]
 
     @property
+    def asked(self) -> dict[str, list[str] | None]:
+        """By stage, the keys of its trials in their order; None where a search draws."""
+        return {
+            stage: None if stage in self.searched else [one.key for one in own]
+            for stage, own in self.trials.items()
+        }
+
+    @property
     def keys(self) -> frozenset[str]:
         """Of all trials."""
         return frozenset(one.key for own in self.trials.values() for one in own)

@@ -79,11 +79,20 @@ class TrialStore(Protocol):
     def add(self, planned: Sequence[PlannedTrial]) -> int:
         """Adds those whose keys are not there yet; returns how many."""
 
-    def claim(self, stage: str) -> ClaimedTrial | None:
-        """The next trial of a stage that waits, or whose worker is gone; or None."""
+    def claim(
+        self, stage: str, keys: Sequence[str] | None = None
+    ) -> ClaimedTrial | None:
+        """The next trial of a stage that waits, or whose worker is gone; or None.
 
-    def unfinished(self, stage: str) -> int:
-        """How many of a stage's trials wait or run, at whomever."""
+        Args:
+          stage: its name.
+          keys: those that are asked for, the first one first, since a storage may hold
+            trials that an earlier plan asked for; None, all, in the order in which they
+            were added.
+        """
+
+    def unfinished(self, stage: str, keys: Sequence[str] | None = None) -> int:
+        """How many of a stage's trials, or of those asked for, wait or run."""
 
     def trials(self) -> list[Any]:
         """All of them, as `dro_jax.sweeps.results.SweptTrial`."""

@@ -54,14 +54,19 @@ class StoredTrials:
         """As `TrialStore.add`."""
         return self._locked.patiently(lambda: self._add(planned))
 
-    def claim(self, stage: str) -> Claimed | None:
+    def claim(self, stage: str, keys: Sequence[str] | None = None) -> Claimed | None:
         """As `TrialStore.claim`."""
-        return self._locked.patiently(lambda: self._claim(stage))
+        return self._locked.patiently(lambda: self._claim(stage, keys))
 
-    def unfinished(self, stage: str) -> int:
+    def unfinished(self, stage: str, keys: Sequence[str] | None = None) -> int:
         """As `TrialStore.unfinished`."""
-        waits = ("waiting", "running")
-        return sum(t.stage == stage and t.state in waits for t in self.trials())
+        waits, asked = ("waiting", "running"), None if keys is None else set(keys)
+        return sum(
+            one.stage == stage
+            and one.state in waits
+            and (asked is None or one.key in asked)
+            for one in self.trials()
+        )
 
     def trials(self) -> list[SweptTrial]:
         """As `TrialStore.trials`."""
@@ -96,16 +101,18 @@ class StoredTrials:
                 )
         return len(new)
 
-    def _claim(self, stage: str) -> Claimed | None:
+    def _claim(self, stage: str, keys: Sequence[str] | None) -> Claimed | None:
         with self._locked.locked():
             self._recover()
-            waiting = (
-                trial
+            waiting = {
+                trial.planned.key: trial
                 for trial in self._tries()
                 if trial.state == "waiting" and trial.planned.stage == stage
+            }
+            key = next(
+                (k for k in (waiting if keys is None else keys) if k in waiting), None
             )
-            trial = next(waiting, None)
-            return None if trial is None else self._take(trial)
+            return None if key is None else self._take(waiting[key])
 
     def _take(self, trial: Tries) -> Claimed:
         """Makes a waiting trial this worker's."""

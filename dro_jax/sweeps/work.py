@@ -1,7 +1,7 @@
 """What a worker does: one trial after another, stage by stage, until none is left."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dro_jax.messages import say
 from dro_jax.plurals import counted
@@ -10,7 +10,7 @@ from dro_jax.sweeps.interface import ClaimedTrial, TrialStore
 
 def work(
     store: TrialStore,
-    stages: Sequence[str],
+    stages: Mapping[str, Sequence[str] | None],
     run: Callable[[ClaimedTrial], None],
     *,
     wait_seconds: float = 5.0,
@@ -21,19 +21,20 @@ def work(
 
     Args:
       store: where the trials are; several workers may share it.
-      stages: names, in their order.
+      stages: by name, in their order, the keys of the trials that are asked for; None,
+        all that the stage has.
       run: does a trial, and ends it by one of its calls.
       wait_seconds: between looks where others have the rest of a stage.
     """
-    for stage in stages:
+    for stage, keys in stages.items():
         told = None
         while True:
-            claimed = store.claim(stage)
+            claimed = store.claim(stage, keys)
             if claimed is not None:
                 run(claimed)
                 told = None
                 continue
-            left = store.unfinished(stage)
+            left = store.unfinished(stage, keys)
             if not left:
                 break
             if left != told:

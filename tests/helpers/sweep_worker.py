@@ -48,7 +48,7 @@ def work(folder: pathlib.Path, count: int, log: str | None = None) -> None:
     with open_store(url, folder, "sweep", log=log) as store:
         store.add(planned(count))
         sweep_work.work(
-            store, [STAGE], lambda one: _run(folder, one), wait_seconds=0.05
+            store, {STAGE: None}, lambda one: _run(folder, one), wait_seconds=0.05
         )
 
 

@@ -26,6 +26,17 @@ def test_a_trial_is_added_once_and_plans_may_grow(store):
     assert store.claim("reference") is None
 
 
+def test_a_plan_asks_for_its_own_trials_in_its_own_order(store):
+    store.add(planned(4))
+    zero, one, two, _ = (trial.key for trial in planned(4))
+    assert store.unfinished(STAGE, [two, zero]) == 2
+    assert [store.claim(STAGE, [two, zero]).number for _ in range(2)] == [2, 0]
+    # The others stay for who asks for them.
+    assert store.claim(STAGE, [two, zero]) is None and store.claim(STAGE, []) is None
+    assert store.unfinished(STAGE, [one]) == 1 and store.unfinished(STAGE) == 4
+    assert store.claim(STAGE).number == 1
+
+
 def test_how_trials_end(store):
     store.add(planned(4))
     done, bad, worse, left = (store.claim(STAGE) for _ in range(4))
