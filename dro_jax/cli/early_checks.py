@@ -30,6 +30,8 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
         _check_train(arguments, elsewhere)
     elif arguments.command == "plan":
         _check_plan(arguments)
+    elif arguments.command == "sweep":
+        _check_sweep(arguments, elsewhere)
     elif arguments.command in ("tasks", "calibrate"):
         _find_modules(arguments)
     elif arguments.command in ("generate", "score"):
@@ -105,6 +107,15 @@ def _check_plan_each(arguments: Any) -> None:
         raise ConfigError(f"--each {arguments.each}: there is no such folder")
     if arguments.plans is not None:
         check_folder(arguments.plans, "--plans")
+
+
+def _check_sweep(arguments: Any, elsewhere: Sequence[str]) -> None:
+    if arguments.workers < 1:
+        raise ConfigError(f"--workers {arguments.workers}: give 1 or more")
+    folder = arguments.output_dir
+    # It is not made here: of a sweep that is refused nothing stays.
+    if not (is_url(folder) or is_within(folder, elsewhere) or arguments.dry_run):
+        check_folder(expanded(folder), "--output_dir")
 
 
 def _check_has_files(arguments: Any) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dro_jax.cli import early_checks, flag_paths, gin_setup
+from dro_jax.cli import early_checks, flag_paths, gin_setup, launched_sweep
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.gin_files import GinFiles
 from dro_jax.cli.launched_paths import (
@@ -19,7 +19,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.paths import is_url
 from dro_jax.shipped_names import ships
 
-COMMANDS = ("train", "generate", "score", "evaluate")
+COMMANDS = ("train", "generate", "score", "evaluate", "sweep")
 _GIVEN_BY_LAUNCH = ("coordinator", "num_processes", "process_id")
 _OURS = "dro_jax."
 _FILE_FLAGS = ("input", "output")  # of commands that use a model
@@ -49,6 +49,8 @@ def checked(
     early_checks.check(arguments, elsewhere)
     folders = [path for path in arguments.gin_search_paths.split(",") if path]
     configuration = None
+    if command == "sweep":
+        return launched_sweep.fields(arguments, flags, elsewhere), None
     if command == "train":
         read, typed = gin_setup.check(
             arguments.gin_file,

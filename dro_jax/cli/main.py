@@ -115,6 +115,9 @@ def _place(arguments) -> Place | None:
     A command that several run as one finds the others after what the command line alone
     can get wrong, which need not wait for them, and before anything touches JAX's devices.
     """
+    if arguments.command == "sweep":
+        # Its workers share trials, without knowing each other, and each speaks for itself.
+        return None
     if not _runs_as_one(arguments):
         # A host of a slice may well be used alone: only a launcher's word counts.
         return place_of(environment=os.environ | {"JAX_PLATFORMS": "cpu"})

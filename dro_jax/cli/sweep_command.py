@@ -14,7 +14,6 @@ from dro_jax.cli.sweep_plan import Plan, Planner
 from dro_jax.cli.sweep_table import plan_table, trials_table
 from dro_jax.cli.sweep_trial import TrialRunner, forget
 from dro_jax.cli.sweep_workers import command_of, run_workers
-from dro_jax.errors import ConfigError
 from dro_jax.evaluation import comparison_table
 from dro_jax.messages import say
 from dro_jax.paths import make_folder
@@ -34,8 +33,6 @@ def run(arguments) -> int:
       0, or 2 where a trial failed.
     """
     worker, count = arguments.worker, arguments.workers
-    if count < 1:
-        raise ConfigError(f"--workers {count}: give 1 or more")
     if worker is not None:
         worker.follow_parent()
     sweep = read_sweep(

@@ -12,7 +12,7 @@ from dro_jax.launching.gke_storage import Manifest, SharedDisk, config_map
 from dro_jax.launching.interface import Job, Prepared
 from dro_jax.launching.jobset import job_set
 from dro_jax.launching.other_launchers import gcluster_line, xpk_line
-from dro_jax.launching.places import check_in_mounts
+from dro_jax.launching.places import check_in_mounts, check_on_slice
 from dro_jax.launching.run_commands import run_in_order
 from dro_jax.launching.setting_checks import (
     check_bucket,
@@ -121,6 +121,7 @@ class Gke:
                 "BUCKET, which every host then sees under MOUNT"
             )
         check_in_mounts(job, self.mounts, "gke")
+        check_on_slice(job, self._hosts, self.bucket)
 
     @property
     def _slice(self) -> TpuSlice:

@@ -28,6 +28,9 @@ class Job:
       resumes: whether the same command may run again after an end that is retried: it
         goes on from where the run was saved, or begins anew. Not with `--overwrite`,
         which would delete what was saved.
+      together: whether its processes join as one run. Those of a sweep are workers, each
+        on its own devices, that meet on the trials' storage alone.
+      locks_files: whether it locks files in its folder, as SQLite does; buckets cannot.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Job:
     gin_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     modules: Sequence[str] = ()
     resumes: bool = False
+    together: bool = True
+    locks_files: bool = False
 
     @property
     def is_t5x(self) -> bool:

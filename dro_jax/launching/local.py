@@ -95,6 +95,7 @@ class Local:
             os.path.join(folder, "logs"),
             retries=self.retries,
             grace_seconds=self.grace_seconds,
+            together=job.together,
         )
 
     def _words(self, job: Job, port: int) -> list[list[str]]:

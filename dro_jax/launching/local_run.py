@@ -1,6 +1,7 @@
 """Processes of one job on this machine, from their start to one status."""
 
 import contextlib
+import math
 import os
 import pathlib
 import signal
@@ -45,6 +46,7 @@ def run_with_retries(
     *,
     retries: int,
     grace_seconds: float,
+    together: bool = True,
 ) -> int:
     """Runs processes to their end, and again while their status is one that is retried.
 
@@ -56,6 +58,7 @@ def run_with_retries(
       retries: how often at most.
       grace_seconds: how long the others may take to end once one has failed, and again
         after SIGTERM.
+      together: whether one that fails takes the others along.
 
     Returns:
       A status of `dro_jax.exit_codes`.
@@ -64,7 +67,7 @@ def run_with_retries(
         for attempt in range(retries + 1):
             if attempt:
                 say(f"retry {attempt} of {retries}: the same command goes on")
-            job = _Processes(ranks(), logs, grace_seconds)
+            job = _Processes(ranks(), logs, grace_seconds if together else math.inf)
             status = job.run(received)
             code = EXIT_CODES.get(status)
             if status:

@@ -43,6 +43,29 @@ def check_in_mounts(job: Job, mounts: Sequence[str], target: str) -> None:
             )
 
 
+def check_on_slice(job: Job, hosts: int, bucket: str | None) -> None:
+    """Refuses workers that a slice of TPUs, or its disk, has no place for.
+
+    Args:
+      job: what runs on it.
+      hosts: of the slice.
+      bucket: where the job's folder is, if it is in one.
+
+    Raises:
+      ConfigError: its processes must join, or the job keeps trials in the bucket.
+    """
+    if not job.together and hosts > 1:
+        raise ConfigError(
+            f"a slice of {hosts} hosts is one machine, which runs one worker of a sweep: "
+            "launch it several times on slices of one host (--name), with one --storage"
+        )
+    if job.locks_files and bucket:
+        raise ConfigError(
+            "SQLite, where a sweep keeps its trials by default, locks its file, and in a "
+            "bucket nothing is locked: give --storage=postgresql://USER@HOST/DATABASE"
+        )
+
+
 def check_not_of_one_machine(job: Job, target: str) -> None:
     """Refuses folders that every machine has for itself, as /tmp.
 

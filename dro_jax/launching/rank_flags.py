@@ -9,7 +9,7 @@ _T5X_TRAINER = "t5x.train"
 def rank_flags(
     job: Job, coordinator: str, num_processes: int | str, process_id: int | str
 ) -> list[str]:
-    """What is added to the job's command on one process.
+    """What is added to the job's command on one process; nothing to a worker's.
 
     `dro-jax` needs none on SLURM, on TPU pods and in JobSets, where it finds its place
     by itself; T5X's trainer does nowhere but on TPUs.
@@ -23,6 +23,8 @@ def rank_flags(
     Raises:
       ConfigError: the command has no such flags.
     """
+    if not job.together:
+        return []
     if not job.is_t5x:
         return [
             f"--coordinator={coordinator}",

@@ -130,8 +130,19 @@ class Slurm:
                 *self._partition_notes(),
                 f"logs: {logs}/JOB.log, and of each process JOB_rank_N.log beside it",
                 "`squeue --me` shows the job, `scancel JOB` ends it",
+                *self._storage_notes(job),
             ],
         )
+
+    def _storage_notes(self, job: Job) -> list[str]:
+        if not job.locks_files or self.nodes == 1:
+            return []
+        note = (
+            f"{self.nodes} workers keep their trials in SQLite's file on a disk that nodes "
+            "share, which must lock files (NFS 4 does; some parallel file systems do not, "
+            "or only where they are mounted so): --storage=postgresql://… needs no such"
+        )
+        return [note]
 
     def launch(self, job: Job, prepared: Prepared, folder: str) -> int:
         """Submits the script.

@@ -10,7 +10,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.exit_codes import FINAL, PREEMPTED, RETRIED, ExitCode
 from dro_jax.launching.gke_storage import MOUNT_OPTIONS
 from dro_jax.launching.interface import Job, Prepared
-from dro_jax.launching.places import check_in_mounts
+from dro_jax.launching.places import check_in_mounts, check_on_slice
 from dro_jax.launching.run_commands import run_in_order
 from dro_jax.launching.setting_checks import (
     check_bucket,
@@ -120,6 +120,7 @@ class TpuVm:
 
     def _check(self, job: Job) -> None:
         check_in_mounts(job, self.mounts, "tpu_vm")
+        check_on_slice(job, self._slice.vm_hosts, self.bucket)
 
     @property
     def _slice(self) -> TpuSlice:

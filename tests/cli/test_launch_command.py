@@ -64,6 +64,57 @@ def test_an_evaluation_is_launched_with_its_runs(in_a_folder, capsys):
     assert "three: there is no such folder" in capsys.readouterr().err
 
 
+SWEEP = ["sweep", "--gin_file=gin_configs/sweeps/quickstart.gin"]
+
+
+def test_workers_of_a_sweep_do_not_join(in_a_folder, capsys):
+    command = [*SWEEP, "--output_dir=swept"]
+    assert launch("--num_processes=2", "--dry_run", command=command) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.endswith(f"dro_jax.cli.main {' '.join(command)}")
+    slurm = ["launch", "slurm", f"--gin.SHARED_FOLDERS=['{in_a_folder}']", "--dry_run"]
+    assert main([*slurm, "--gin.NODES=2", "--", *command]) == 0
+    told = capsys.readouterr().out
+    assert f"dro-jax {' '.join(command)}" in told
+    assert "2 workers keep their trials in SQLite's file on a disk" in told
+    server = [*command, "--storage=postgresql://me@host/trials"]
+    assert main([*slurm, "--gin.NODES=2", "--", *server]) == 0
+    assert "SQLite" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "wrong"),
+    [
+        (
+            ["--storage=postgresql://me:secret@host/trials"],
+            "--storage holds a password",
+        ),
+        (["--storage=postgresql://host/trials?password=secret"], "holds a password"),
+        (["--workers=2"], "--workers is of one machine"),
+        (["--output_dir=gs://bucket/swept"], "dro-jax writes to folders"),
+        (["--gin_file=none.gin"], "a gin file cannot be found: none.gin"),
+    ],
+)
+def test_sweeps_that_cannot_be_launched(in_a_folder, capsys, flags, wrong):
+    assert launch("--dry_run", command=[*SWEEP, "--output_dir=swept", *flags]) == 2
+    told = capsys.readouterr()
+    assert wrong in told.err
+    assert "secret" not in told.err + told.out
+
+
+def test_a_slice_is_one_worker_of_a_sweep(capsys):
+    command = [*SWEEP, "--output_dir=/bucket/swept"]
+    place = ["launch", "tpu_vm", "--gin.PROJECT=p", "--gin.ZONE=z", "--gin.BUCKET=b"]
+    for shape, wrong in (("4x4", "a slice of 4 hosts is one"), ("2x2", "is locked")):
+        assert (
+            main([*place, f"--gin.SLICE=v5e:{shape}", "--dry_run", "--", *command]) == 2
+        )
+        assert wrong in capsys.readouterr().err
+    command.append("--storage=postgresql://me@host/trials")
+    assert main([*place, "--gin.SLICE=v5e:2x2", "--dry_run", "--", *command]) == 0
+
+
 def test_one_process_needs_no_coordinator(in_a_folder, capsys):
     command = ["train", *RUN, "--gin.MODEL_DIR=run"]
     assert launch("--num_processes=1", "--dry_run", command=command) == 0
@@ -132,7 +183,7 @@ def test_no_gpus_are_taken_where_none_are_visible(in_a_folder, capsys, monkeypat
 @pytest.mark.parametrize(
     "flags, command, message",
     [
-        ([], [], "COMMAND is one of train, generate, score, evaluate, t5x.train"),
+        ([], [], "COMMAND is one of train, generate, score, evaluate, sweep, t5x.train"),
         ([], ["evaluates"], "evaluates is no command that can be launched: train"),
         ([], ["train"], "no --gin_file is given"),
         ([], ["train", *RUN], "required settings are missing: MODEL_DIR"),

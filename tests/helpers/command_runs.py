@@ -41,6 +41,15 @@ SAMPLED = {
     "sampled_evaluation.SampledEvaluation.rewards": "@rewards.Length()",
     "sampled_evaluation.SampledEvaluation.num_texts": 2,
 }
+_IMPORTS = """\
+from __gin__ import dynamic_registration
+from dro_jax import rewards
+from dro_jax.evaluation import sampled_evaluation
+from dro_jax.models import t5_config
+from dro_jax.training import optimizers
+from dro_jax.training import train
+from dro_jax.training.before import value_fit
+"""
 # What each case has beside its objective's file.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     # The smallest program with a reference; no value, no dropout.
@@ -67,6 +76,18 @@ def prepare(folder: pathlib.Path, *, devices: int = 1) -> None:
       folder: of the log and the runs; made.
       devices: of the one process that trains.
     """
+    write_log(folder)
+    flags = _flags(folder, "nll", MODEL_DIR=str(folder / "reference"), TRAIN_STEPS=4)
+    logs = folder / "logs"
+    run_together(train, *flags, count=1, devices=devices, timeout=300, logs=logs)
+
+
+def write_log(folder: pathlib.Path) -> None:
+    """Writes the log that all runs read.
+
+    Args:
+      folder: made.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     draw = random.Random(0)
     for split, count in SPLITS.items():
@@ -79,9 +100,18 @@ def prepare(folder: pathlib.Path, *, devices: int = 1) -> None:
                     "reward": round(draw.gauss(0, 1), 3),
                 }
                 file.write(json.dumps(record) + "\n")
-    flags = _flags(folder, "nll", MODEL_DIR=str(folder / "reference"), TRAIN_STEPS=4)
-    logs = folder / "logs"
-    run_together(train, *flags, count=1, devices=devices, timeout=300, logs=logs)
+
+
+def gin_text(folder: pathlib.Path, **settings: Any) -> str:
+    """A gin file of what all runs have in common, for those that are started otherwise.
+
+    Args:
+      folder: as prepared.
+      settings: gin names and values beside.
+    """
+    every = (_COMMON | SIZES | _data(folder) | settings).items()
+    lines = (f"{name} = {_as_gin(value)}" for name, value in every)
+    return "\n".join((_IMPORTS, *lines, ""))
 
 
 def flags_of(
@@ -103,10 +133,6 @@ def flags_of(
 
 
 def _flags(folder: pathlib.Path, objective: str, **settings: Any) -> list[str]:
-    data = {
-        f"{split.upper()}_PATH": str(folder / f"{split}.jsonl")
-        for split in ("train", "validation")
-    }
     files = ("models/tiny", f"objectives/{objective}", "tasks/jsonl", "runs/train")
     return [
         "train",
@@ -115,20 +141,19 @@ def _flags(folder: pathlib.Path, objective: str, **settings: Any) -> list[str]:
         f"--gin_file={_imports(folder)}",
         *(
             f"--gin.{name}={_as_gin(value)}"
-            for name, value in (_COMMON | SIZES | data | settings).items()
+            for name, value in (_COMMON | SIZES | _data(folder) | settings).items()
         ),
     ]
+
+
+def _data(folder: pathlib.Path) -> dict[str, str]:
+    return {f"{split.upper()}_PATH": str(folder / f"{split}.jsonl") for split in SPLITS}
 
 
 def _imports(folder: pathlib.Path) -> pathlib.Path:
     """A gin file that names what the flags set and no file of the run imports."""
     path = folder / "imports.gin"
-    path.write_text(
-        "from __gin__ import dynamic_registration\n"
-        "from dro_jax import rewards\n"
-        "from dro_jax.evaluation import sampled_evaluation\n"
-        "from dro_jax.training.before import value_fit\n"
-    )
+    path.write_text(_IMPORTS)
     return path
 
 

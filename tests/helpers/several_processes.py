@@ -118,6 +118,10 @@ class Processes:
         if process.is_alive():
             os.kill(process.pid, sign)
 
+    def process_id(self, rank: int) -> int:
+        """A process's number."""
+        return self._processes[rank].pid
+
     def status(self, rank: int) -> int | None:
         """What a shell would say of a process's end; None while it runs."""
         code = self._processes[rank].exitcode

@@ -57,6 +57,17 @@ def test_logs_are_added_to(tmp_path):
     assert log(tmp_path, 0) == "a\na\n"
 
 
+def test_workers_that_are_no_one_run_outlast_one_another(tmp_path):
+    status = run_with_retries(
+        lambda: ranks("sys.exit(1)", "time.sleep(1); print('done')"),
+        str(tmp_path / "logs"),
+        retries=0,
+        grace_seconds=0.1,
+        together=False,
+    )
+    assert (status, log(tmp_path, 1)) == (1, "done\n")
+
+
 def test_the_rest_ends_when_one_has_failed(tmp_path, capfd):
     begun = time.monotonic()
     status = run(
