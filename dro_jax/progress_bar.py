@@ -1,9 +1,10 @@
 """ProgressBar: a bar with rate and time left on a terminal, plain lines otherwise."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
 
 import rich.console
 import rich.live
@@ -15,6 +16,8 @@ _PLAIN_SECONDS = 20.0  # without a terminal, the longest that a loop is silent
 _LIVE_SECONDS = 5.0  # on a terminal, the longest that a rate is shown which is old
 _BAR = 24  # cells of the bar, fewer where the terminal is narrow
 _SHORTEST_BAR = 8
+# What stands above all bars of this process, if anything does.
+_above: "_Above | None" = None
 
 
 class ProgressBar:
@@ -52,11 +55,9 @@ class ProgressBar:
         self._notes: Sequence[str] = ()
         self._live = None
         if is_first() and sys.stderr.isatty():
-            self._live = rich.live.Live(
-                console=rich.console.Console(stderr=True),
-                get_renderable=lambda: _Line(self._row),
-                refresh_per_second=4,
-            )
+            line = _Line(self._row)
+            # A terminal has room for one thing that is drawn anew.
+            self._live = _live(lambda: line) if _above is None else _above.beneath(line)
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -128,7 +129,7 @@ class ProgressBar:
         rates = {self._unit: rate} | self._other_rates
         pace = [f"{_number(x)} {unit}/s" for unit, x in rates.items()]
         if self._total is not None and self._done < self._total:
-            pace.append(f"{_clock((self._total - self._done) / rate)} left")
+            pace.append(f"{clock((self._total - self._done) / rate)} left")
         return pace
 
     def _row(self, width: int) -> str:
@@ -144,6 +145,58 @@ class ProgressBar:
                 break
             row += f"  {part}"
         return row[:width]
+
+
+@contextlib.contextmanager
+def shown_above_bars(get_renderable: Callable[[], Any]) -> Iterator[None]:
+    """Keeps something on the terminal while the block runs, with what bar there is below.
+
+    Args:
+      get_renderable: what `rich` shows, asked for several times a second.
+    """
+    global _above
+    above = _above = _Above(get_renderable)
+    try:
+        with _live(above):
+            yield
+    finally:
+        _above = None
+
+
+class _Above:
+    """What stands above, and the bars that run."""
+
+    def __init__(self, get_renderable: Callable[[], Any]):
+        self._get_renderable = get_renderable
+        self._bars: list[_Line] = []
+
+    def __call__(self) -> rich.console.Group:
+        return rich.console.Group(self._get_renderable(), *self._bars)
+
+    def beneath(self, line: "_Line") -> "_Beneath":
+        """A bar that is drawn while it is started."""
+        return _Beneath(self._bars, line)
+
+
+class _Beneath:
+    """Stands for the `Live` of a bar."""
+
+    def __init__(self, bars: "list[_Line]", line: "_Line"):
+        self._bars, self._line = bars, line
+
+    def start(self) -> None:
+        self._bars.append(self._line)
+
+    def stop(self) -> None:
+        self._bars.remove(self._line)
+
+
+def _live(get_renderable: Callable[[], Any]) -> rich.live.Live:
+    return rich.live.Live(
+        console=rich.console.Console(stderr=True),
+        get_renderable=get_renderable,
+        refresh_per_second=4,
+    )
 
 
 class _Line:
@@ -167,6 +220,7 @@ def _number(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 999.5 else f"{rate:.3g}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: `1:02:03`."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

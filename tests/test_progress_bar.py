@@ -108,14 +108,30 @@ with ProgressBar("train", 50) as bar:
 """
 
 
-@pytest.mark.parametrize(("columns", "shown"), [(100, True), (40, False)])
-def test_in_a_real_terminal(columns, shown):
+BENEATH = """
+import time
+import rich.text
+from dro_jax.messages import say
+from dro_jax.progress_bar import ProgressBar, shown_above_bars
+with shown_above_bars(lambda: rich.text.Text("the table")):
+    for name in ("train", "decode"):
+        with ProgressBar(name, 50) as bar:
+            bar.advance(50)
+            bar.say("loss 1.25")
+            say(f"a line of {name}")
+            time.sleep(0.6)
+    time.sleep(0.3)
+"""
+
+
+def lines_in_a_terminal(program, columns):
+    """What a program writes to a terminal, control sequences left out."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
     environment.pop("COLUMNS", None)
     process = subprocess.Popen(
-        [sys.executable, "-c", IN_A_TERMINAL],
+        [sys.executable, "-c", program],
         stdout=subprocess.DEVNULL,
         stderr=child,
         stdin=child,
@@ -134,9 +150,24 @@ def test_in_a_real_terminal(columns, shown):
     os.close(parent)
     assert process.wait() == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
-    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(100, True), (40, False)])
+def test_in_a_real_terminal(columns, shown):
+    lines = lines_in_a_terminal(IN_A_TERMINAL, columns)
     assert "note: a note above the bar" in lines
     assert all(len(line) < columns for line in lines)
     assert "━" in lines[-1]
     assert "50/50 steps" in lines[-1]
     assert ("loss 1.25" in lines[-1]) == shown
+
+
+def test_bars_run_beneath_what_stands_above_them():
+    lines = lines_in_a_terminal(BENEATH, 100)
+    bars = [n for n, line in enumerate(lines) if "━" in line]
+    assert {lines[n].split()[0] for n in bars} == {"train", "decode"}
+    # Each is drawn right below the table, and is gone at its end.
+    assert all(lines[n - 1] == "the table" for n in bars)
+    assert all(line in lines for line in ("a line of train", "a line of decode"))
+    assert lines[-1] == "the table"

@@ -19,6 +19,8 @@ from dro_jax.messages import say
 from dro_jax.paths import make_folder
 from dro_jax.plurals import counted
 from dro_jax.sweeps.interface import TrialStore
+from dro_jax.sweeps.progress import shown_progress
+from dro_jax.sweeps.progress_table import best_so_far
 from dro_jax.sweeps.results import SweepResults, SweptTrial
 from dro_jax.sweeps.trial_store import open_store
 from dro_jax.sweeps.work import work
@@ -49,6 +51,7 @@ def run(arguments) -> int:
         print(plan_table(plan, folder))
         return exit_codes.DONE.number
     make_folder(folder, "--output_dir")
+    plan.searches.folder = folder
     log = worker and worker.log
     store = open_store(
         arguments.storage, folder, sweep.name, hooks=plan.searches, log=log
@@ -65,6 +68,15 @@ def run(arguments) -> int:
             tell=tell,
         )
 
+    progress = None
+    if worker is None:
+        progress = shown_progress(
+            lambda: planned_trials(plan, store),
+            folder,
+            sweep,
+            workers=count,
+            quiet=arguments.quiet,
+        )
     return run_plan(
         plan,
         store,
@@ -72,6 +84,7 @@ def run(arguments) -> int:
         *given,
         workers=run_them if count > 1 else None,
         finishes=worker is None,
+        progress=progress,
     )
 
 
@@ -84,6 +97,7 @@ def run_plan(
     *,
     workers: Callable[[Callable[[], None]], None] | None = None,
     finishes: bool = True,
+    progress: contextlib.AbstractContextManager | None = None,
 ) -> int:
     """Runs what a storage lacks of a plan, and compares all of it.
 
@@ -95,6 +109,7 @@ def run_plan(
       workers: runs the trials in other processes, and calls what it is given now and
         then; None, this process runs them.
       finishes: whether to compare them; not one of several workers of a process.
+      progress: shows how far they are, while they run.
 
     Returns:
       The command's status.
@@ -122,10 +137,11 @@ def run_plan(
 
     with _stopping():
         write_results(plan, store, folder)
-        if workers is not None:
-            workers(lambda: write_results(plan, store, folder))
-        else:
-            work(store, plan.asked, run_and_tell)
+        with progress or contextlib.nullcontext():
+            if workers is not None:
+                workers(lambda: write_results(plan, store, folder))
+            else:
+                work(store, plan.asked, run_and_tell)
         if not finishes:
             return exit_codes.DONE.number
         return finish(plan, store, folder, evaluation)
@@ -143,6 +159,8 @@ def finish(
         with in_turn(folder / "report", "the sweep's report"):
             _judge(plan, results, folder, evaluation)
     print(trials_table(results))
+    for (stage, value), best in best_so_far(plan.sweep, results.trials).items():
+        print(f"best of {stage}{'' if value is None else f', {value}'}: {best}")
     failed = [one for one in results.trials if one.state == "failed"]
     return exit_codes.REFUSED.number if failed else exit_codes.DONE.number
 
@@ -169,7 +187,7 @@ def _judge(
 
 def write_results(plan: Plan, store: TrialStore, folder: pathlib.Path) -> SweepResults:
     """Writes `sweep.json` of the plan's trials, and gives them."""
-    trials = [one for one in store.trials() if _is_planned(plan, one)]
+    trials = planned_trials(plan, store)
     results = SweepResults(
         name=plan.sweep.name,
         compared=plan.sweep.compared,
@@ -181,9 +199,10 @@ def write_results(plan: Plan, store: TrialStore, folder: pathlib.Path) -> SweepR
     return results
 
 
-def _is_planned(plan: Plan, trial: SweptTrial) -> bool:
+def planned_trials(plan: Plan, store: TrialStore) -> list[SweptTrial]:
+    """The plan's trials as they stand."""
     # Those of another version of the same file are no part of what is compared.
-    return trial.key in plan.keys
+    return [one for one in store.trials() if one.key in plan.keys]
 
 
 @contextlib.contextmanager

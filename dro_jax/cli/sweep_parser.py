@@ -40,6 +40,11 @@ def add_sweep(commands) -> None:
     # What a worker of these is told.
     parser.add_argument("--worker", type=Place.of, help=argparse.SUPPRESS)
     parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="on a terminal too, no table: a line for each trial that ends",
+    )
+    parser.add_argument(
         "--fast",
         action="store_true",
         help="a quick variant: beside each --gin_file NAME.gin, NAME_fast.gin is read too",

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import statistics
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dro_jax.plurals import counted
@@ -29,12 +29,14 @@ class Curve:
       seed_axis: which of them is its seed.
       state: as `SweptTrial.state`.
       points: of the metric, by step.
+      folder: of its run, within the sweep's.
     """
 
     values: Mapping[str, Any]
     seed_axis: str | None = None
     state: str = "running"
     points: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    folder: str = ""
 
     @property
     def setting(self) -> str:
@@ -61,15 +63,61 @@ def reason_to_end(
     """
     if step < pruning.warmup_steps:
         return None
-    like = [
-        one
-        for one in others
-        if one.setting != own.setting and _agree(own, one, pruning.within)
-    ]
+    like = _rivals(pruning, own, others)
     if pruning.method == "median":
         return _below_median(pruning, own, like, step)
     same = [one for one in others if one.setting == own.setting]
     return _worse_over_seeds(pruning, [own, *same], like, step)
+
+
+def reason_not_to_run(
+    pruning: Pruning,
+    own: Curve,
+    others: Sequence[Curve],
+    rewards: Callable[[Curve], Mapping[str, float]],
+) -> str | None:
+    """Why another seed of a setting is not worth its time; None, it is.
+
+    The seeds that are done are compared with the best setting, prompt by prompt.
+
+    Args:
+      pruning: of prompts.
+      own, others: as for :func:`reason_to_end`.
+      rewards: what a complete trial's responses earned, by prompt.
+    """
+    done = [one for one in others if one.state == "complete"]
+    like = _rivals(pruning, own, done)
+    ours = _by_prompt([one for one in done if one.setting == own.setting], rewards)
+    if len(like) < pruning.startup_trials or not ours:
+        return None
+    settings: dict[str, list[Curve]] = {}
+    for one in like:
+        settings.setdefault(one.setting, []).append(one)
+    rivals = [_by_prompt(seeds, rewards) for seeds in settings.values()]
+    rivals = [one for one in rivals if ours.keys() <= one.keys()]
+    reason = _worse(pruning, ours, rivals, "prompt")
+    return None if reason is None else f"{pruning.metric} of its setting, {reason}"
+
+
+def _by_prompt(
+    seeds: Sequence[Curve], rewards: Callable[[Curve], Mapping[str, float]]
+) -> dict[str, float]:
+    """Means over seeds, of the prompts that all of them have."""
+    found = [own for one in seeds if (own := rewards(one))]
+    shared = set.intersection(*map(set, found)) if found else ()
+    return {
+        prompt: statistics.fmean(own[prompt] for own in found)
+        for prompt in sorted(shared)
+    }
+
+
+def _rivals(pruning: Pruning, own: Curve, others: Sequence[Curve]) -> list[Curve]:
+    """Trials of other settings that may be compared with it."""
+    return [
+        one
+        for one in others
+        if one.setting != own.setting and _agree(own, one, pruning.within)
+    ]
 
 
 def _agree(one: Curve, other: Curve, axes: Sequence[str]) -> bool:
@@ -109,30 +157,47 @@ def _worse_over_seeds(
     settings: dict[str, list[Curve]] = {}
     for one in like:
         settings.setdefault(one.setting, []).append(one)
-    rivals = {}
-    for name, curves in settings.items():
-        theirs = _by_seed(curves, step)
-        # One that has not come as far with all of these seeds cannot be compared.
-        if ours.keys() <= theirs.keys():
-            rivals[name] = {seed: theirs[seed] for seed in ours}
+    rivals = [_by_seed(curves, step) for curves in settings.values()]
+    # One that has not come as far with all of these seeds cannot be compared.
+    rivals = [theirs for theirs in rivals if ours.keys() <= theirs.keys()]
     done = sum(one.state == "complete" for one in like)
-    if done < pruning.startup_trials or own[0].seed not in ours or not rivals:
+    if done < pruning.startup_trials or own[0].seed not in ours:
         return None
-    places = {seed: place for place, seed in enumerate(ours)}
+    reason = _worse(pruning, ours, rivals, "seed")
+    if reason is None:
+        return None
+    return f"at step {step} {pruning.metric} of its setting, {reason}"
+
+
+def _worse(
+    pruning: Pruning,
+    ours: Mapping[Any, float],
+    rivals: Sequence[Mapping[Any, float]],
+    instance: str,
+) -> str | None:
+    """How much worse than the best rival, if the pairs with it are sure of that.
+
+    Args:
+      pruning: how sure.
+      ours: of the setting, by instance.
+      rivals: the same of others, which may have more instances.
+      instance: a seed or a prompt.
+    """
+    if not rivals:
+        return None
+    rivals = [{one: theirs[one] for one in ours} for theirs in rivals]
+    places = {one: place for place, one in enumerate(ours)}
     there = [
-        _trial({places[seed]: x for seed, x in theirs.items()}, _mean(theirs))
-        for theirs in rivals.values()
+        _trial({places[one]: x for one, x in theirs.items()}, _mean(theirs))
+        for theirs in rivals
     ]
-    points = {places[seed]: x for seed, x in ours.items()}
+    points = {places[one]: x for one, x in ours.items()}
     if not _prunes(_wilcoxon(pruning), pruning, there, points):
         return None
-    best = (min if pruning.direction == "minimize" else max)(
-        map(_mean, rivals.values())
-    )
+    best = (min if pruning.direction == "minimize" else max)(map(_mean, rivals))
     return (
-        f"at step {step} {pruning.metric} of its setting, {_mean(ours):.4g} over "
-        f"{counted(len(ours), 'seed')}, is worse than the best setting's, {best:.4g} "
-        f"(signed-rank test, p < {pruning.p_threshold:g})"
+        f"{_mean(ours):.4g} over {counted(len(ours), instance)}, is worse than the best "
+        f"setting's, {best:.4g} (signed-rank test, p < {pruning.p_threshold:g})"
     )
 
 

@@ -7,52 +7,25 @@ at once draw different ones, and a search that is given more trials later goes o
 
 import contextlib
 import dataclasses
-import hashlib
+import pathlib
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dro_jax.errors import Pruned
-from dro_jax.messages import note
-from dro_jax.plurals import counted
-from dro_jax.sweeps.axes import Integers, Uniform
 from dro_jax.sweeps.drawing import Tried, draw
 from dro_jax.sweeps.interface import PlannedTrial
-from dro_jax.sweeps.pruning import Curve, reason_to_end
-from dro_jax.sweeps.ranges import Range, distribution_of, num_settings
+from dro_jax.sweeps.prompt_rewards import rewards_by_prompt
+from dro_jax.sweeps.pruning import Curve, reason_not_to_run, reason_to_end
+from dro_jax.sweeps.ranges import Range, distribution_of
 from dro_jax.sweeps.search_checks import check_logged, check_stage
-from dro_jax.sweeps.sweep import Stage, Sweep
+from dro_jax.sweeps.search_places import Chosen, Compose, Place, placed
+from dro_jax.sweeps.sweep import Pruning, Stage, Sweep
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from dro_jax.sweeps.tries import Tries
-
-PLACE = "draw"  # what labels call a trial's place before it has a setting
-
-
-class Chosen(Protocol):
-    """A value of each axis but the ranges (`combinations.Combination`)."""
-
-    def drawn(self, values: Mapping[str, Any]) -> Self:
-        """With values of the ranges."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Place:
-    """Where a trial stands in a search.
-
-    Attributes:
-      stage: its stage.
-      group: of trials that are one search, whatever their seeds.
-      number: of the setting.
-      chosen: the values of the other axes.
-      ranges: those with an effect on it.
-    """
-
-    stage: Stage
-    group: str
-    number: int
-    chosen: Chosen
-    ranges: Sequence[Range]
 
 
 class Searches:
@@ -63,6 +36,9 @@ class Searches:
       searched: of each stage with ranges the combinations of its other axes.
       compose: a trial of a stage from a combination with values of all axes.
 
+    Attributes:
+      folder: the sweep's, where evaluations are; None, nothing is pruned by these.
+
     Raises:
       ConfigError: a setting cannot be used.
     """
@@ -71,64 +47,25 @@ class Searches:
         self,
         sweep: Sweep,
         searched: Mapping[str, Sequence[Chosen]],
-        compose: Callable[[str, Any], PlannedTrial],
+        compose: Compose,
     ):
         self._stages = {stage.name: stage for stage in sweep.stages}
-        self._is_evaluated = sweep.evaluation is not None
+        self._has_evaluation = sweep.evaluation is not None
+        self.folder: pathlib.Path | None = None
         self._compose = compose
-        self._places: dict[str, _Place] = {}
-        self._planned: dict[str, dict[str, PlannedTrial]] = {}
+        self._judged: set[str] = set()
+        self._places: dict[str, Place] = {}
+        self._planned: dict[str, list[PlannedTrial]] = {}
         for stage in sweep.stages:
-            check_stage(stage)
+            check_stage(stage, is_evaluated=self._is_evaluated(stage))
             if stage.name in searched:
-                self._planned[stage.name] = self._plan(stage, searched[stage.name])
+                planned, places = placed(stage, searched[stage.name], compose)
+                self._planned[stage.name] = planned
+                self._places |= places
 
     def planned(self, stage: str) -> list[PlannedTrial]:
         """A searching stage's trials, to be added to the store: one for each place."""
-        return list(self._planned[stage].values())
-
-    def _plan(
-        self, stage: Stage, searched: Sequence[Chosen]
-    ) -> dict[str, PlannedTrial]:
-        found: dict[str, PlannedTrial] = {}
-        # All objectives' first settings, all their second ones, …
-        for number in range(stage.search.num_trials):
-            for chosen in searched:
-                trial = self._at(stage, chosen, number)
-                if trial is not None:
-                    found.setdefault(trial.key, trial)
-        return found
-
-    def _at(self, stage: Stage, chosen: Chosen, number: int) -> PlannedTrial | None:
-        ranges = [axis for axis in stage.axes if isinstance(axis, Uniform | Integers)]
-        one = self._compose(
-            stage.name, chosen.drawn({axis.name: axis.low for axis in ranges})
-        )
-        ranges = [axis for axis in ranges if axis.name in one.values]
-        if not ranges:
-            return one  # nothing is to be drawn for it: a trial like any other
-        most = num_settings(ranges)
-        if most is not None and number >= most:
-            if number == most:
-                note(
-                    f"stage {stage.name}: {_named(ranges)} has only "
-                    f"{counted(most, 'setting')}, so no {number + 1} are drawn"
-                )
-            return None
-        drawn = {axis.name for axis in ranges}
-        values = {name: x for name, x in one.values.items() if name not in drawn}
-        others = {name: x for name, x in values.items() if name != one.seed_axis}
-        key = _digest(one.key, ranges, number)
-        self._places[key] = _Place(
-            stage, repr(sorted(others.items())), number, chosen, ranges
-        )
-        return dataclasses.replace(
-            one,
-            key=key,
-            label=_label(values, number, one.seed_axis),
-            values=values,
-            bindings=(),
-        )
+        return self._planned[stage]
 
     def draw(self, study: Any, trial: Any, planned: PlannedTrial) -> PlannedTrial:
         """As `SearchHooks.draw`."""
@@ -156,7 +93,7 @@ class Searches:
                 found[place.group] = [settings[number] for number in sorted(settings)]
         return found
 
-    def _settings(self, study: Any, place: _Place) -> dict[int, Tried]:
+    def _settings(self, study: Any, place: Place) -> dict[int, Tried]:
         """The settings drawn for the search of a place, by their numbers."""
         from dro_jax.sweeps.tries import by_key
 
@@ -184,27 +121,53 @@ class Searches:
         stage = self._stages.get(planned.stage)
         if stage is None:
             return
-        is_evaluated = self._is_evaluated and stage.evaluated
-        check_logged(stage, metrics, is_evaluated=is_evaluated)
+        check_logged(stage, metrics, is_evaluated=self._is_evaluated(stage))
         pruning = stage.pruning
-        if pruning is None or pruning.metric not in metrics:
+        if pruning is None:
             return
-        from dro_jax.sweeps.tries import by_key
-
         rows = study.get_trials(deepcopy=False)
+        if pruning.over == "prompts":
+            self._judge_setting(pruning, rows, planned)
+        elif pruning.metric in metrics:
+            self._judge(pruning, rows, trial, planned, step, metrics[pruning.metric])
+
+    def _judge(
+        self,
+        pruning: Pruning,
+        rows: "Sequence[FrozenTrial]",
+        trial: Any,
+        planned: PlannedTrial,
+        step: int,
+        value: float,
+    ) -> None:
+        """Keeps a value for others, and raises Pruned where it is worse than theirs."""
         points = dict(rows[trial.number].intermediate_values)
         if step not in points:  # a run that goes on tells some again
-            points[step] = metrics[pruning.metric]
-            trial.report(points[step], step)
+            points[step] = value
+            trial.report(value, step)
         own = Curve(planned.values, planned.seed_axis, "running", points)
-        others = [
-            _curve(one)
-            for one in by_key(rows)
-            if one.planned.stage == stage.name and one.planned.key != planned.key
-        ]
-        reason = reason_to_end(pruning, own, others, max(points))
+        reason = reason_to_end(pruning, own, _others(rows, planned), max(points))
         if reason is not None:
             raise Pruned(reason)
+
+    def _judge_setting(
+        self, pruning: Pruning, rows: "Sequence[FrozenTrial]", planned: PlannedTrial
+    ) -> None:
+        """Raises Pruned where the setting's seeds that are done say enough, once a run."""
+        if self.folder is None or planned.key in self._judged:
+            return
+        self._judged.add(planned.key)
+
+        def rewards(one: Curve) -> Mapping[str, float]:
+            return rewards_by_prompt(self.folder / one.folder, pruning.metric)
+
+        own = Curve(planned.values, planned.seed_axis)
+        reason = reason_not_to_run(pruning, own, _others(rows, planned), rewards)
+        if reason is not None:
+            raise Pruned(reason)
+
+    def _is_evaluated(self, stage: Stage) -> bool:
+        return self._has_evaluation and stage.evaluated
 
 
 def _tried(seeds: "Sequence[Tries]", ranges: Sequence[Range]) -> Tried | None:
@@ -225,10 +188,21 @@ def _tried(seeds: "Sequence[Tries]", ranges: Sequence[Range]) -> Tried | None:
     return Tried(values, "complete", statistics.fmean(found))
 
 
+def _others(rows: "Sequence[FrozenTrial]", planned: PlannedTrial) -> list[Curve]:
+    """The other trials of its stage."""
+    from dro_jax.sweeps.tries import by_key
+
+    return [
+        _curve(one)
+        for one in by_key(rows)
+        if one.planned.stage == planned.stage and one.planned.key != planned.key
+    ]
+
+
 def _curve(trial: "Tries") -> Curve:
     planned = trial.planned
     points = trial.deciding.intermediate_values
-    return Curve(planned.values, planned.seed_axis, trial.state, points)
+    return Curve(planned.values, planned.seed_axis, trial.state, points, trial.folder)
 
 
 def _keep_for_optuna(trial: Any, ranges: Sequence[Range], values: Mapping) -> None:
@@ -243,24 +217,3 @@ def _keep_for_optuna(trial: Any, ranges: Sequence[Range], values: Mapping) -> No
                 space.to_internal_repr(values[axis.name]),
                 space,
             )
-
-
-def _label(values: Mapping[str, Any], number: int, seed_axis: str | None) -> str:
-    parts = [
-        str(x) if isinstance(x, str) else f"{name.rpartition('.')[2]} {x}"
-        for name, x in values.items()
-        if name != seed_axis
-    ]
-    parts.append(f"{PLACE} {number}")
-    if seed_axis in values:
-        parts.append(f"seed {values[seed_axis]}")
-    return " · ".join(parts)
-
-
-def _named(ranges: Sequence[Range]) -> str:
-    return " × ".join(axis.name for axis in ranges)
-
-
-def _digest(key: str, ranges: Sequence[Range], number: int) -> str:
-    text = repr((key, list(ranges), number))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from dro_jax.sweeps.axes import Seeds, Zip
 from dro_jax.sweeps.sweep import Pruning, Stage
 
 _SAMPLERS = ("random", "tpe", "qmc")
+_OVER = ("seeds", "prompts")
 _METHODS = ("median", "wilcoxon")
 _DIRECTIONS = ("maximize", "minimize")
 _JUDGED = ("win_rate", "length_controlled_win_rate")
@@ -16,8 +17,12 @@ _JUDGED = ("win_rate", "length_controlled_win_rate")
 EVALUATED = "eval/"
 
 
-def check_stage(stage: Stage) -> None:
+def check_stage(stage: Stage, *, is_evaluated: bool = True) -> None:
     """Refuses settings of a stage's search or pruning that cannot be used.
+
+    Args:
+      stage: the stage.
+      is_evaluated: whether the sweep evaluates its runs.
 
     Raises:
       ConfigError: there is one.
@@ -39,11 +44,14 @@ def check_stage(stage: Stage) -> None:
     if pruning is not None:
         _check_one_of(f"{where}: Pruning.method", pruning.method, _METHODS)
         _check_one_of(f"{where}: Pruning.direction", pruning.direction, _DIRECTIONS)
+        _check_one_of(f"{where}: Pruning.over", pruning.over, _OVER)
         _check_at_least(f"{where}: Pruning.warmup_steps", pruning.warmup_steps, 0)
         _check_at_least(f"{where}: Pruning.startup_trials", pruning.startup_trials, 1)
         _check_within(pruning, stage)
         if pruning.method == "wilcoxon":
             _check_wilcoxon(pruning, stage)
+        if pruning.over == "prompts":
+            _check_prompts(pruning, where, is_evaluated=is_evaluated)
 
 
 def check_logged(
@@ -62,7 +70,7 @@ def check_logged(
     """
     is_evaluation = any(name.startswith(EVALUATED) for name in metrics)
     asked = {}
-    if stage.pruning is not None:
+    if stage.pruning is not None and stage.pruning.over == "seeds":
         asked["Pruning.metric"] = stage.pruning.metric
     if stage.search is not None:
         name = stage.search.metric
@@ -101,13 +109,43 @@ def _check_wilcoxon(pruning: Pruning, stage: Stage) -> None:
         raise ConfigError(f"{where}.p_threshold must be between 0 and 1, got {p}")
     seeds = next((axis for axis in stage.axes if isinstance(axis, Seeds)), None)
     count = 1 if seeds is None else len(seeds.values)
-    if 0.5**count >= p:
+    if pruning.over == "prompts":
+        if count < 2:
+            raise ConfigError(
+                f"{where}.over = 'prompts' spares a setting's later seeds, and there are "
+                "none: give sweeps.Seeds two values or more"
+            )
+    elif 0.5**count >= p:
         needed = next(n for n in range(1, 99) if 0.5**n < p)
         raise ConfigError(
             f"{where}.method = 'wilcoxon' compares settings seed by seed, and a signed-"
             f"rank test over {count} cannot come below p = {0.5**count:g}, which is not "
             f"under p_threshold = {p:g}: give sweeps.Seeds {needed} values or more, raise "
             "p_threshold, or take method = 'median'"
+        )
+
+
+def _check_prompts(pruning: Pruning, where: str, *, is_evaluated: bool) -> None:
+    if pruning.method != "wilcoxon":
+        raise ConfigError(
+            f"{where}: Pruning.over = 'prompts' goes with method = 'wilcoxon', not with "
+            f"{pruning.method!r}"
+        )
+    if not is_evaluated:
+        raise ConfigError(
+            f"{where}: Pruning.over = 'prompts' compares what runs earn in the sweep's "
+            "evaluation, and these are not evaluated: set Sweep.evaluation, or take "
+            "over = 'seeds'"
+        )
+    if pruning.metric.partition("/")[0] != "reward":
+        raise ConfigError(
+            f"{where}: Pruning.metric = {pruning.metric!r}: over prompts give 'reward', "
+            "or 'reward/NAME' of a reward of the evaluation"
+        )
+    if pruning.direction != "maximize":
+        raise ConfigError(
+            f"{where}: Pruning.direction = {pruning.direction!r} would end what earns "
+            "most: of a reward more is better, set 'maximize'"
         )
 
 

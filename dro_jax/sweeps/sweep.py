@@ -35,10 +35,13 @@ class Pruning:
     """Ending trials early that do worse than others at the same step.
 
     Attributes:
-      metric: a name in the run's `metrics.jsonl`.
+      metric: a name in the run's `metrics.jsonl`; over prompts `reward`, the evaluation's
+        first one, or `reward/NAME`.
       direction: `maximize` or `minimize`.
-      method: `median`, against other settings' trials; or `wilcoxon`, pairwise over seeds
-        or prompts.
+      method: `median`, against other settings' trials; or `wilcoxon`, against the best
+        setting, pairwise.
+      over: of `wilcoxon`: `seeds`, that both settings have run up to a step; or `prompts`
+        of the evaluation, by which a setting's later seeds are spared.
       within: axes; a trial is compared with those of the same values alone, as of one
         objective, since losses of two objectives say nothing of each other.
       warmup_steps: before which nothing is pruned.
@@ -49,6 +52,7 @@ class Pruning:
     metric: str
     direction: str = "minimize"
     method: str = "median"
+    over: str = "seeds"
     within: Sequence[str] = ("objective",)
     warmup_steps: int = 0
     startup_trials: int = 5

@@ -1,0 +1,118 @@
+"""The places of a search's trials, which are planned before they have a setting."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+from dro_jax.messages import note
+from dro_jax.plurals import counted
+from dro_jax.sweeps.axes import Integers, Uniform
+from dro_jax.sweeps.interface import PlannedTrial
+from dro_jax.sweeps.ranges import Range, num_settings
+from dro_jax.sweeps.sweep import Stage
+
+PLACE = "draw"  # what labels call it
+
+
+class Chosen(Protocol):
+    """A value of each axis but the ranges (`combinations.Combination`)."""
+
+    def drawn(self, values: Mapping[str, Any]) -> Self:
+        """With values of the ranges."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a trial stands in a search.
+
+    Attributes:
+      stage: its stage.
+      group: of trials that are one search, whatever their seeds.
+      number: of the setting.
+      chosen: the values of the other axes.
+      ranges: those with an effect on it.
+    """
+
+    stage: Stage
+    group: str
+    number: int
+    chosen: Chosen
+    ranges: Sequence[Range]
+
+
+Compose = Callable[[str, Any], PlannedTrial]
+
+
+def placed(
+    stage: Stage, searched: Sequence[Chosen], compose: Compose
+) -> tuple[list[PlannedTrial], dict[str, Place]]:
+    """A searching stage's trials, and the places of those that draw, by their keys.
+
+    Args:
+      stage: with ranges.
+      searched: combinations of its other axes.
+      compose: a trial from a combination with values of all axes.
+    """
+    found: dict[str, PlannedTrial] = {}
+    places: dict[str, Place] = {}
+    # All objectives' first settings, all their second ones, …
+    for number in range(stage.search.num_trials):
+        for chosen in searched:
+            for trial, place in _at(stage, chosen, number, compose):
+                found.setdefault(trial.key, trial)
+                if place is not None:
+                    places[trial.key] = place
+    return list(found.values()), places
+
+
+def _at(
+    stage: Stage, chosen: Chosen, number: int, compose: Compose
+) -> list[tuple[PlannedTrial, Place | None]]:
+    """The trial of a number, if there is one."""
+    ranges = [axis for axis in stage.axes if isinstance(axis, Uniform | Integers)]
+    one = compose(stage.name, chosen.drawn({axis.name: axis.low for axis in ranges}))
+    ranges = [axis for axis in ranges if axis.name in one.values]
+    if not ranges:
+        return [(one, None)]  # nothing is to be drawn for it: a trial like any other
+    most = num_settings(ranges)
+    if most is not None and number >= most:
+        if number == most:
+            note(
+                f"stage {stage.name}: {_named(ranges)} has only "
+                f"{counted(most, 'setting')}, and no more are drawn"
+            )
+        return []
+    drawn = {axis.name for axis in ranges}
+    values = {name: x for name, x in one.values.items() if name not in drawn}
+    others = {name: x for name, x in values.items() if name != one.seed_axis}
+    trial = dataclasses.replace(
+        one,
+        key=_digest(one.key, ranges, number),
+        label=_label(values, number, one.seed_axis),
+        values=values,
+        bindings=(),
+    )
+    group = repr(sorted(others.items()))
+    return [(trial, Place(stage, group, number, chosen, ranges))]
+
+
+def _label(values: Mapping[str, Any], number: int, seed_axis: str | None) -> str:
+    parts = [
+        str(x) if isinstance(x, str) else f"{name.rpartition('.')[2]} {x}"
+        for name, x in values.items()
+        if name != seed_axis
+    ]
+    parts.append(f"{PLACE} {number}")
+    if seed_axis in values:
+        parts.append(f"seed {values[seed_axis]}")
+    return " · ".join(parts)
+
+
+def _named(ranges: Sequence[Range]) -> str:
+    return " × ".join(axis.name for axis in ranges)
+
+
+def _digest(key: str, ranges: Sequence[Range], number: int) -> str:
+    text = repr((key, list(ranges), number))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
