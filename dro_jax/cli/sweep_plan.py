@@ -41,12 +41,9 @@ class Plan:
         return [stage.name for stage in self.sweep.stages]
 
     @property
-    def asked(self) -> dict[str, list[str] | None]:
-        """By stage, the keys of its trials in their order; None where a search draws."""
-        return {
-            stage: None if stage in self.searched else [one.key for one in own]
-            for stage, own in self.trials.items()
-        }
+    def asked(self) -> dict[str, list[str]]:
+        """By stage, the keys of its trials in their order."""
+        return {stage: [x.key for x in own] for stage, own in self.trials.items()}
 
     @property
     def keys(self) -> frozenset[str]:
