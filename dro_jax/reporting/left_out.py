@@ -106,6 +106,7 @@ def _data(records, samples, messages: bool) -> list[Html]:
 def _training(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> list[Html]:
     names = [n for n in _RATES if any(_last(run, n) is not None for run in runs)]
     stops = any(run.not_finite for run in runs)
+    ends = any("pruned" in run.facts for run in runs)
     rows = []
     for run, look in zip(runs, looks, strict=True):
         if run.metrics:
@@ -113,14 +114,25 @@ def _training(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> list[Ht
             cells = ["–" if rate is None else f"{rate:.1%}" for rate in rates]
             if stops:
                 cells.append(", ".join(f"step {x}" for x in run.not_finite) or "none")
+            if ends:
+                cells.append(_early_end(run))
             rows.append([look.name(), *cells])
-    if not rows or not (names or stops):
+    if not rows or not (names or stops or ends):
         return []
     columns = [Column("run"), *(Column(_RATES[name]) for name in names)]
     if stops:
         columns.append(Column("steps that were not finite"))
+    if ends:
+        columns.append(Column("ended early", "by a sweep", is_text=True))
     caption = "In training, by the last line of the log that tells"
     return [table(caption, columns, rows, class_="numbers")]
+
+
+def _early_end(run: ReportedRun) -> str:
+    told = run.facts.get("pruned")
+    if told is None:
+        return "no"
+    return f"after step {told.get('step')}: {told.get('reason')}"
 
 
 def _evaluation(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> list[Html]:

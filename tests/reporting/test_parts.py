@@ -1,6 +1,7 @@
 """What the parts of a report work out, by hand."""
 
 import dataclasses
+import json
 
 import evaluated_runs
 import pytest
@@ -132,6 +133,21 @@ def test_what_was_dropped_is_counted(tmp_path):
     ]
     silent = left_out([own], styles([own]), messages=False)
     assert "the response is empty" not in silent.body
+
+
+def test_a_run_that_a_sweep_ended_early_says_so(tmp_path):
+    pruned = tmp_path / "pruned"
+    evaluated_runs.write_run(pruned)
+    told = {"step": 90, "reason": "the median is lower"}
+    (pruned / "pruned.json").write_text(json.dumps(told))
+    evaluated = evaluated_runs.evaluated("b")
+    rows = [ReportedRun.of_folder(pruned, evaluated)]
+    metrics = [{"step": 1, "truncation_rate": 0.0}]
+    rows.append(dataclasses.replace(run("a"), metrics=metrics))
+    text = read_html.read(left_out(rows, styles(rows), messages=True).body).text
+    assert "ended early" in text and "after step 90: the median is lower" in text
+    whole = left_out(rows[1:], styles(rows[1:]), messages=True)
+    assert "ended early" not in whole.body
 
 
 def test_a_pair_without_a_verdict_counts_once_and_only_among_the_rows():
