@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ from dro_jax.reporting.spread import short
 from dro_jax.reporting.style import RunStyle
 from dro_jax.reporting.swept.axes import Curve, is_logarithmic, is_numeric
 from dro_jax.reporting.swept.figures import in_text
+from dro_jax.reporting.swept.kl_picture import WIDE, round_ticks
 from dro_jax.reporting.swept.settings import shown_value
 
 _PANEL = (250, 250)
 _MOST_COLUMNS = 4
 _ROOM = 0.06  # of the whole range, above and below
+_BEYOND = 0.35  # of the range of values, for the ends of intervals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +72,12 @@ class Limits(NamedTuple):
 
     Attributes:
       low, high: of the figure.
-      most_kl: nats.
+      least_kl, most_kl: nats; 0 where the scale is none of logarithms.
     """
 
     low: float
     high: float
+    least_kl: float
     most_kl: float
 
 
@@ -84,11 +88,14 @@ def limits_of(panels: Sequence[Panel]) -> Limits:
     low, high = min(values), max(values)
     span = high - low or abs(high) or 1.0
     ends = [e for x in points for e in (x.figure.low, x.figure.high) if e is not None]
-    low = min([low, *(max(e, low - span) for e in ends)])
-    high = max([high, *(min(e, high + span) for e in ends)])
+    low = min([low, *(max(e, low - _BEYOND * span) for e in ends)])
+    high = max([high, *(min(e, high + _BEYOND * span) for e in ends)])
     room = _ROOM * (high - low or 1.0)
-    kl = max((x.kl.value for x in points if x.kl), default=1.0)
-    return Limits(low - room, high + room, 1.15 * max(kl, 1e-3))
+    kls = [x.kl.value for x in points if x.kl] or [0.0]
+    least, most = min(kls), max(kls)
+    if least > 0 and most / least > WIDE:
+        return Limits(low - room, high + room, least / 1.6, most * 1.6)
+    return Limits(low - room, high + room, 0.0, 1.15 * max(most, 1e-3))
 
 
 def inline_panel(one: Panel, name: str, chooses: str, limits: Limits) -> Html:
@@ -130,19 +137,24 @@ def _draw(upper, lower, one: Panel, limits: Limits) -> None:
                 dots = [place] * len(x.by_seed)
                 upper.plot(dots, x.by_seed, ".", color=look.colour, ms=3, alpha=0.5)
         rewards = [x.figure.value for x in curve.points]
-        upper.plot(at, rewards, label=short(label) or None, **drawn, **mark)
+        upper.plot(at, rewards, label=short(label, 44) or None, **drawn, **mark)
         kls = [x.kl.value if x.kl else math.nan for x in curve.points]
         lower.plot(at, kls, **drawn, **mark)
     upper.set_title(short(one.title, 28), loc="left")
     upper.set_ylim(limits.low, limits.high)
     upper.tick_params(labelbottom=False)
-    lower.set_ylim(0, limits.most_kl)
+    if limits.least_kl:
+        lower.set_yscale("log")
+        round_ticks(lower.yaxis, (1.0,))
+    lower.set_ylim(limits.least_kl, limits.most_kl)
     lower.set_xlabel(one.curves[0].axis)
     _ticks(lower, values, places)
     for axes in (upper, lower):
         axes.margins(x=0.08)
         plain(axes, "y")
-        axes.locator_params(axis="y", nbins=4)
+    upper.locator_params(axis="y", nbins=4)
+    if not limits.least_kl:
+        lower.locator_params(axis="y", nbins=4)
 
 
 def _places(values: Sequence):
@@ -156,20 +168,28 @@ def _places(values: Sequence):
 
 
 def _ticks(axes, values: Sequence, places) -> None:
-    """At values themselves where they are few, spread over the axis where they are many."""
+    """Numbers where they have room; words all, in lines below one another."""
     from matplotlib.ticker import NullLocator
 
     named = {places(x): shown_value(x) for x in values}
-    kept, least = [], 0.0
     at = sorted(named)
-    width = (at[-1] - at[0]) or 1
-    for place in at:
-        if not kept or (place - kept[-1]) / width >= least:
-            kept.append(place)
-        # A digit is about a fiftieth of a panel wide.
-        least = 0.03 * (2 + max(len(named[x]) for x in kept[-1:]))
-    axes.set_xticks(kept, [short(named[x], 9) for x in kept])
     axes.xaxis.set_minor_locator(NullLocator())
+    if not is_numeric(values):
+        letters = max(6, 36 // len(at))
+        axes.set_xticks(at, [_wrapped(named[x], letters) for x in at], fontsize=7.5)
+        return
+    width = (at[-1] - at[0]) or 1
+    kept = at[:1]
+    for place in at[1:]:
+        # A digit is about a thirtieth of a panel wide.
+        if (place - kept[-1]) / width >= 0.03 * (2 + len(named[kept[-1]])):
+            kept.append(place)
+    axes.set_xticks(kept, [short(named[x], 9) for x in kept])
+
+
+def _wrapped(words: str, letters: int) -> str:
+    lines = textwrap.wrap(words, letters, max_lines=4, placeholder="…")
+    return "\n".join(lines)
 
 
 def _said(curve: Curve, label: str, chooses: str) -> str:

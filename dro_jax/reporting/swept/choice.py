@@ -81,10 +81,11 @@ def seeds_apart(cell: Cell, compared: str, figure: str) -> Estimate | None:
     return pooled_mean(kept) if kept.size else None
 
 
-def budgets(cells: Sequence[Cell]) -> list[float]:
-    """Round numbers of nats, 1, 2 or 5 times a power of ten, that tell settings apart.
+def budgets(cells: Sequence[Cell], figure: str) -> list[float]:
+    """Round numbers of nats, 1, 2 or 5 times a power of ten, that make a difference.
 
-    Of each, some setting stays within it, and some goes beyond.
+    At each some other setting is chosen than at the one before and than without a budget;
+    of more than five, five that are spread over them.
     """
     found = [
         kl
@@ -99,11 +100,16 @@ def budgets(cells: Sequence[Cell]) -> list[float]:
         return []
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     round_ones = [m * 10.0**p for p in powers for m in (1, 2, 5)]
-    between = [float(f"{x:.0e}") for x in round_ones if low <= x < high]
-    if len(between) <= _MOST_BUDGETS:
-        return between
-    kept = np.linspace(0, len(between) - 1, _MOST_BUDGETS).round().astype(int)
-    return [between[k] for k in kept]
+    told, kept = [[chosen(cell, figure) for cell in cells]], []
+    for most in (float(f"{x:.0e}") for x in round_ones if low <= x < high):
+        choice = [chosen(cell, figure, most_kl=most) for cell in cells]
+        if choice not in told:
+            told.append(choice)
+            kept.append(most)
+    if len(kept) <= _MOST_BUDGETS:
+        return kept
+    places = np.linspace(0, len(kept) - 1, _MOST_BUDGETS).round().astype(int)
+    return [kept[place] for place in places]
 
 
 def paired(

@@ -93,7 +93,7 @@ def section(
     having = [cell for cell in cells if kl_picture.points_of(cell, chooses)]
     if not having:
         return None
-    limits = budgets(having)
+    limits = budgets(having, chooses)
     rows = [(cell, [within(cell, k, chooses) for k in limits]) for cell in having]
     figures, parts = {}, []
     for number, (cell, own) in enumerate(rows):
@@ -126,7 +126,8 @@ def as_markdown(
     cells: Sequence[Cell], chooses: str, conditions: Sequence[str], compared: str
 ) -> str:
     """The same as a table that documents quote; empty without budgets."""
-    limits = budgets([cell for cell in cells if kl_picture.points_of(cell, chooses)])
+    cells = [cell for cell in cells if kl_picture.points_of(cell, chooses)]
+    limits = budgets(cells, chooses)
     if not limits:
         return ""
     body = []

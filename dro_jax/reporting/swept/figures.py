@@ -129,10 +129,7 @@ def interval(name: str, found: Estimate) -> str:
     """`[0.51 to 0.62]`; empty without one, and where all numbers are the same."""
     if found.low is None or found.high is None or found.low == found.high:
         return ""
-    low, high = found.low, found.high
-    if figure(name).format.endswith("%"):
-        low, high = max(low, 0.0), min(high, 1.0)
-    ends = (value_text(figure(name), x) for x in (low, high))
+    ends = (value_text(figure(name), x) for x in (found.low, found.high))
     return f"[{' to '.join(ends)}]"
 
 

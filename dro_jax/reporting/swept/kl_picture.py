@@ -17,7 +17,7 @@ from dro_jax.reporting.swept.settings import Cell, Setting
 
 _KL = "kl"
 _SIZE = (520, 400)
-_WIDE = 12.0  # most over least KL, from which on its axis is drawn by logarithms
+WIDE = 12.0  # most over least KL, from which on its axis is drawn by logarithms
 
 
 class Point(NamedTuple):
@@ -79,13 +79,9 @@ def draw(cell: Cell, looks: Mapping[str, RunStyle], chooses: str, title: str):
             found = reference.estimate(chooses, cell.reporting)
             if found is not None:
                 axes.axhline(found.value, color=SOFT, linestyle=":", linewidth=1.2)
-        kls = [x.kl.value for x in points]
-        if min(kls) > 0 and max(kls) / min(kls) > _WIDE:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.xaxis.set_minor_formatter(lambda value, _: "")
+        _scale(axes, [x.kl.value for x in points])
         axes.set(xlabel=f"{figure(_KL).title}, {figure(_KL).unit}", ylabel=title)
-        axes.margins(x=0.1, y=0.1)
+        axes.margins(y=0.1)
         if cell.name:
             axes.set_title(short(cell.name, 60), loc="left")
         plain(axes)
@@ -119,6 +115,28 @@ def as_table(cells: Sequence[Cell], chooses: str, conditions: Sequence[str]) -> 
     return Table(columns, rows)
 
 
+def round_ticks(axis, multiples: Sequence[float]) -> None:
+    """Names numbers of an axis of logarithms: these times each power of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=multiples))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _scale(axes, kls: Sequence[float]) -> None:
+    """Room for marks and names; intervals that go farther are cut."""
+    low, high = min(kls), max(kls)
+    if low > 0 and high / low > WIDE:
+        axes.set_xscale("log")
+        round_ticks(axes.xaxis, (1.0, 2.0, 5.0))
+        room = (high / low) ** 0.12
+        axes.set_xlim(low / room, high * room)
+    else:
+        room = 0.12 * ((high - low) or 1.0)
+        axes.set_xlim(low - room, high + room)
+
+
 def _mark(axes, x: Point, look: RunStyle) -> None:
     strong = 1.0 if x.leads else 0.35
     for low, high, is_kl in (
@@ -126,7 +144,9 @@ def _mark(axes, x: Point, look: RunStyle) -> None:
         (x.value.low, x.value.high, False),
     ):
         if low is not None and high is not None:
-            across = ([low, high], [x.value.value] * 2)
+            # No logarithm of 0 is drawn.
+            least = max(low, 1e-6) if x.kl.value > 0 else low
+            across = ([least, high], [x.value.value] * 2)
             along = ([x.kl.value] * 2, [low, high])
             axes.plot(
                 *(across if is_kl else along), color=look.colour, linewidth=1.1,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, WinRate
+from dro_jax.evaluation.figures import figure
 from dro_jax.evaluation.halves import halves
 from dro_jax.evaluation.seeds_and_prompts import (
     PooledDifference,
@@ -122,10 +123,10 @@ class Setting:
         if name in _OF_SETS:
             having = [run for run in self.runs if name in run.evaluated.figures]
             found = [run.of_set(name, prompts) for run in having]
-            return mean_over_seeds(found) if found else None
+            return _possible(name, mean_over_seeds(found)) if found else None
         numbers = self.numbers(name, prompts)
         kept = numbers[:, np.isfinite(numbers).all(0)]
-        return pooled_mean(kept) if kept.size else None
+        return _possible(name, pooled_mean(kept)) if kept.size else None
 
     def estimate(self, name: str, prompts: Sequence[str]) -> Estimate | None:
         """A figure on some prompts, over its seeds; None without it."""
@@ -198,6 +199,17 @@ def shown_value(value: Any) -> str:
     """An axis' value as tables write it."""
     is_float = isinstance(value, float)
     return f"{value:.4g}" if is_float else str(value)
+
+
+def _possible(name: str, found: Estimate) -> Estimate:
+    """The same, its interval without what the figure cannot be: a KL below 0, say."""
+    row = figure(name)
+    if name.startswith("reward") or found.low is None or found.high is None:
+        return found
+    is_share = row.format.endswith("%") or name in _OF_SETS
+    least = min(0.0, found.value)  # a KL by samples may lie below
+    high = min(found.high, 1.0) if is_share else found.high
+    return dataclasses.replace(found, low=max(found.low, least), high=high)
 
 
 def _number(response, name: str) -> float:
