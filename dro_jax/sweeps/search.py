@@ -53,6 +53,14 @@ class Searches:
         self._has_evaluation = sweep.evaluation is not None
         self.folder: pathlib.Path | None = None
         self._compose = compose
+        # What is given differs between conditions, and so do losses.
+        self._prunings = {
+            stage.name: dataclasses.replace(
+                stage.pruning, within=(*stage.pruning.within, *sweep.conditions)
+            )
+            for stage in sweep.stages
+            if stage.pruning is not None
+        }
         self._judged: set[str] = set()
         self._places: dict[str, Place] = {}
         self._planned: dict[str, list[PlannedTrial]] = {}
@@ -122,7 +130,7 @@ class Searches:
         if stage is None:
             return
         check_logged(stage, metrics, is_evaluated=self._is_evaluated(stage))
-        pruning = stage.pruning
+        pruning = self._prunings.get(stage.name)
         if pruning is None:
             return
         rows = study.get_trials(deepcopy=False)

@@ -56,45 +56,59 @@ def placed(
     """
     found: dict[str, PlannedTrial] = {}
     places: dict[str, Place] = {}
+    ranges = [axis for axis in stage.axes if isinstance(axis, Uniform | Integers)]
+    lowest = {axis.name: axis.low for axis in ranges}
+    trials = [compose(stage.name, chosen.drawn(lowest)) for chosen in searched]
     # All objectives' first settings, all their second ones, …
     for number in range(stage.search.num_trials):
-        for chosen in searched:
-            for trial, place in _at(stage, chosen, number, compose):
-                found.setdefault(trial.key, trial)
-                if place is not None:
-                    places[trial.key] = place
+        for chosen, one in zip(searched, trials, strict=True):
+            drawn = [axis for axis in ranges if axis.name in one.values]
+            if not drawn:
+                # Nothing is to be drawn for it: a trial like any other.
+                found[one.key] = one
+            elif (place := _at(stage, chosen, one, drawn, number)) is not None:
+                trial = _planned(one, place)
+                found[trial.key], places[trial.key] = trial, place
     return list(found.values()), places
 
 
 def _at(
-    stage: Stage, chosen: Chosen, number: int, compose: Compose
-) -> list[tuple[PlannedTrial, Place | None]]:
-    """The trial of a number, if there is one."""
-    ranges = [axis for axis in stage.axes if isinstance(axis, Uniform | Integers)]
-    one = compose(stage.name, chosen.drawn({axis.name: axis.low for axis in ranges}))
-    ranges = [axis for axis in ranges if axis.name in one.values]
-    if not ranges:
-        return [(one, None)]  # nothing is to be drawn for it: a trial like any other
+    stage: Stage,
+    chosen: Chosen,
+    one: PlannedTrial,
+    ranges: Sequence[Range],
+    number: int,
+) -> Place | None:
+    """The place of a number; None, there are fewer settings."""
     most = num_settings(ranges)
     if most is not None and number >= most:
         if number == most:
+            names = " × ".join(axis.name for axis in ranges)
             note(
-                f"stage {stage.name}: {_named(ranges)} has only "
-                f"{counted(most, 'setting')}, and no more are drawn"
+                f"stage {stage.name}: {names} has only {counted(most, 'setting')}, and no "
+                "more are drawn"
             )
-        return []
+        return None
     drawn = {axis.name for axis in ranges}
+    group = sorted(
+        (name, value)
+        for name, value in one.values.items()
+        if name not in drawn and name != one.seed_axis
+    )
+    return Place(stage, repr(group), number, chosen, ranges)
+
+
+def _planned(one: PlannedTrial, place: Place) -> PlannedTrial:
+    """The trial of a place, from one with some setting."""
+    drawn = {axis.name for axis in place.ranges}
     values = {name: x for name, x in one.values.items() if name not in drawn}
-    others = {name: x for name, x in values.items() if name != one.seed_axis}
-    trial = dataclasses.replace(
+    return dataclasses.replace(
         one,
-        key=_digest(one.key, ranges, number),
-        label=_label(values, number, one.seed_axis),
+        key=_digest(one.key, place.ranges, place.number),
+        label=_label(values, place.number, one.seed_axis),
         values=values,
         bindings=(),
     )
-    group = repr(sorted(others.items()))
-    return [(trial, Place(stage, group, number, chosen, ranges))]
 
 
 def _label(values: Mapping[str, Any], number: int, seed_axis: str | None) -> str:
@@ -107,10 +121,6 @@ def _label(values: Mapping[str, Any], number: int, seed_axis: str | None) -> str
     if seed_axis in values:
         parts.append(f"seed {values[seed_axis]}")
     return " · ".join(parts)
-
-
-def _named(ranges: Sequence[Range]) -> str:
-    return " × ".join(axis.name for axis in ranges)
 
 
 def _digest(key: str, ranges: Sequence[Range], number: int) -> str:

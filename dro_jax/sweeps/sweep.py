@@ -43,7 +43,8 @@ class Pruning:
       over: of `wilcoxon`: `seeds`, that both settings have run up to a step; or `prompts`
         of the evaluation, by which a setting's later seeds are spared.
       within: axes; a trial is compared with those of the same values alone, as of one
-        objective, since losses of two objectives say nothing of each other.
+        objective, since losses of two objectives say nothing of each other. Those of
+        `Sweep.conditions` count too.
       warmup_steps: before which nothing is pruned.
       startup_trials: so many of a group end before any is pruned.
       p_threshold: of `wilcoxon`.

@@ -167,10 +167,10 @@ def test_a_space_of_few_settings_is_searched_once(tmp_path, capsys):
     assert sorted(drawn(store)) == [1, 2, 3]
 
 
-def test_a_trial_is_ended_by_others_of_its_objective(tmp_path):
-    pruning = Pruning("eval/loss", startup_trials=2)
+def test_a_trial_is_ended_by_others_of_its_condition(tmp_path):
+    pruning = Pruning("eval/loss", startup_trials=2, within=())
     stage = dataclasses.replace(STAGE, axes=(), search=None, pruning=pruning)
-    hooks = Searches(Sweep([stage]), {}, compose)
+    hooks = Searches(Sweep([stage], conditions=("objective",)), {}, compose)
     store = open_store(None, tmp_path, "sweep", hooks=hooks)
     chosen = [
         Chosen({"objective": objective, "TAU": float(tau), "RANDOM_SEED": 0})
