@@ -17,15 +17,9 @@ SWEEPS = {
         ("prompts alike", "generous and stern customers", "hard requests, poor agents"),
     ),
     "sensitivity": (
-        {"DRO-V": STRENGTHS["DRO-V"], "KTO": ("BETA", (0.1, 0.3, 1.0))},
+        {"DRO-V": ("TAU", (0.1, 1.0)), "KTO": ("BETA", (0.1, 1.0))},
         {"LEARNING_RATE": (1.5e-4, 6e-4), "RANDOM_SEED": (0,)},
-        (
-            "as the reference saw it",
-            "a fifth of thumbs turned round",
-            "poorer agents",
-            "better agents",
-            "1,000 records",
-        ),
+        ("ordinary", "noisy", "poorer", "better", "short"),
     ),
 }
 
