@@ -62,6 +62,13 @@ def test_all_start_from_the_reference_and_say_what_they_do_not_read(plans):
         assert fits == one.values["objective"].startswith("A-LoL")
 
 
+@pytest.mark.parametrize(("fast", "steps", "paired"), [(False, 160, 121), (True, 8, 6)])
+def test_pairs_take_fewer_steps_for_as_many_tokens(plans, fast, steps, paired):
+    for one in plans[fast].trials["policies"]:
+        wanted = paired if one.values["objective"] == "DPO" else steps
+        assert f"TRAIN_STEPS = {wanted}" in one.bindings
+
+
 def test_reward_and_judge_share_neither_records_nor_network(plans):
     (reward,) = plans[False].trials["reward_model"]
     (judge,) = plans[False].trials["judge_model"]
