@@ -24,11 +24,15 @@ def close_those_of_dead_workers(
     for the grace period.
     """
     for row in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if is_dead(row):
-            number = storage.get_trial_id_from_study_id_trial_number(
-                study_id, row.number
-            )
+        owner = _owner(row)
+        if owner is None or not owner.is_near:
+            continue
+        number = storage.get_trial_id_from_study_id_trial_number(study_id, row.number)
+        if has_ended(owner.process, owner.process_start):
             storage.set_trial_state_values(number, TrialState.FAIL)
+        else:
+            # It may be paused, and still has its run's folder: who sees it beats for it.
+            storage.record_heartbeat(number)
     with warnings.catch_warnings():
         # Experimental since 2021.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -37,11 +41,15 @@ def close_those_of_dead_workers(
 
 def is_dead(row: FrozenTrial) -> bool:
     """Whether a try runs at a worker of this machine whose process has ended."""
-    worker = row.user_attrs.get(tries.WORKER)
-    if row.state != TrialState.RUNNING or not worker:
+    owner = _owner(row)
+    if row.state != TrialState.RUNNING or owner is None or not owner.is_near:
         return False
-    owner = Owner(**worker)
-    return owner.is_near and has_ended(owner.process, owner.process_start)
+    return has_ended(owner.process, owner.process_start)
+
+
+def _owner(row: FrozenTrial) -> Owner | None:
+    worker = row.user_attrs.get(tries.WORKER)
+    return Owner(**worker) if worker else None
 
 
 def follow_up(
@@ -115,10 +123,9 @@ def _retry(study: optuna.Study, row: FrozenTrial) -> None:
 
 
 def _given_up(trial: Tries, max_tries: int) -> FrozenTrial:
-    last = trial.begun[-1].user_attrs
-    worker = last.get(tries.WORKER)
-    who = f", the last one {Owner(**worker)}" if worker else ""
-    log = f" (see {log})" if (log := last.get(tries.LOG)) else ""
+    last = trial.begun[-1]
+    who = f", the last one {owner}" if (owner := _owner(last)) else ""
+    log = f" (see {log})" if (log := last.user_attrs.get(tries.LOG)) else ""
     reason = (
         f"{max_tries} workers in a row died of it without a new checkpoint{who}: out of "
         f"memory, or a crash{log}"

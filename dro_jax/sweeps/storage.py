@@ -53,7 +53,7 @@ def storage_url(url: str | None, folder: pathlib.Path) -> sqlalchemy.URL:
 
 def shown(url: sqlalchemy.URL) -> str:
     """A storage's address as people may read it, without its password."""
-    hidden = {name: "***" for name in url.query if "pass" in name.lower()}
+    hidden = {name: "hidden" for name in url.query if "pass" in name.lower()}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 

@@ -59,7 +59,9 @@ def test_a_killed_worker_is_told_of_and_the_other_finishes_its_trial(
     assert sum(t.tries for t in swept) == 9
     for trial in swept:
         lines = (tmp_path / trial.folder / "steps.txt").read_text().splitlines()
-        assert lines == [f"{trial.number} {step}" for step in range(STEPS)]
+        steps = [int(line.split()[1]) for line in lines]
+        # One that is killed between its line and its checkpoint is done once more.
+        assert sorted(set(steps)) == [*range(STEPS)] and steps == sorted(steps)
     told = capfd.readouterr().err
     assert "ended (killed: SIGKILL: out of memory, or by the launcher)" in told
     assert "the other one goes on, also with its trial" in told

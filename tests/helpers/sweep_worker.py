@@ -10,6 +10,7 @@ import pathlib
 import signal
 import sys
 import time
+from typing import Any
 
 from dro_jax.cli.sweep_workers import Place
 from dro_jax.sweeps import work as sweep_work
@@ -18,6 +19,7 @@ from dro_jax.sweeps.interface import ClaimedTrial, PlannedTrial
 from dro_jax.sweeps.trial_store import open_store
 
 STAGE, STEPS, STEP_SECONDS = "policies", 5, 0.02
+LINE = len("0000 0\n")  # bytes that a step leaves
 
 
 def planned(count: int) -> list[PlannedTrial]:
@@ -38,14 +40,14 @@ def count_on(folder: pathlib.Path, number: int) -> None:
         if not saved.exists():
             time.sleep(STEP_SECONDS)
             with (folder / "steps.txt").open("a") as file:
-                file.write(f"{number} {step}\n")
+                file.write(f"{number:04d} {step}\n")
             saved.mkdir()
 
 
-def work(folder: pathlib.Path, count: int, log: str | None = None) -> None:
+def work(folder: pathlib.Path, count: int, **options: Any) -> None:
     """Adds trials and runs them until none is unfinished."""
     url = os.environ.get("DRO_JAX_STORAGE")
-    with open_store(url, folder, "sweep", log=log) as store:
+    with open_store(url, folder, "sweep", **options) as store:
         store.add(planned(count))
         sweep_work.work(
             store, {STAGE: None}, lambda one: _run(folder, one), wait_seconds=0.05
@@ -68,7 +70,7 @@ def main(folder: str, count: str, *flags: str) -> None:
     place = Place.of(flags[0].partition("=")[2]) if flags else None
     if place is not None:
         place.follow_parent()
-    work(pathlib.Path(folder), int(count), place and place.log)
+    work(pathlib.Path(folder), int(count), log=place and place.log)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,9 @@ def test_three_workers_that_meet_an_empty_database_lose_one(server, opened, tmp_
     assert sum(trial.tries for trial in swept) in (24, 25)  # it may have just ended one
     for trial in swept:
         lines = (tmp_path / trial.folder / "steps.txt").read_text().splitlines()
-        assert lines == [f"{trial.number} {step}" for step in range(STEPS)]
+        steps = [int(line.split()[1]) for line in lines]
+        # One that is killed between its line and its checkpoint is done once more.
+        assert sorted(set(steps)) == [*range(STEPS)] and steps == sorted(steps)
 
 
 def test_a_server_that_restarts_loses_no_trial(

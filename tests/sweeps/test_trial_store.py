@@ -1,20 +1,24 @@
 """Every trial once, whoever adds, claims, dies or comes back late."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 from sweep_worker import STAGE, STEPS, planned
 
+from dro_jax.sweeps import storage
 from dro_jax.sweeps.trial_store import open_store
+from dro_jax.training.owner_file import Owner
 
 WORKER = pathlib.Path(__file__).parents[1] / "helpers/sweep_worker.py"
 
 
 @pytest.fixture
 def store(tmp_path):
-    return open_store(None, tmp_path, "sweep")
+    return open_store(None, tmp_path, "sweep", log="workers/7.log")
 
 
 def test_a_trial_is_added_once_and_plans_may_grow(store):
@@ -59,15 +63,71 @@ def test_how_trials_end(store):
     assert store.unfinished(STAGE) == 0
 
 
-def test_processes_that_come_at_once_run_every_trial_once(tmp_path):
-    workers = [
-        subprocess.Popen([sys.executable, "-W", "error", WORKER, str(tmp_path), "8"])
-        for _ in range(3)
-    ]
-    assert [worker.wait() for worker in workers] == [0, 0, 0]
+@pytest.fixture
+def dying(monkeypatch):
+    """Whoever claims a trial from now on is a process that has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    gone = dataclasses.replace(Owner.this(), process=ended.pid)
+    monkeypatch.setattr(Owner, "this", lambda: gone)
+    return gone
+
+
+def test_a_trial_of_which_workers_die_is_given_up(store, tmp_path, dying):
+    store.add(planned(1))
+    assert [store.claim(STAGE).tries for _ in range(3)] == [1, 2, 3]
+    assert store.claim(STAGE) is None
+    (swept,) = store.trials()
+    assert (swept.state, swept.tries) == ("failed", 3)
+    assert swept.reason == (
+        "3 workers in a row died of it without a new checkpoint, the last one "
+        f"{dying}: out of memory, or a crash (see workers/7.log)"
+    )
+
+
+def test_those_that_came_further_are_not_counted(store, tmp_path, dying):
+    store.add(planned(1))
+    for step in range(6):
+        assert store.claim(STAGE).tries == step + 1
+        (tmp_path / f"policies/0000_TAU_0/checkpoint_{step}").mkdir(parents=True)
+    store.claim(STAGE).give_back()  # nor those that were told to stop
+    assert store.claim(STAGE).tries == 8
+
+
+def test_who_was_silent_for_too_long_ends_nothing(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(storage, "GRACE_SECONDS", 1)
     store = open_store(None, tmp_path, "sweep")
-    swept = store.trials()
-    assert [(t.state, t.tries) for t in swept] == [("complete", 1)] * 8
+    store.add(planned(2))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
+        silent = store.claim(STAGE)
+    near = store.claim(STAGE)
+    time.sleep(2.1)  # SQLite's clock counts seconds
+    other = store.claim(STAGE)
+    assert (other.number, other.tries) == (silent.number, 2)
+    assert store.claim(STAGE) is None  # the other one's process is seen to live
+    silent.complete(1.0, steps=5, tokens=5)
+    assert "this worker was silent for so long that another" in capfd.readouterr().err
+    assert [trial.state for trial in store.trials()] == ["running"] * 2
+    other.complete(2.0, steps=6, tokens=6)
+    near.complete(2.0, steps=6, tokens=6)
+    assert [trial.steps for trial in store.trials()] == [6, 6]
+
+
+def test_workers_that_come_at_once_or_are_killed_at_random_points(tmp_path):
+    done = subprocess.run(
+        [sys.executable, WORKER.with_name("sweep_kills.py"), str(tmp_path), "6"],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    swept = open_store(None, tmp_path, "sweep").trials()
+    assert [trial.state for trial in swept] == ["complete"] * int(done.stdout)
+    assert [trial.tries for trial in swept[:4]] == [1] * 4  # nobody was killed yet
+    assert sum(trial.tries for trial in swept) > len(swept)
     for trial in swept:
         lines = (tmp_path / trial.folder / "steps.txt").read_text().splitlines()
-        assert lines == [f"{trial.number} {step}" for step in range(STEPS)]
+        # Between its line and its checkpoint a step may be cut, and is done once more.
+        steps = [int(line.split()[1]) for line in lines]
+        assert sorted(set(steps)) == [*range(STEPS)]
+        assert steps == sorted(steps)
