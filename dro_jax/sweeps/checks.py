@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from dro_jax.errors import ConfigError
+from dro_jax.sweeps import search_checks
 from dro_jax.sweeps.axes import Axis, Files, Grid, Integers, Seeds, Uniform, Zip
 from dro_jax.sweeps.combinations import is_range, plain_axes, words_of
 from dro_jax.sweeps.names import SWEEP_DIR, names_in
@@ -37,6 +38,8 @@ def check_sweep(sweep: Any) -> None:
     for place, stage in enumerate(stages):
         _check_axes(stage)
         _check_search(stage)
+        is_evaluated = sweep.evaluation is not None and stage.evaluated
+        search_checks.check_stage(stage, is_evaluated=is_evaluated)
         _check_names_in(stage, stages[:place], stages[place + 1 :])
     _check_whole(sweep)
 

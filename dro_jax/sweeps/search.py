@@ -18,7 +18,7 @@ from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.prompt_rewards import rewards_by_prompt
 from dro_jax.sweeps.pruning import Curve, reason_not_to_run, reason_to_end
 from dro_jax.sweeps.ranges import Range, distribution_of
-from dro_jax.sweeps.search_checks import check_logged, check_stage
+from dro_jax.sweeps.search_checks import check_logged
 from dro_jax.sweeps.search_places import Chosen, Compose, Place, placed
 from dro_jax.sweeps.sweep import Pruning, Stage, Sweep
 
@@ -38,9 +38,6 @@ class Searches:
 
     Attributes:
       folder: the sweep's, where evaluations are; None, nothing is pruned by these.
-
-    Raises:
-      ConfigError: a setting cannot be used.
     """
 
     def __init__(
@@ -65,7 +62,6 @@ class Searches:
         self._places: dict[str, Place] = {}
         self._planned: dict[str, list[PlannedTrial]] = {}
         for stage in sweep.stages:
-            check_stage(stage, is_evaluated=self._is_evaluated(stage))
             if stage.name in searched:
                 planned, places = placed(stage, searched[stage.name], compose)
                 self._planned[stage.name] = planned

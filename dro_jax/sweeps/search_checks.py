@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation.figures import figure
 from dro_jax.sweeps.axes import Seeds, Zip
-from dro_jax.sweeps.sweep import Pruning, Stage
+from dro_jax.sweeps.sweep import Pruning, Search, Stage
 
 _SAMPLERS = ("random", "tpe", "qmc")
 _OVER = ("seeds", "prompts")
@@ -29,6 +29,14 @@ def check_stage(stage: Stage, *, is_evaluated: bool = True) -> None:
     """
     where = f"stage {stage.name}"
     search, pruning = stage.search, stage.pruning
+    for name, value, kind in (
+        ("search", search, Search),
+        ("pruning", pruning, Pruning),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ConfigError(
+                f"{where}: {name} = {value!r:.80}: set @sweeps.{kind.__name__}()"
+            )
     if search is not None:
         _check_one_of(f"{where}: Search.sampler", search.sampler, _SAMPLERS)
         _check_one_of(f"{where}: Search.direction", search.direction, _DIRECTIONS)
@@ -93,6 +101,11 @@ def _check_within(pruning: Pruning, stage: Stage) -> None:
         for axis in stage.axes
         for one in (axis.axes if isinstance(axis, Zip) else [axis])
     ]
+    if isinstance(pruning.within, str):
+        raise ConfigError(
+            f"stage {stage.name}: Pruning.within is a list of axes: give "
+            f"[{pruning.within!r}]"
+        )
     default = Pruning.__dataclass_fields__["within"].default
     for name in pruning.within:
         # The default names an axis that a stage of one objective does not have.

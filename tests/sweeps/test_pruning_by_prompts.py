@@ -5,6 +5,7 @@ import pytest
 from dro_jax.errors import ConfigError, Pruned
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, SampledResponse
 from dro_jax.sweeps.axes import Grid, Seeds
+from dro_jax.sweeps.checks import check_sweep
 from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.prompt_rewards import rewards_by_prompt
 from dro_jax.sweeps.search import Searches
@@ -16,7 +17,6 @@ PRUNING = Pruning(
     "reward", "maximize", "wilcoxon", "prompts", startup_trials=1, p_threshold=0.05
 )
 STAGE = Stage("policies", [], axes=[Grid("TAU", (1, 2, 3)), Seeds((0, 1))])
-SWEEP = Sweep([STAGE], evaluation=Evaluation())
 
 
 def evaluated(run, rewards):
@@ -105,4 +105,4 @@ def test_runs_must_be_evaluated():
     stage = Stage("policies", [], axes=STAGE.axes, pruning=PRUNING)
     check_stage(stage)
     with pytest.raises(ConfigError, match="these are not evaluated"):
-        Searches(Sweep([stage]), {}, None)
+        check_sweep(Sweep([stage]))
