@@ -5,6 +5,7 @@ import json
 
 import evaluated_runs
 import pytest
+import swept_runs
 
 from dro_jax.cli.main import main
 from dro_jax.cli.runs_to_report import reported_runs
@@ -85,6 +86,7 @@ def test_win_rates_of_other_responses_are_left_out(runs):
         (["--seed=1"], "have no effect on what is evaluated already"),
         (["--gin.REWARD=1"], "have no effect on what is evaluated already"),
         (["nowhere"], "there is no such folder"),
+        (["--choose_by=reward"], "--choose_by is of a sweep"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(runs, capsys, more, message):
@@ -93,3 +95,30 @@ def test_what_cannot_be_shown_is_refused(runs, capsys, more, message):
         message = "dro-jax evaluate"
     assert main(["report", "kto", "dro_v", *more, "--output=out"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_sweep_has_a_page_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = [{"objective": "KTO"}, {"objective": "DRO-V"}]
+    swept_runs.made_sweep(
+        tmp_path / "sweep", settings, lambda _: swept_runs.Made(0.5), num_prompts=8,
+        seeds=(0,),
+    )  # fmt: skip
+    given = ["report", "sweep", "--output=out", "--samples=0", "--title=Two"]
+    assert main([*given, "--choose_by=reward/short"]) == 0
+    assert "3 trials of the sweep made" in capsys.readouterr().out
+    numbers = json.loads((tmp_path / "out/report.json").read_text())
+    assert (numbers["title"], numbers["chooses"]) == ("Two", "reward/short")
+    for more, message in (
+        (["--choose_by=kl"], "no setting can be chosen by 'kl'"),
+        (["--evaluation=none"], f"called none: they have {swept_runs.NAME}"),
+        (["--task=desk"], "evaluated by `dro-jax sweep`"),
+        (["--num_prompts=3"], "have no effect on what is evaluated already"),
+    ):
+        assert main([*given, *more]) == 2, more
+        assert message in capsys.readouterr().err
+    assert main(["report", "sweep", "sweep/policies/0001", "--output=out"]) == 2
+    assert "give it alone" in capsys.readouterr().err
+    (tmp_path / "sweep/sweep.json").write_text("{}")
+    assert main(given) == 2
+    assert "sweep.json cannot be read" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dro_jax.errors import DataError
 from dro_jax.evaluation.compared_runs import are_of, kept
 from dro_jax.evaluation.evaluated_run import EVALUATION, FOLDER, REFERENCE, EvaluatedRun
 from dro_jax.plurals import counted
@@ -49,7 +50,7 @@ def read_runs(
         have, of several the newest.
 
     Raises:
-      DataError: a file is damaged.
+      DataError: a file is damaged, or no run has that evaluation.
     """
     last = results.stages[-1]
     trials = [trial for trial in results.trials if trial.stage == last]
@@ -65,6 +66,13 @@ def read_runs(
         beside = list(references.values())
         rows = [Setting(REFERENCE, {}, beside, len(beside))] if beside else []
         cells.append(Cell(condition, _settings(results, own, current), rows))
+    if evaluation is not None and not cells:
+        complete = [folder / x.folder for x in trials if x.state == "complete"]
+        names = ", ".join(sorted(_written(complete))) or "none"
+        raise DataError(
+            f"no run of the sweep can be compared by an evaluation called {evaluation}: "
+            f"they have {names}"
+        )
     return SweptRuns(results, cells, left_out)
 
 
@@ -131,11 +139,18 @@ def _prompts(run: SweptRun) -> frozenset[str]:
 
 
 def _most_common(folders: Iterable[pathlib.Path]) -> str | None:
+    """The name that most runs have, of several the newest."""
+    found = _written(folders)
+    return max(found, key=lambda x: (len(found[x]), max(found[x]), x), default=None)
+
+
+def _written(folders: Iterable[pathlib.Path]) -> dict[str, list[int]]:
+    """By an evaluation's name when each run's was finished."""
     found: dict[str, list[int]] = {}
     for run in folders:
         for file in (run / FOLDER).glob(f"*/{EVALUATION}"):
             found.setdefault(file.parent.name, []).append(file.stat().st_mtime_ns)
-    return max(found, key=lambda x: (len(found[x]), max(found[x]), x), default=None)
+    return found
 
 
 def _settings(
