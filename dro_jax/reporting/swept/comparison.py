@@ -41,8 +41,8 @@ _SEEDS_APART = (
     "where it lies lower, that much was luck of seeds."
 )
 _ONE_SEED = (
-    "With one seed, intervals are over prompts alone: they tell of these runs, and "
-    "another seed may give another order."
+    "With one seed, intervals are over prompts alone: they tell of this run, and another "
+    "seed may give another order."
 )
 
 
@@ -131,12 +131,13 @@ def section(
             shown.append(dots.shown(drawn, file, own, chooses))
         shown.append(differences.shown(pairs, looks, chooses, cell.name))
         parts.append(_folded(cell, lines(*shown), is_open=number == 0))
-    seeds = max(len(x.runs) for cell in cells for x in cell.settings)
+    seeds = {len(x.runs) for cell in cells for x in cell.settings}
     body = lines(
         element("p", _sentence(rows[0], chooses, cells), class_="lead"),
         element("p", _TEXT.format(figure=figure(chooses).title)),
         *parts,
-        element("p", _SEEDS_APART if seeds > 1 else _ONE_SEED, class_="note"),
+        element("p", _SEEDS_APART, class_="note") if max(seeds) > 1 else None,
+        element("p", _ONE_SEED, class_="note") if min(seeds) == 1 else None,
     )
     tables = {
         "comparison": _as_table(rows, names, conditions),
