@@ -15,6 +15,7 @@ step, bit by bit. The exit status is 1 otherwise.
 
 import argparse
 import contextlib
+import itertools
 import os
 import pathlib
 import random
@@ -28,13 +29,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent / "helpers"))
 
 import command_runs
 from run_differences import differences, last_step
-from several_processes import Processes, run_together
+from several_processes import Processes
 
 from dro_jax.sweeps.results import SweepResults, SweptTrial
 
 STEPS, REFERENCE_STEPS = 24, 12
 OBJECTIVES = ("nll", "kto", "dro_v")
 LONGEST = 1800  # seconds that a sweep may take to its end
+_turns = itertools.count().__next__
 LEAVING = 120  # that orphans may take to save
 _SWEEP = """\
 from __gin__ import dynamic_registration
@@ -76,9 +78,9 @@ def main(argv=None) -> int:
         whole = folder / "whole"
         flags = sweep_flags(folder, gin_file, whole, killed.seeds)
         logs = folder / "logs_whole"
-        run_together(
-            command_runs.train, *flags, count=1, devices=1, timeout=LONGEST, logs=logs
-        )
+        with start(flags, logs) as alone:
+            if any(alone.wait(LONGEST)):
+                raise SystemExit(alone.ends_of_logs())
         found = _compared(whole, folder / "killed", killed.seeds)
     for difference in found:
         print(f"differs: {difference}")
@@ -139,9 +141,7 @@ class Campaign:
         flags += [f"--workers={workers}"]
         flags += [f"--storage={self._storage}"] if self._storage else []
         logs = self._folder / f"logs_{len(self._running)}"
-        self._running.append(
-            Processes(command_runs.train, *flags, count=1, devices=1, logs=logs)
-        )
+        self._running.append(start(flags, logs, on_one_core=workers == 1))
 
     def _let_through(self) -> None:
         for process in self._running:
@@ -226,6 +226,15 @@ class Campaign:
     def _tell(self, what: str) -> None:
         self.count += 1
         print(f"kill {self.count}: {what}, {self._done()} steps done", flush=True)
+
+
+def start(flags, logs, *, on_one_core: bool = True) -> Processes:
+    """Starts a sweep; on one core, as each of `--workers 2` has on two."""
+    process = Processes(command_runs.train, *flags, count=1, devices=1, logs=logs)
+    if on_one_core:  # sums on two cores are others
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(process.process_id(0), {cores[_turns() % len(cores)]})
+    return process
 
 
 def sweep_flags(folder, gin_file, output, seeds) -> list[str]:
