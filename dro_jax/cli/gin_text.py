@@ -1,10 +1,13 @@
 """Python values as gin writes them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from dro_jax.cli.gin_files import COMMAND_LINE, Macro, Reference, parse_statements
 from dro_jax.errors import ConfigError
+
+_REFERENCE = re.compile(r"[@%]\w")
 
 
 def as_text(name: str, value: Any) -> str:
@@ -32,10 +35,10 @@ def as_text(name: str, value: Any) -> str:
 
 def _written(value: Any) -> str:
     if isinstance(value, str):
-        is_reference = value[:1] in ("@", "%") and isinstance(
-            _parsed(value), Macro | Reference
-        )
-        return value if is_reference else repr(value)
+        # gin reads `@ home` as a reference too; a person who writes that means text.
+        is_like_one = _REFERENCE.match(value) is not None
+        is_one = is_like_one and isinstance(_parsed(value), Macro | Reference)
+        return value if is_one else repr(value)
     if isinstance(value, Mapping):
         pairs = (f"{_written(key)}: {_written(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from dro_jax import exit_codes
+from dro_jax.cli.sweep_budget import Budget
 from dro_jax.cli.sweep_evaluation import SweepEvaluation
 from dro_jax.cli.sweep_file import read_sweep
 from dro_jax.cli.sweep_plan import Plan, Planner
@@ -15,9 +16,10 @@ from dro_jax.cli.sweep_table import plan_table, trials_table
 from dro_jax.cli.sweep_trial import TrialRunner, forget
 from dro_jax.cli.sweep_workers import command_of, run_workers
 from dro_jax.evaluation import comparison_table
-from dro_jax.messages import say
+from dro_jax.messages import note, say
 from dro_jax.paths import make_folder
 from dro_jax.plurals import counted
+from dro_jax.reporting.swept.report import write_sweep_report
 from dro_jax.sweeps.interface import TrialStore
 from dro_jax.sweeps.progress import shown_progress
 from dro_jax.sweeps.progress_table import best_so_far
@@ -26,6 +28,8 @@ from dro_jax.sweeps.trial_store import open_store
 from dro_jax.sweeps.work import work
 from dro_jax.training.preemption import Preempted
 from dro_jax.training.turns import in_turn
+
+_MOST_COLUMNS = 6  # of a terminal's table; the page shows any number
 
 
 def run(arguments) -> int:
@@ -129,6 +133,7 @@ def run_plan(
         [stage.name for stage in plan.sweep.stages if stage.evaluated],
         search_paths,
         allow_imports,
+        _budget(plan, folder),
     )
 
     def run_and_tell(claimed) -> None:
@@ -147,6 +152,11 @@ def run_plan(
         return finish(plan, store, folder, evaluation)
 
 
+def _budget(plan: Plan, folder: pathlib.Path) -> Budget | None:
+    tokens = plan.sweep.budget_tokens
+    return tokens and Budget(plan.stages[-1], tokens, folder / "steps")
+
+
 def finish(
     plan: Plan,
     store: TrialStore,
@@ -158,6 +168,7 @@ def finish(
     if evaluation is not None:
         with in_turn(folder / "report", "the sweep's report"):
             _judge(plan, results, folder, evaluation)
+        _write_page(results, folder)
     print(trials_table(results))
     for (stage, value), best in best_so_far(plan.sweep, results.trials).items():
         print(f"best of {stage}{'' if value is None else f', {value}'}: {best}")
@@ -181,8 +192,18 @@ def _judge(
         say("no run is complete, so that nothing is compared")
         return
     found = evaluation.of_all(done, results.trials)
-    print(comparison_table.table(found.runs))
+    if len(found.runs) <= _MOST_COLUMNS:
+        print(comparison_table.table(found.runs))
     forget()
+
+
+def _write_page(results: SweepResults, folder: pathlib.Path) -> None:
+    try:
+        page = write_sweep_report(results, folder, folder / "report")
+    except ConfigError as error:
+        note(f"no report is written: {error}")
+    else:
+        print(f"written: {page}, with report.json, tables/ and figures/ beside")
 
 
 def write_results(plan: Plan, store: TrialStore, folder: pathlib.Path) -> SweepResults:

@@ -11,12 +11,12 @@ from dro_jax.cli.gin_files import GinFiles
 from dro_jax.cli.gin_names import SLICE
 from dro_jax.cli.gin_text import as_text
 from dro_jax.cli.gin_values import typed_statements
-from dro_jax.errors import ConfigError
+from dro_jax.errors import UserError
 from dro_jax.sweeps.combinations import Combination
 from dro_jax.sweeps.names import names_in
 from dro_jax.sweeps.sweep import Stage
 
-_MODEL_DIR = "MODEL_DIR"
+_MODEL_DIR, STEPS = "MODEL_DIR", "TRAIN_STEPS"
 CACHE_DIR, VALUE_DIR = "REFERENCE_CACHE_DIR", "VALUE_OF_REFERENCE_DIR"
 
 
@@ -60,6 +60,10 @@ class Composed:
         """Those that are read, `NAME = VALUE`."""
         return [str(setting) for setting in self.used]
 
+    def setting(self, name: str) -> Setting | None:
+        """What the sweep itself sets of that name."""
+        return next((x for x in (*self.used, *self.unused) if x.name == name), None)
+
 
 class Composer:
     """Puts trials together.
@@ -92,13 +96,18 @@ class Composer:
             (used if is_read else unused).append(setting)
         return Composed(files, tuple(used), tuple(unused), effect, configuration)
 
-    def check(self, composed: Composed, label: str) -> None:
+    def check(self, composed: Composed, label: str, others: Sequence[str] = ()) -> None:
         """Refuses what `dro-jax train` would refuse of a trial, as far as files tell.
+
+        Args:
+          composed: the trial.
+          label: its own, for errors.
+          others: bindings that its run will have beside its own.
 
         Raises:
           ConfigError, CheckpointError: with the trial's label.
         """
-        bindings = [f"{_MODEL_DIR} = '$SWEEP_DIR'", *composed.bindings]
+        bindings = [f"{_MODEL_DIR} = '$SWEEP_DIR'", *composed.bindings, *others]
         try:
             read, typed = gin_setup.check(
                 composed.gin_files,
@@ -110,7 +119,7 @@ class Composer:
             # What earlier stages make is not there yet.
             now = [x for x in typed if not any(names_in(getattr(x, "value", None)))]
             early_checks.check_run(Configuration.of([*read.statements, *now]))
-        except ConfigError as error:
+        except UserError as error:
             raise type(error)(f"{label}: {error}") from error
 
     def near(self, composed: Composed) -> list[str]:

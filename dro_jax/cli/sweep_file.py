@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from dro_jax.cli import gin_setup
+from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.gin_files import GinFiles
 from dro_jax.errors import ConfigError
 from dro_jax.sweeps.sweep import Sweep
@@ -37,14 +38,16 @@ def read_sweep(
             "gin_configs/sweeps/quickstart.gin"
         )
     read = [*files, *_fast_variants(files, search_paths)] if fast else files
-    gin_setup.parse(read, bindings, search_paths, allow_imports)
-    sweep = gin_setup.macro(MACRO, default=None)
-    if sweep is None:
+    # Before what a run's file imports is imported.
+    folders = [path for path in search_paths.split(",") if path]
+    if MACRO not in Configuration.of(GinFiles(read, folders).statements).macros:
         raise ConfigError(
             f"the gin files set no {MACRO}: a sweep's file sets {MACRO} = "
             "@sweeps.Sweep() (docs/sweep.md); what sets none is a run's file, for "
             "`dro-jax train`"
         )
+    gin_setup.parse(read, bindings, search_paths, allow_imports)
+    sweep = gin_setup.macro(MACRO)
     if not isinstance(sweep, Sweep):
         raise ConfigError(f"{MACRO} = {sweep!r:.80} is no sweep: set @sweeps.Sweep()")
     if sweep.name is None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dro_jax.cli.sweep_composition import Composed, Composer
+from dro_jax.cli.sweep_composition import STEPS, Composed, Composer
 from dro_jax.cli.sweep_shared import shared_settings
 from dro_jax.errors import ConfigError
 from dro_jax.sweeps.axes import Files
@@ -107,6 +107,12 @@ class Planner:
         self, stage: Stage, combination: Combination
     ) -> tuple[PlannedTrial, Composed]:
         composed = self._composer.composed(stage, combination)
+        budgeted = stage is self._sweep.stages[-1] and self._sweep.budget_tokens
+        if budgeted and (own := composed.setting(STEPS)) is not None:
+            raise ConfigError(
+                f"stage {stage.name}: {own.name} is set, and Sweep.budget_tokens says how "
+                "long its runs train: leave one of the two out"
+            )
         files = [
             axis.name for axis in plain_axes(stage.axes) if isinstance(axis, Files)
         ]
@@ -114,7 +120,7 @@ class Planner:
         builds_on = self._builds_on(composed, combination, whole)
         values = _with_effect(composed, combination, builds_on)
         label = label_of(stage.name, values, files, combination.seed_axis)
-        self._composer.check(composed, label)
+        self._composer.check(composed, label, [f"{STEPS} = 1"] if budgeted else [])
         keys = {name: one.key for name, one in builds_on.items()}
         shared = shared_settings(composed, keys)
         seed = combination.seed_axis

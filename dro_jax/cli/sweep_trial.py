@@ -11,6 +11,7 @@ import gin
 import jax
 
 from dro_jax.cli import train_command
+from dro_jax.cli.sweep_budget import Budget
 from dro_jax.cli.sweep_evaluation import SweepEvaluation
 from dro_jax.cli.task_modules import forgotten_tasks
 from dro_jax.errors import ConfigError, Pruned, StorageError, UserError
@@ -35,6 +36,7 @@ class TrialRunner:
       evaluation: how runs are evaluated; None, not at all.
       evaluated: the stages whose runs are.
       search_paths, allow_imports: as for `gin_setup.parse`.
+      budget: tokens that runs of a stage train on; None, so many steps as they say.
     """
 
     store: TrialStore
@@ -43,6 +45,7 @@ class TrialRunner:
     evaluated: Sequence[str]
     search_paths: str = ""
     allow_imports: Sequence[str] = ()
+    budget: Budget | None = None
 
     def __call__(self, claimed: ClaimedTrial) -> None:
         """Runs a trial and ends it; an error ends it alone, and is told.
@@ -87,10 +90,13 @@ class TrialRunner:
         folder = self.folder / inside
         names = self._names(planned)
         bindings = [filled_in(own, names, in_quotes) for own in planned.bindings]
+        bindings.append(f"MODEL_DIR = {str(folder)!r}")
+        if self.budget is not None and planned.stage == self.budget.stage:
+            bindings.append(self._budget(planned, bindings))
         with forgotten_tasks():
             train_command.train_from_gin(
                 planned.gin_files,
-                [*bindings, f"MODEL_DIR = {str(folder)!r}"],
+                bindings,
                 self.search_paths,
                 allow_imports=self.allow_imports,
                 on_metrics=claimed.report,
@@ -105,6 +111,19 @@ class TrialRunner:
         if planned.metric is None:
             return folder, None
         return folder, value_of(planned.metric, figures, read_metrics(folder))
+
+    def _budget(self, planned: PlannedTrial, bindings: Sequence[str]) -> str:
+        """How many steps a trial takes for its tokens, as a binding."""
+        with forgotten_tasks():
+            found = self.budget.binding(
+                planned.key,
+                planned.gin_files,
+                bindings,
+                search_paths=self.search_paths,
+                allow_imports=self.allow_imports,
+            )
+        forget()
+        return found
 
     def _names(self, planned: PlannedTrial) -> dict[str, str]:
         """The folders that `$NAME` stands for."""
