@@ -11,6 +11,8 @@ from dro_jax.cli.launched_command import job_of
 from dro_jax.cli.main import gin_bindings
 from dro_jax.cli.parser import build_parser
 from dro_jax.cli.plan_placeholders import PLACEHOLDERS
+from dro_jax.cli.sweep_file import read_sweep
+from dro_jax.cli.sweep_plan import Planner
 from dro_jax.cli.tasks_parser import take_rest
 from dro_jax.errors import ConfigError
 from dro_jax.launching.common import Common
@@ -46,6 +48,9 @@ def check(arguments):
     ours = all(
         name.startswith("gin_configs/") or pathlib.Path(name).exists() for name in files
     )
+    if parsed.command == "sweep" and ours:
+        Planner(read_sweep(files, bindings, fast=parsed.fast)).plan()
+        return True
     if parsed.command not in ("train", "plan") or not ours:
         return False
     needless = PLACEHOLDERS if parsed.command == "plan" else None

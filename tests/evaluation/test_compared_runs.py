@@ -67,6 +67,10 @@ def test_all_pairs_are_asked_at_once_and_counted():
     assert found[0].win_rate.value == pytest.approx(1 / 3)
     assert found[4].win_rate.value == pytest.approx(1 / 6)
     assert compared_runs.compared(RUNS[:1], [judge]) == []
+    start, one, two = RUNS
+    some = compared_runs.compared(RUNS, [judge], couples=[(two, start), (one, start)])
+    assert some == [found[1], found[0]] and judge.calls == [9, 6]
+    assert compared_runs.compared(RUNS, [judge], couples=[]) == []
 
 
 def test_scores_of_texts_that_no_run_gave_are_asked_for():
