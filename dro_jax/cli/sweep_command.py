@@ -15,6 +15,7 @@ from dro_jax.cli.sweep_plan import Plan, Planner
 from dro_jax.cli.sweep_table import plan_table, trials_table
 from dro_jax.cli.sweep_trial import TrialRunner, forget
 from dro_jax.cli.sweep_workers import command_of, run_workers
+from dro_jax.errors import ConfigError
 from dro_jax.evaluation import comparison_table
 from dro_jax.messages import note, say
 from dro_jax.paths import make_folder
@@ -60,6 +61,9 @@ def run(arguments) -> int:
     store = open_store(
         arguments.storage, folder, sweep.name, hooks=plan.searches, log=log
     )
+
+    if arguments.retry_failed and worker is None:
+        say(f"{counted(store.again(plan.keys), 'trial')} that failed, once more")
 
     def run_them(tell: Callable[[], None]) -> None:
         run_workers(

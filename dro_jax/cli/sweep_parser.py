@@ -45,6 +45,11 @@ def add_sweep(commands) -> None:
         help="on a terminal too, no table: a line for each trial that ends",
     )
     parser.add_argument(
+        "--retry_failed",
+        action="store_true",
+        help="run trials that failed once more, where what they lacked is there now",
+    )
+    parser.add_argument(
         "--fast",
         action="store_true",
         help="a quick variant: beside each --gin_file NAME.gin, NAME_fast.gin is read too",

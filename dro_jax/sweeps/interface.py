@@ -11,8 +11,9 @@ class PlannedTrial:
 
     Attributes:
       stage: its stage's name.
-      key: digest of stage, files, bindings and values: equal trials have equal keys,
-        whoever plans them and whenever, so that a plan that grows adds only what is new.
+      key: digest of its stage, of all that its run reads and of the runs that it builds
+        on: equal trials have equal keys, whoever plans them and whenever, so that a plan
+        that grows adds only what is new.
       label: what tables call it.
       values: by axis, as `SweptTrial.values`.
       gin_files: as those of `dro-jax train`, in their order; `$NAME` as in a stage.
@@ -93,6 +94,9 @@ class TrialStore(Protocol):
 
     def unfinished(self, stage: str, keys: Sequence[str] | None = None) -> int:
         """How many of a stage's trials, or of those asked for, wait or run."""
+
+    def again(self, keys: Sequence[str]) -> int:
+        """Lets those of these that failed wait once more; returns how many."""
 
     def trials(self) -> list[Any]:
         """All of them, as `dro_jax.sweeps.results.SweptTrial`."""

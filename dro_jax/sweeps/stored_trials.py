@@ -68,6 +68,10 @@ class StoredTrials:
             for one in self.trials()
         )
 
+    def again(self, keys: Sequence[str]) -> int:
+        """As `TrialStore.again`."""
+        return self._locked.patiently(lambda: self._again(frozenset(keys)))
+
     def trials(self) -> list[SweptTrial]:
         """As `TrialStore.trials`."""
         return [trial.swept() for trial in self._locked.patiently(self._recovered)]
@@ -100,6 +104,18 @@ class StoredTrials:
                     {}, user_attrs=dict(tries.attributes_of(trial))
                 )
         return len(new)
+
+    def _again(self, keys: frozenset[str]) -> int:
+        with self._locked.locked():
+            failed = [
+                one
+                for one in self._tries()
+                if one.state == "failed" and one.planned.key in keys
+            ]
+            for one in failed:
+                attributes = {**tries.attributes_of(one.planned), tries.AGAIN: True}
+                self.study.enqueue_trial({}, user_attrs=attributes)
+        return len(failed)
 
     def _claim(self, stage: str, keys: Sequence[str] | None) -> Claimed | None:
         with self._locked.locked():

@@ -20,7 +20,9 @@ from dro_jax.training.owner_file import Owner
 KEY, PLANNED = "key", "planned"
 WORKER, LOG, SECONDS, FROM_STEP = "worker", "log", "seconds", "from_step"
 STEPS, TOKENS, REASON, END = "steps", "tokens", "reason", "end"
-OF_ONE_TRY = (WORKER, LOG, SECONDS, FROM_STEP, STEPS, TOKENS, REASON, END)
+# Of a try that was asked for once more: whatever failed before it counts no longer.
+AGAIN = "again"
+OF_ONE_TRY = (WORKER, LOG, SECONDS, FROM_STEP, STEPS, TOKENS, REASON, END, AGAIN)
 
 # How a try ended that Optuna calls failed; none of them, its worker was gone.
 FAILED = "failed"  # an error that another try would meet again
@@ -69,9 +71,11 @@ class Tries:
 
         So a row that was added twice does no harm, even if one of the two runs already.
         """
-        done = (row for row in self.rows if is_final(row))
-        runs = (row for row in self.rows if row.state == TrialState.RUNNING)
-        return next(done, None) or next(runs, self.rows[-1])
+        asked = (n for n, row in enumerate(self.rows) if AGAIN in row.user_attrs)
+        rows = self.rows[max(asked, default=0) :]
+        done = (row for row in rows if is_final(row))
+        runs = (row for row in rows if row.state == TrialState.RUNNING)
+        return next(done, None) or next(runs, rows[-1])
 
     @property
     def state(self) -> str:

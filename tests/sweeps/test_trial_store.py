@@ -96,6 +96,34 @@ def test_those_that_came_further_are_not_counted(store, tmp_path, dying):
 
 def test_who_was_silent_for_too_long_ends_nothing(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(storage, "GRACE_SECONDS", 1)
+def test_what_failed_is_run_again_where_that_is_asked_for(store):
+    trials = planned(3)
+    store.add(trials)
+    done, bad, other = (store.claim(STAGE) for _ in range(3))
+    done.complete(None, steps=1, tokens=1)
+    bad.fail("the disk is full")
+    other.fail("not asked for")
+    assert store.again([done.planned.key, bad.planned.key]) == 1
+    assert [t.state for t in store.trials()] == ["complete", "waiting", "failed"]
+    assert store.trials()[1].reason is None
+    again = store.claim(STAGE)
+    assert (again.number, again.tries, again.planned) == (1, 2, bad.planned)
+    again.give_back()  # a try that follows is none that was asked for
+    store.claim(STAGE).fail("full again")
+    assert [t.state for t in store.trials()] == ["complete", "failed", "failed"]
+    assert store.trials()[1].reason == "full again"
+    assert store.again([bad.planned.key]) == 1
+    store.claim(STAGE).complete(1.0, steps=1, tokens=1)
+    assert store.trials()[1].state == "complete" and store.claim(STAGE) is None
+    assert store.add(trials) == 0
+
+
+def test_processes_that_come_at_once_run_every_trial_once(tmp_path):
+    workers = [
+        subprocess.Popen([sys.executable, "-W", "error", WORKER, str(tmp_path), "8"])
+        for _ in range(3)
+    ]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
     store = open_store(None, tmp_path, "sweep")
     store.add(planned(2))
     with monkeypatch.context() as elsewhere:
