@@ -3,16 +3,14 @@
 The import takes ten seconds and more; files and names are checked in less than one.
 """
 
-import glob
 import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from dro_jax.errors import CheckpointError, ConfigError
+from dro_jax.cli.run_checks import check_run, local_path
+from dro_jax.errors import ConfigError
 from dro_jax.paths import check_folder, expanded, is_url, is_within
-
-_BYTE = "byte"  # the vocabulary that is no file
 
 
 def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
@@ -28,6 +26,8 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
     """
     if arguments.command == "train":
         _check_train(arguments, elsewhere)
+    elif arguments.command == "sweep":
+        _check_sweep(arguments, elsewhere)
     elif arguments.command == "plan":
         _check_plan(arguments)
     elif arguments.command == "sweep":
@@ -43,6 +43,21 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
         if arguments.command == "evaluate" or arguments.task is not None:
             _find_modules(arguments)
             _check_batch_size(arguments)
+
+
+def _check_sweep(arguments: Any, elsewhere: Sequence[str]) -> None:
+    """Plans it, which the command need not do again."""
+    # Light, as gin itself.
+    from dro_jax.cli.sweep_file import read_sweep
+    from dro_jax.cli.sweep_plan import Planner
+
+    if arguments.workers < 1:
+        raise ConfigError(f"--workers {arguments.workers}: give 1 or more")
+    given = arguments.gin_search_paths, arguments.allow_import
+    sweep = read_sweep(
+        arguments.gin_file, arguments.gin_bindings, *given, fast=arguments.fast
+    )
+    arguments.plan = Planner(sweep, *given, elsewhere=elsewhere).plan()
 
 
 def _find_modules(arguments: Any) -> None:
@@ -143,62 +158,6 @@ def _check_train(arguments: Any, elsewhere: Sequence[str]) -> None:
 
     if not arguments.dry_run:
         for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR", "VALUE_OF_REFERENCE_DIR"):
-            if path := _local(name, configuration, elsewhere):
+            if path := local_path(name, configuration, elsewhere):
                 check_folder(expanded(path), name)
     check_run(configuration, elsewhere)
-
-
-def check_run(configuration: Any, elsewhere: Sequence[str] = ()) -> None:
-    """Refuses settings of a run that its files alone tell to be wrong.
-
-    Args:
-      configuration: of the run.
-      elsewhere: as for :func:`check`.
-
-    Raises:
-      ConfigError, CheckpointError: there is one.
-    """
-    seed = configuration.filled_in(configuration.macros.get("RANDOM_SEED"))
-    # JAX would take the lowest 32 bits: two seeds would be one, in silence.
-    if isinstance(seed, int) and not -(2**31) <= seed < 2**32:
-        raise ConfigError(
-            f"RANDOM_SEED = {seed}: give a number of 32 bits, from 0 to {2**32 - 1:,}"
-        )
-    check_are_there(configuration, elsewhere)
-
-
-def check_are_there(configuration: Any, elsewhere: Sequence[str] = ()) -> None:
-    """Refuses settings that name checkpoints and files which do not exist.
-
-    Args:
-      configuration: of a run of ours or of T5X.
-      elsewhere: as for :func:`check`.
-
-    Raises:
-      ConfigError, CheckpointError: there is one.
-    """
-    for name in ("INITIAL_CHECKPOINT_PATH", "CHECKPOINT_PATH"):
-        start = _local(name, configuration, elsewhere)
-        if start == "":
-            raise ConfigError(f"{name} is empty: name a checkpoint, or None")
-        # A name without any folder may be one on Hugging Face's hub.
-        is_path = start is not None and start.startswith(("/", ".", "~", "$"))
-        if is_path and not os.path.exists(expanded(start)):
-            raise CheckpointError(
-                f"{name}: no checkpoint at {start}: there is no such folder"
-            )
-    for name in ("TRAIN_PATH", "VALIDATION_PATH", "VOCABULARY"):
-        path = _local(name, configuration, elsewhere)
-        if path and path != _BYTE and not _found(expanded(path)):
-            raise ConfigError(f"{name} = {path!r}: there is no such file or folder")
-
-
-def _local(name: str, configuration: Any, elsewhere: Sequence[str]) -> str | None:
-    path = configuration.filled_in(configuration.macros.get(name))
-    if not isinstance(path, str) or is_url(path) or is_within(path, elsewhere):
-        return None
-    return path
-
-
-def _found(path: str) -> bool:
-    return os.path.exists(path) or bool(glob.glob(path, recursive=True))

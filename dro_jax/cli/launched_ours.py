@@ -50,7 +50,7 @@ def checked(
     folders = [path for path in arguments.gin_search_paths.split(",") if path]
     configuration = None
     if command == "sweep":
-        return launched_sweep.fields(arguments, flags, elsewhere), None
+        return launched_sweep.fields(arguments, flags), None
     if command == "train":
         read, typed = gin_setup.check(
             arguments.gin_file,

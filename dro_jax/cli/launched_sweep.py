@@ -7,8 +7,6 @@ from typing import Any
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.gin_files import GinFiles
 from dro_jax.cli.launched_paths import paths_of, sorted_paths
-from dro_jax.cli.sweep_file import read_sweep
-from dro_jax.cli.sweep_plan import Planner
 from dro_jax.errors import ConfigError
 from dro_jax.paths import is_url
 from dro_jax.sweeps.axes import Axis, Files, Zip
@@ -17,15 +15,12 @@ from dro_jax.sweeps.sweep import Sweep
 _SQLITE = "sqlite"
 
 
-def fields(
-    arguments: Any, flags: Sequence[str], elsewhere: Sequence[str]
-) -> Mapping[str, Any]:
+def fields(arguments: Any, flags: Sequence[str]) -> Mapping[str, Any]:
     """The fields of a `Job` whose processes are workers of a sweep.
 
     Args:
-      arguments: the command line, parsed.
+      arguments: the command line, parsed and planned by `early_checks`.
       flags: as typed.
-      elsewhere: folders that the hosts see and this machine need not.
 
     Raises:
       ConfigError: the command would refuse this, or hosts cannot share it.
@@ -41,12 +36,7 @@ def fields(
             f"--output_dir={arguments.output_dir}: dro-jax writes to folders. Name the "
             "folder where the hosts mount the bucket (docs/launch.md)"
         )
-    given = arguments.gin_search_paths, arguments.allow_import
-    sweep = read_sweep(
-        arguments.gin_file, arguments.gin_bindings, *given, fast=arguments.fast
-    )
-    if not elsewhere:  # what hosts alone have cannot be looked for here
-        Planner(sweep, *given).plan()
+    sweep = arguments.plan.sweep
     folders = [path for path in arguments.gin_search_paths.split(",") if path]
     described = GinFiles(arguments.gin_file, folders)
     read = [GinFiles([name], folders) for name in _files(sweep)]

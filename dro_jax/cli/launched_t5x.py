@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dro_jax.cli.configuration_diff import Configuration
-from dro_jax.cli.early_checks import check_are_there
 from dro_jax.cli.gin_files import COMMAND_LINE, GinFiles, parse_statements
 from dro_jax.cli.gin_names import check_names
 from dro_jax.cli.gin_selectors import check_selectors
 from dro_jax.cli.launched_ours import own_modules
 from dro_jax.cli.launched_paths import absolute, folder_of, paths_of, sorted_paths
 from dro_jax.cli.main import gin_bindings
+from dro_jax.cli.run_checks import check_are_there
 from dro_jax.errors import ConfigError
 from dro_jax.launching.common import Common
 from dro_jax.messages import note

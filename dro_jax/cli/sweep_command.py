@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dro_jax import exit_codes
 from dro_jax.cli.sweep_budget import Budget
 from dro_jax.cli.sweep_evaluation import SweepEvaluation
-from dro_jax.cli.sweep_file import read_sweep
-from dro_jax.cli.sweep_plan import Plan, Planner
+from dro_jax.cli.sweep_plan import Plan
 from dro_jax.cli.sweep_table import plan_table, trials_table
 from dro_jax.cli.sweep_trial import TrialRunner, forget
 from dro_jax.cli.sweep_workers import command_of, run_workers
@@ -42,15 +41,9 @@ def run(arguments) -> int:
     worker, count = arguments.worker, arguments.workers
     if worker is not None:
         worker.follow_parent()
-    sweep = read_sweep(
-        arguments.gin_file,
-        arguments.gin_bindings,
-        arguments.gin_search_paths,
-        arguments.allow_import,
-        fast=arguments.fast,
-    )
     given = arguments.gin_search_paths, arguments.allow_import
-    plan = Planner(sweep, *given).plan()
+    plan = arguments.plan  # by `early_checks`
+    sweep = plan.sweep
     folder = pathlib.Path(os.path.abspath(arguments.output_dir))
     if arguments.dry_run:
         print(plan_table(plan, folder))

@@ -4,17 +4,18 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dro_jax.cli import early_checks, gin_setup
+from dro_jax.cli import gin_setup, run_checks
 from dro_jax.cli.configuration_diff import Configuration, full_name
 from dro_jax.cli.gin_effect import Effect, needs_of
 from dro_jax.cli.gin_files import GinFiles
-from dro_jax.cli.gin_names import SLICE
+from dro_jax.cli.gin_names import SLICE, check_names
+from dro_jax.cli.gin_selectors import check_selectors
 from dro_jax.cli.gin_text import as_text
-from dro_jax.cli.gin_values import typed_statements
-from dro_jax.errors import UserError
+from dro_jax.cli.gin_values import check_values, typed_statements
+from dro_jax.errors import ConfigError, UserError
 from dro_jax.sweeps.combinations import Combination
 from dro_jax.sweeps.names import names_in
-from dro_jax.sweeps.sweep import Stage
+from dro_jax.sweeps.sweep import Evaluation, Stage
 
 _MODEL_DIR, STEPS = "MODEL_DIR", "TRAIN_STEPS"
 CACHE_DIR, VALUE_DIR = "REFERENCE_CACHE_DIR", "VALUE_OF_REFERENCE_DIR"
@@ -71,11 +72,18 @@ class Composer:
     Args:
       search_paths: folders, comma-separated, as `--gin_search_paths`.
       allow_imports: as `--allow_import`.
+      elsewhere: as for `early_checks.check`.
     """
 
-    def __init__(self, search_paths: str = "", allow_imports: Sequence[str] = ()):
+    def __init__(
+        self,
+        search_paths: str = "",
+        allow_imports: Sequence[str] = (),
+        elsewhere: Sequence[str] = (),
+    ):
         self._search_paths = search_paths
         self._allow_imports = tuple(allow_imports)
+        self._elsewhere = tuple(elsewhere)
         self._read: dict[tuple[str, ...], Configuration] = {}
         self._statements: dict[tuple[str, ...], list[Any]] = {}
 
@@ -118,9 +126,33 @@ class Composer:
             )
             # What earlier stages make is not there yet.
             now = [x for x in typed if not any(names_in(getattr(x, "value", None)))]
-            early_checks.check_run(Configuration.of([*read.statements, *now]))
+            found = Configuration.of([*read.statements, *now])
+            run_checks.check_run(found, self._elsewhere)
         except UserError as error:
             raise type(error)(f"{label}: {error}") from error
+
+    def check_evaluation(
+        self, evaluation: Evaluation, trials: Sequence[Composed]
+    ) -> None:
+        """Refuses files and bindings of an evaluation that say what nothing reads.
+
+        Args:
+          evaluation: the sweep's.
+          trials: whose settings it may change, as their data.
+
+        Raises:
+          ConfigError: there is one, or a file is missing.
+        """
+        statements = self._statements_of(tuple(evaluation.gin_files))
+        bindings = [f"{n} = {as_text(n, x)}" for n, x in evaluation.bindings.items()]
+        typed = typed_statements(bindings, Configuration.of(statements))
+        known = {name for one in trials for name in one.effect.macros}
+        try:
+            check_selectors(statements, typed)
+            check_names(statements, typed, None, sorted(known))
+            check_values([*statements, *typed], Configuration.of([*statements, *typed]))
+        except ConfigError as error:
+            raise ConfigError(f"Sweep.evaluation: {error}") from error
 
     def near(self, composed: Composed) -> list[str]:
         """The names that a trial's run reads, for those that are misspelt."""

@@ -17,7 +17,7 @@ from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.labels import label_of
 from dro_jax.sweeps.names import names_in
 from dro_jax.sweeps.search import Searches
-from dro_jax.sweeps.sweep import Stage, Sweep
+from dro_jax.sweeps.sweep import Evaluation, Stage, Sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,18 +57,25 @@ class Planner:
     Args:
       sweep: its description.
       search_paths, allow_imports: as for `gin_setup.parse`.
+      elsewhere: folders of the hosts where it will run; what lies in them is not looked
+        for here.
 
     Raises:
       ConfigError: the sweep cannot be planned.
     """
 
     def __init__(
-        self, sweep: Sweep, search_paths: str = "", allow_imports: Sequence[str] = ()
+        self,
+        sweep: Sweep,
+        search_paths: str = "",
+        allow_imports: Sequence[str] = (),
+        *,
+        elsewhere: Sequence[str] = (),
     ):
         check_sweep(sweep)
         self._sweep = sweep
         self._stages = {stage.name: stage for stage in sweep.stages}
-        self._composer = Composer(search_paths, allow_imports)
+        self._composer = Composer(search_paths, allow_imports, elsewhere)
         self._trials: dict[str, list[PlannedTrial]] = {}
 
     def plan(self) -> Plan:
@@ -78,7 +85,7 @@ class Planner:
           ConfigError: one cannot be run, by its label; a setting has an effect on no
             trial; two values of an axis of files make the same run.
         """
-        searched = {}
+        searched, last = {}, []
         for stage in self._sweep.stages:
             choices = combinations(stage)
             if any(map(is_range, plain_axes(stage.axes))):
@@ -86,14 +93,29 @@ class Planner:
                 # One of each, so that what is misspelt is refused now.
                 choices = [one.drawn(_lowest(stage)) for one in choices]
             found = [self._planned(stage, one) for one in choices]
-            _refuse_unused(stage, [composed for _, composed in found], self._composer)
+            last = [composed for _, composed in found]
+            _refuse_unused(stage, last, self._composer)
             self._trials[stage.name] = _distinct(stage, [one for one, _ in found])
             if stage.name in searched:
                 self._trials[stage.name] = []
+        if self._sweep.evaluation is not None:
+            self._check_evaluation(self._sweep.evaluation, last)
         searches = Searches(self._sweep, searched, self.trial)
         for name in searched:
             self._trials[name] = searches.planned(name)
         return Plan(self._sweep, dict(self._trials), searches)
+
+    def _check_evaluation(
+        self, evaluation: Evaluation, trials: Sequence[Composed]
+    ) -> None:
+        self._composer.check_evaluation(evaluation, trials)
+        for name in names_in(evaluation.bindings):
+            count = len(self._trials.get(name, [None]))
+            if count != 1:
+                raise ConfigError(
+                    f"Sweep.evaluation: ${name} must be one run, and the stage {name} has "
+                    f"{count}"
+                )
 
     def trial(self, stage: str, combination: Combination) -> PlannedTrial:
         """The trial of one combination, as of what a search drew.

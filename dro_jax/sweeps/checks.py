@@ -56,6 +56,7 @@ def _check_whole(sweep: Sweep) -> None:
                 f"the stage {last.name} is the last, whose runs are compared, and has "
                 "evaluated = False: leave that out, or leave out Sweep.evaluation"
             )
+        _check_counts(sweep.evaluation)
         where = "Sweep.evaluation"
         _check_known(
             names_in([*sweep.evaluation.gin_files, sweep.evaluation.bindings]),
@@ -75,6 +76,15 @@ def _check_whole(sweep: Sweep) -> None:
             f"Sweep.budget_tokens = {sweep.budget_tokens!r}: give a whole number of "
             "tokens above 0, or None"
         )
+
+
+def _check_counts(evaluation: Evaluation) -> None:
+    for name in ("num_prompts", "num_samples", "batch_size"):
+        value = getattr(evaluation, name)
+        if value is not None and not (type(value) is int and value >= 1):
+            raise ConfigError(
+                f"Evaluation.{name} = {value!r}: give a whole number from 1, or None"
+            )
 
 
 def _check_name(stage: Stage) -> None:

@@ -112,6 +112,36 @@ def test_a_value_that_cannot_be_is_refused_with_the_trial_that_has_it():
         planned(sweeps.Files("objective", {"x": objective("nll", path)}))
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"gin_files": ["no_such_file.gin"]}, "no_such_file.gin is in none of"),
+        (
+            {"bindings": {"LENGHT": 3}},
+            "Sweep.evaluation: --gin.LENGHT sets a name that",
+        ),
+        (
+            {"gin_files": ["gin_configs/rewards/reward_model.gin"]},
+            "Sweep.evaluation: required settings are missing: REWARD_MODEL_DIR",
+        ),
+    ],
+)
+def test_an_evaluation_is_looked_at_before_anything_runs(fields, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        planned(evaluation=sweeps.Evaluation(**fields))
+
+
+def test_an_evaluation_needs_one_run_of_a_stage_and_may_change_the_data():
+    rewards = sweeps.Evaluation(
+        ["gin_configs/rewards/reward_model.gin"],
+        {"REWARD_MODEL_DIR": "$reference", "TASK_FEATURE_LENGTHS": {"inputs": 5}},
+    )
+    planned(evaluation=rewards)
+    seeds = dataclasses.replace(REFERENCE, axes=(sweeps.Seeds(),))
+    with pytest.raises(ConfigError, match="reference must be one run, .* has 3"):
+        planned(OBJECTIVES, sweeps.Seeds(), reference=seeds, evaluation=rewards)
+
+
 def test_labels_that_make_the_same_run_are_refused():
     same = sweeps.Files("objective", {"a": objective("kto"), "b": objective("kto")})
     with pytest.raises(ConfigError, match="'a' and 'b' make the same run"):

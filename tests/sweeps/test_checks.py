@@ -115,6 +115,10 @@ def test_sweeps_that_can_be_planned(found):
             sweep(stage(), evaluation=sweeps.Evaluation(bindings={"X": "$judge"})),
             "Sweep.evaluation: \\$judge is neither",
         ),
+        (
+            sweep(stage(), evaluation=sweeps.Evaluation(num_prompts=0)),
+            "Evaluation.num_prompts = 0: give a whole number",
+        ),
         (sweep(stage(), budget_tokens=1e6), "budget_tokens = 1000000.0"),
     ],
 )
