@@ -61,10 +61,6 @@ class Composed:
         """Those that are read, `NAME = VALUE`."""
         return [str(setting) for setting in self.used]
 
-    def setting(self, name: str) -> Setting | None:
-        """What the sweep itself sets of that name."""
-        return next((x for x in (*self.used, *self.unused) if x.name == name), None)
-
 
 class Composer:
     """Puts trials together.

@@ -130,9 +130,9 @@ class Planner:
     ) -> tuple[PlannedTrial, Composed]:
         composed = self._composer.composed(stage, combination)
         budgeted = stage is self._sweep.stages[-1] and self._sweep.budget_tokens
-        if budgeted and (own := composed.setting(STEPS)) is not None:
+        if budgeted and STEPS in combination.settings:
             raise ConfigError(
-                f"stage {stage.name}: {own.name} is set, and Sweep.budget_tokens says how "
+                f"stage {stage.name}: {STEPS} is an axis, and Sweep.budget_tokens says how "
                 "long its runs train: leave one of the two out"
             )
         files = [
