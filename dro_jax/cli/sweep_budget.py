@@ -55,6 +55,7 @@ class Budget:
             return f"TRAIN_STEPS = {json.loads(kept.read_text('utf-8'))['steps']}"
         except (OSError, ValueError, KeyError, TypeError):
             pass  # not counted yet, or damaged
+        # What is said last holds, here and where the run is trained.
         gin_setup.parse(files, [*bindings, f"TRAIN_STEPS = {_MANY}"], **given)
         vocabulary_size.settle(None)
         steps, tokens = gin_setup.call(train, instead=self._counted)

@@ -212,11 +212,9 @@ def test_trials_of_equal_reference_share_what_is_computed_of_it():
 
 
 def test_a_budget_says_how_long_runs_train():
-    steps = {"TRAIN_STEPS": 5}
-    with pytest.raises(
-        ConfigError, match="TRAIN_STEPS is set, and Sweep.budget_tokens"
-    ):
-        planned(bindings=steps, budget_tokens=1000)
+    steps = sweeps.Grid("TRAIN_STEPS", (5, 6))
+    with pytest.raises(ConfigError, match="TRAIN_STEPS is an axis, and Sweep.budget"):
+        planned(OBJECTIVES, steps, budget_tokens=1000)
     found = of(budget_tokens=1000)
     assert not {one.key for one in found} & {one.key for one in of()}
     assert not {one.key for one in found} & {one.key for one in of(budget_tokens=1)}
