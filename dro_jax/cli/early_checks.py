@@ -30,8 +30,6 @@ def check(arguments: Any, elsewhere: Sequence[str] = ()) -> None:
         _check_sweep(arguments, elsewhere)
     elif arguments.command == "plan":
         _check_plan(arguments)
-    elif arguments.command == "sweep":
-        _check_sweep(arguments, elsewhere)
     elif arguments.command in ("tasks", "calibrate"):
         _find_modules(arguments)
     elif arguments.command in ("generate", "score"):
@@ -57,6 +55,7 @@ def _check_sweep(arguments: Any, elsewhere: Sequence[str]) -> None:
     sweep = read_sweep(
         arguments.gin_file, arguments.gin_bindings, *given, fast=arguments.fast
     )
+    _check_sweep_folder(arguments, elsewhere)
     arguments.plan = Planner(sweep, *given, elsewhere=elsewhere).plan()
 
 
@@ -124,7 +123,7 @@ def _check_plan_each(arguments: Any) -> None:
         check_folder(arguments.plans, "--plans")
 
 
-def _check_sweep(arguments: Any, elsewhere: Sequence[str]) -> None:
+def _check_sweep_folder(arguments: Any, elsewhere: Sequence[str]) -> None:
     if arguments.workers < 1:
         raise ConfigError(f"--workers {arguments.workers}: give 1 or more")
     folder = arguments.output_dir
