@@ -36,6 +36,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 python_maximum_signature_line_length = 80
 myst_heading_anchors = 3
+# Tables that pages quote.
+exclude_patterns = ["reports"]
 # A :func: that leads nowhere is a mistake; types of other packages are not linked.
 nitpicky = True
 nitpick_ignore_regex = [("py:(obj|class|exc)", "(?s).*")]
