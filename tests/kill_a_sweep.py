@@ -208,7 +208,7 @@ class Campaign:
         return due
 
     def _done(self) -> int:
-        logs = self._output.rglob("metrics.jsonl")
+        logs = self._output.glob("*/*/metrics.jsonl")
         return sum(last_step(path.parent) for path in logs)
 
     def _until(self, due: Callable[[], bool]) -> bool:
