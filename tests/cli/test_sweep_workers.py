@@ -56,7 +56,8 @@ def test_a_killed_worker_is_told_of_and_the_other_finishes_its_trial(
     store = open_store(None, tmp_path, "sweep")
     swept = store.trials()
     assert [t.state for t in swept] == ["complete"] * 8
-    assert sum(t.tries for t in swept) == 9
+    # It may have been between two trials.
+    assert sum(t.tries for t in swept) in (8, 9)
     for trial in swept:
         lines = (tmp_path / trial.folder / "steps.txt").read_text().splitlines()
         steps = [int(line.split()[1]) for line in lines]

@@ -96,6 +96,24 @@ def test_those_that_came_further_are_not_counted(store, tmp_path, dying):
 
 def test_who_was_silent_for_too_long_ends_nothing(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(storage, "GRACE_SECONDS", 1)
+    store = open_store(None, tmp_path, "sweep")
+    store.add(planned(2))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
+        silent = store.claim(STAGE)
+    near = store.claim(STAGE)
+    time.sleep(2.1)  # SQLite's clock counts seconds
+    other = store.claim(STAGE)
+    assert (other.number, other.tries) == (silent.number, 2)
+    assert store.claim(STAGE) is None  # the other one's process is seen to live
+    silent.complete(1.0, steps=5, tokens=5)
+    assert "this worker was silent for so long that another" in capfd.readouterr().err
+    assert [trial.state for trial in store.trials()] == ["running"] * 2
+    other.complete(2.0, steps=6, tokens=6)
+    near.complete(2.0, steps=6, tokens=6)
+    assert [trial.steps for trial in store.trials()] == [6, 6]
+
+
 def test_what_failed_is_run_again_where_that_is_asked_for(store):
     trials = planned(3)
     store.add(trials)
@@ -116,30 +134,6 @@ def test_what_failed_is_run_again_where_that_is_asked_for(store):
     store.claim(STAGE).complete(1.0, steps=1, tokens=1)
     assert store.trials()[1].state == "complete" and store.claim(STAGE) is None
     assert store.add(trials) == 0
-
-
-def test_processes_that_come_at_once_run_every_trial_once(tmp_path):
-    workers = [
-        subprocess.Popen([sys.executable, "-W", "error", WORKER, str(tmp_path), "8"])
-        for _ in range(3)
-    ]
-    assert [worker.wait() for worker in workers] == [0, 0, 0]
-    store = open_store(None, tmp_path, "sweep")
-    store.add(planned(2))
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
-        silent = store.claim(STAGE)
-    near = store.claim(STAGE)
-    time.sleep(2.1)  # SQLite's clock counts seconds
-    other = store.claim(STAGE)
-    assert (other.number, other.tries) == (silent.number, 2)
-    assert store.claim(STAGE) is None  # the other one's process is seen to live
-    silent.complete(1.0, steps=5, tokens=5)
-    assert "this worker was silent for so long that another" in capfd.readouterr().err
-    assert [trial.state for trial in store.trials()] == ["running"] * 2
-    other.complete(2.0, steps=6, tokens=6)
-    near.complete(2.0, steps=6, tokens=6)
-    assert [trial.steps for trial in store.trials()] == [6, 6]
 
 
 def test_workers_that_come_at_once_or_are_killed_at_random_points(tmp_path):
