@@ -8,6 +8,7 @@ from dro_jax.evaluation.figures import figure, in_table_order
 from dro_jax.plurals import counted
 from dro_jax.reporting import differences
 from dro_jax.reporting.html import Html, element, lines
+from dro_jax.reporting.marks import BEST, LEVEL, sign
 from dro_jax.reporting.reported_run import ReportedRun
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.spread import SPREAD
@@ -15,8 +16,6 @@ from dro_jax.reporting.style import RunStyle
 from dro_jax.reporting.tables import Column, table, value_text
 
 _REWARD = "reward"
-BEST, LEVEL = "best", "level"
-_SAID = {BEST: ("★", "best"), LEVEL: ("≈", "not told apart from the best")}
 _NOTE = (
     "In brackets 95% intervals. ★ is the best run of a column, and stands only where its "
     "interval lies apart from those of all other runs; else ≈ marks all whose intervals "
@@ -123,18 +122,13 @@ def _cell(run: ReportedRun, name: str, marked: dict[str, str]) -> Html:
     if estimate is None:
         return element("td", element("span", "–", aria_label="none"), class_="none")
     mark = marked.get(run.label)
-    sign = None
-    if mark:
-        shown, said = _SAID[mark]
-        sign = [
-            element("span", shown, class_="mark", aria_hidden="true"),
-            element("span", f" ({said})", class_="unseen"),
-        ]
     interval = None
     if estimate.low is not None and estimate.high is not None:
         ends = (value_text(row, x) for x in (estimate.low, estimate.high))
         interval = element("span", "[", " to ".join(ends), "]", class_="interval")
-    return element("td", sign, value_text(row, estimate.value), interval, class_=mark)
+    return element(
+        "td", sign(mark), value_text(row, estimate.value), interval, class_=mark
+    )
 
 
 def _title(runs: Sequence[ReportedRun], name: str) -> tuple[str, str]:

@@ -4,39 +4,22 @@ import dataclasses
 import errno
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from folder_owner import other_owner
 
 from dro_jax.errors import ConfigError
 from dro_jax.training.run_files import OWNER
 from dro_jax.training.run_owner import Owner, owned
 
-_HOLD = """
-import sys
-from dro_jax.training.run_owner import owned
-with owned(sys.argv[1]):
-    print("owned", flush=True)
-    sys.stdin.read()
-"""
-
 
 @pytest.fixture
 def other(tmp_path):
     """Another process that owns the folder."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "owned\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with other_owner(tmp_path) as process:
+        yield process
 
 
 def elsewhere(folder, **changes):

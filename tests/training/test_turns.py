@@ -1,73 +1,45 @@
 """Two processes that want one folder: the second waits, and is told for whom."""
 
-import subprocess
-import sys
 import threading
 
 import pytest
+from folder_owner import other_owner
 
 from dro_jax.training.preemption import Preempted, StopSignal
 from dro_jax.training.turns import in_turn, one_computes
 from dro_jax.training.watchdog import Watchdog
 
-_HOLD = """
-import sys
-from dro_jax.training.run_owner import owned
-with owned(sys.argv[1]):
-    print("owned", flush=True)
-    sys.stdin.read()
-"""
-
 
 @pytest.fixture
-def held(tmp_path):
-    """A folder at which another process is at work."""
-    other = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert other.stdout.readline() == "owned\n"
-    yield tmp_path
-    other.kill()
-    other.communicate()
+def other(tmp_path):
+    """Another process, which is at work in the folder."""
+    with other_owner(tmp_path) as process:
+        yield process
 
 
-def test_who_waits_for_another_run_stops_when_it_is_told_to(held):
+def test_who_waits_for_another_run_stops_when_it_is_told_to(other, tmp_path):
     stop = StopSignal()
     stop.request()
     with (
         pytest.raises(Preempted, match="waiting for the cache, which another run"),
-        one_computes(held, "the cache", stop, Watchdog(None)),
+        one_computes(tmp_path, "the cache", stop, Watchdog(None)),
     ):
         pass
 
 
-def test_a_folder_is_waited_for_while_another_is_at_work_there(tmp_path, capfd):
-    other = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert other.stdout.readline() == "owned\n"
-        entered = threading.Event()
+def test_a_folder_is_waited_for_while_another_is_at_work_there(other, tmp_path, capfd):
+    entered = threading.Event()
 
-        def enter():
-            with in_turn(tmp_path, "the evaluation", poll_seconds=0.05):
-                entered.set()
+    def enter():
+        with in_turn(tmp_path, "the evaluation", poll_seconds=0.05):
+            entered.set()
 
-        waiting = threading.Thread(target=enter)
-        waiting.start()
-        assert not entered.wait(0.5)
-        other.communicate("")  # lets go of it
-        assert entered.wait(30)
-        waiting.join()
-    finally:
-        other.kill()
-        other.communicate()
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    assert not entered.wait(0.5)
+    other.communicate("")  # lets go of it
+    assert entered.wait(30)
+    waiting.join()
     said = capfd.readouterr().err
     assert said.count("waiting for another process") == 1
     assert f"the evaluation {tmp_path} is in use: process {other.pid}" in said

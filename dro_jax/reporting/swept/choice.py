@@ -9,9 +9,9 @@ import numpy as np
 from dro_jax.evaluation.evaluated_run import Estimate
 from dro_jax.evaluation.reward_difference import holm
 from dro_jax.evaluation.seeds_and_prompts import PooledDifference, pooled_mean
+from dro_jax.reporting.marks import BEST, LEVEL
 from dro_jax.reporting.swept.settings import Cell, Setting
 
-BEST, LEVEL = "best", "level"
 SURE = 0.05
 _MOST_BUDGETS = 5
 

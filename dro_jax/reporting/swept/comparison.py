@@ -10,10 +10,11 @@ from dro_jax.evaluation.evaluated_run import Estimate
 from dro_jax.evaluation.figures import figure
 from dro_jax.plurals import counted
 from dro_jax.reporting.html import Html, element, lines
+from dro_jax.reporting.marks import BEST
 from dro_jax.reporting.section import Section, Table
 from dro_jax.reporting.style import RunStyle
 from dro_jax.reporting.swept import differences, dots
-from dro_jax.reporting.swept.choice import BEST, chosen, marks, seeds_apart
+from dro_jax.reporting.swept.choice import chosen, marks, seeds_apart
 from dro_jax.reporting.swept.figures import (
     cell_of,
     condition_cells,

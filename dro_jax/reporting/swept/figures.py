@@ -6,12 +6,11 @@ from dro_jax.errors import ConfigError
 from dro_jax.evaluation.evaluated_run import Estimate
 from dro_jax.evaluation.figures import figure, in_table_order
 from dro_jax.reporting.html import Html, element
-from dro_jax.reporting.swept.choice import BEST, LEVEL
+from dro_jax.reporting.marks import sign
 from dro_jax.reporting.swept.settings import WIN_RATE, Cell, Setting, SweptRun, in_words
 from dro_jax.reporting.tables import value_text
 
 _SHOWN = ("kl", "distinct_2", "self_bleu", "length")
-_SAID = {BEST: ("★", "best"), LEVEL: ("≈", "not told apart from the best")}
 
 
 def all_runs(cells: Sequence[Cell]) -> list[SweptRun]:
@@ -99,17 +98,10 @@ def cell_of(
     """
     if found is None:
         return element("td", element("span", "–", aria_label="none"), class_="none")
-    sign = None
-    if mark:
-        shown, said = _SAID[mark]
-        sign = [
-            element("span", shown, class_="mark", aria_hidden="true"),
-            element("span", f" ({said})", class_="unseen"),
-        ]
     below = interval(name, found)
     more = [element("span", x, class_="interval") for x in (below, *notes) if x]
     value = value_text(figure(name), found.value)
-    return element("td", sign, value, more, class_=mark)
+    return element("td", sign(mark), value, more, class_=mark)
 
 
 def settings_cell(setting: Setting | None) -> Html:
