@@ -1,6 +1,6 @@
 """`dro-jax sweep` on many hosts: each runs a worker of the same trials."""
 
-import urllib.parse
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +31,9 @@ def fields(arguments: Any, flags: Sequence[str]) -> Mapping[str, Any]:
             "on each host"
         )
     _check_storage(arguments.storage)
+    if arguments.storage and not any(f.split("=")[0] == "--storage" for f in flags):
+        # This machine's variable, which the hosts need not have.
+        flags = [*flags, f"--storage={arguments.storage}"]
     if is_url(arguments.output_dir):
         raise ConfigError(
             f"--output_dir={arguments.output_dir}: dro-jax writes to folders. Name the "
@@ -57,8 +60,8 @@ def _check_storage(url: str | None) -> None:
     """Refuses a password, which scripts and manifests would hold."""
     if url is None:
         return
-    parts = urllib.parse.urlsplit(url)
-    if parts.password or "password=" in parts.query:
+    # As SQLAlchemy reads it, which need not be there: up to the @, with any / # ? in it.
+    if re.match(r"[\w+]+://[^:/]*:[^@]+@", url) or "password=" in url:
         raise ConfigError(
             "--storage holds a password, and what is launched is written to files: leave "
             "it out there, and give the hosts ~/.pgpass or the variable PGPASSWORD"

@@ -67,7 +67,7 @@ def test_an_evaluation_is_launched_with_its_runs(in_a_folder, capsys):
 SWEEP = ["sweep", "--gin_file=gin_configs/sweeps/quickstart.gin"]
 
 
-def test_workers_of_a_sweep_do_not_join(in_a_folder, capsys):
+def test_workers_of_a_sweep_do_not_join(in_a_folder, capsys, monkeypatch):
     command = [*SWEEP, "--output_dir=swept"]
     assert launch("--num_processes=2", "--dry_run", command=command) == 0
     first, second = capsys.readouterr().out.splitlines()
@@ -81,6 +81,10 @@ def test_workers_of_a_sweep_do_not_join(in_a_folder, capsys):
     server = [*command, "--storage=postgresql://me@host/trials"]
     assert main([*slurm, "--gin.NODES=2", "--", *server]) == 0
     assert "SQLite" not in capsys.readouterr().out
+    # The hosts need not have this machine's variable.
+    monkeypatch.setenv("DRO_JAX_STORAGE", "postgresql://me@host/trials")
+    assert main([*slurm, "--gin.NODES=2", "--", *command]) == 0
+    assert server[-1] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,7 @@ def test_workers_of_a_sweep_do_not_join(in_a_folder, capsys):
             ["--storage=postgresql://me:secret@host/trials"],
             "--storage holds a password",
         ),
+        (["--storage=postgresql://me:se/cret#secret@host/trials"], "holds a password"),
         (["--storage=postgresql://host/trials?password=secret"], "holds a password"),
         (["--workers=2"], "--workers is of one machine"),
         (["--output_dir=gs://bucket/swept"], "dro-jax writes to folders"),
