@@ -46,8 +46,11 @@ class Claimed:
         """As `ClaimedTrial.report`."""
         hooks = self._study.hooks
         if hooks is not None:
-            with self._study.reaching():
-                hooks.report(self._study.study, self.trial, self.planned, step, metrics)
+            self._study.patiently(
+                lambda: hooks.report(
+                    self._study.study, self.trial, self.planned, step, metrics
+                )
+            )
 
     def complete(
         self, value: float | None, *, steps: int | None, tokens: int | None
@@ -88,11 +91,14 @@ class Claimed:
             )
 
     def _close(self, state, attributes, values) -> bool:
-        """Ends this try, if it is not over; returns whether it was not."""
+        """Ends this try, if it is not over; returns whether it ended so."""
         storage = self._study.storage
         with self._study.locked():
-            if storage.get_trial(self._row).state != TrialState.RUNNING:
-                return False
+            found = storage.get_trial(self._row)
+            if found.state != TrialState.RUNNING:
+                # As it is to be where an attempt got through whose answer was lost.
+                wanted = state, attributes.get(tries.END)
+                return (found.state, tries.end_of(found)) == wanted
             for name, value in attributes.items():
                 storage.set_trial_user_attr(self._row, name, value)
             # Study.tell would refuse to complete a trial without a value.

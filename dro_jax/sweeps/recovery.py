@@ -39,6 +39,21 @@ def close_those_of_dead_workers(
         optuna.storages.fail_stale_trials(study)
 
 
+def close_that_of(study: optuna.Study, storage, study_id: int, token: str) -> None:
+    """Ends a try that an attempt of the same claim began, whose answer was lost.
+
+    Called under the lock. Its worker lives and does not know of it, so nobody else would.
+    """
+    for row in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        owner = _owner(row)
+        if owner is not None and owner.token == token:
+            number = storage.get_trial_id_from_study_id_trial_number(
+                study_id, row.number
+            )
+            storage.set_trial_user_attr(number, tries.END, tries.GIVEN_BACK)
+            storage.set_trial_state_values(number, TrialState.FAIL)
+
+
 def is_dead(row: FrozenTrial) -> bool:
     """Whether a try runs at a worker of this machine whose process has ended."""
     owner = _owner(row)
@@ -97,7 +112,7 @@ def latest_step(run: pathlib.Path) -> int:
 def _deaths(trial: Tries, step: int) -> int:
     """How many workers died of it one after another while it came no further."""
     count = 0
-    for row in reversed(trial.begun):
+    for row in reversed(Tries(trial.since_asked).begun):
         if tries.end_of(row) == tries.GIVEN_BACK:
             continue
         if row.user_attrs.get(tries.FROM_STEP, -1) < step:

@@ -12,6 +12,7 @@ from dro_jax.sweeps import tries
 from dro_jax.sweeps.claimed_trial import Claimed
 from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.recovery import (
+    close_that_of,
     close_those_of_dead_workers,
     follow_up,
     is_dead,
@@ -56,7 +57,8 @@ class StoredTrials:
 
     def claim(self, stage: str, keys: Sequence[str] | None = None) -> Claimed | None:
         """As `TrialStore.claim`."""
-        return self._locked.patiently(lambda: self._claim(stage, keys))
+        me = Owner.this()
+        return self._locked.patiently(lambda: self._claim(me, stage, keys))
 
     def unfinished(self, stage: str, keys: Sequence[str] | None = None) -> int:
         """As `TrialStore.unfinished`."""
@@ -117,8 +119,12 @@ class StoredTrials:
                 self.study.enqueue_trial({}, user_attrs=attributes)
         return len(failed)
 
-    def _claim(self, stage: str, keys: Sequence[str] | None) -> Claimed | None:
-        with self._locked.locked():
+    def _claim(
+        self, me: Owner, stage: str, keys: Sequence[str] | None
+    ) -> Claimed | None:
+        study = self._locked
+        with study.locked():
+            close_that_of(self.study, study.storage, study.study_id, me.token)
             self._recover()
             waiting = {
                 trial.planned.key: trial
@@ -128,16 +134,16 @@ class StoredTrials:
             key = next(
                 (k for k in (waiting if keys is None else keys) if k in waiting), None
             )
-            return None if key is None else self._take(waiting[key])
+            return None if key is None else self._take(me, waiting[key])
 
-    def _take(self, trial: Tries) -> Claimed:
-        """Makes a waiting trial this worker's."""
+    def _take(self, me: Owner, trial: Tries) -> Claimed | None:
+        """Makes a waiting trial this worker's; None, another one has it."""
         storage, study_id = self._locked.storage, self._locked.study_id
         row = storage.get_trial_id_from_study_id_trial_number(
             study_id, trial.deciding.number
         )
         # A trial that runs always says at whom, even if this worker dies right here.
-        worker = dataclasses.asdict(Owner.this())
+        worker = dataclasses.asdict(me)
         step = latest_step(self._folder / trial.folder)
         storage.set_trial_user_attr(row, tries.WORKER, worker)
         storage.set_trial_user_attr(row, tries.LOG, self._log)
@@ -147,7 +153,9 @@ class StoredTrials:
         if self._locked.hooks is not None and not trial.begun:
             planned = self._locked.hooks.draw(self.study, begun, planned)
             begun.set_user_attr(tries.PLANNED, tries.as_json(planned))
-        storage.set_trial_state_values(row, TrialState.RUNNING)
+        # A server that restarts lets go of the lock, and another worker may be here too.
+        if not storage.set_trial_state_values(row, TrialState.RUNNING):
+            return None
         return Claimed(
             self._locked,
             row,

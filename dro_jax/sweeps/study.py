@@ -14,6 +14,7 @@ from dro_jax import messages
 from dro_jax.errors import ConfigError, StorageError
 from dro_jax.sweeps.search_hooks import SearchHooks
 from dro_jax.sweeps.storage import open_storage, reaching, shown, storage_url
+from dro_jax.whole_files import write_json
 
 _IDENTITY_FILE = "sweep_id.json"
 _IDENTITY = "folder"
@@ -99,7 +100,7 @@ class LockedStudy:
         if there is None:
             if here is None:
                 here = uuid.uuid4().hex
-                path.write_text(json.dumps(here), encoding="utf-8")
+                write_json(path, here)  # half of one would refuse all that come later
             self.study.set_user_attr(_IDENTITY, here)
         elif here != there:
             raise ConfigError(

@@ -66,13 +66,18 @@ class Tries:
         ]
 
     @property
+    def since_asked(self) -> Sequence[FrozenTrial]:
+        """Those that count: what came before it was asked for once more does not."""
+        asked = (n for n, row in enumerate(self.rows) if AGAIN in row.user_attrs)
+        return self.rows[max(asked, default=0) :]
+
+    @property
     def deciding(self) -> FrozenTrial:
         """The row that says how the trial stands.
 
         So a row that was added twice does no harm, even if one of the two runs already.
         """
-        asked = (n for n, row in enumerate(self.rows) if AGAIN in row.user_attrs)
-        rows = self.rows[max(asked, default=0) :]
+        rows = self.since_asked
         done = (row for row in rows if is_final(row))
         runs = (row for row in rows if row.state == TrialState.RUNNING)
         return next(done, None) or next(runs, rows[-1])

@@ -1,15 +1,17 @@
 """Every trial once, whoever adds, claims, dies or comes back late."""
 
+import contextlib
 import dataclasses
 import pathlib
 import subprocess
 import sys
 import time
 
+import optuna
 import pytest
 from sweep_worker import STAGE, STEPS, planned
 
-from dro_jax.sweeps import storage
+from dro_jax.sweeps import storage, study
 from dro_jax.sweeps.trial_store import open_store
 from dro_jax.training.owner_file import Owner
 
@@ -69,7 +71,10 @@ def dying(monkeypatch):
     ended = subprocess.Popen(["true"])
     ended.wait()
     gone = dataclasses.replace(Owner.this(), process=ended.pid)
-    monkeypatch.setattr(Owner, "this", lambda: gone)
+    fresh = Owner.this
+    monkeypatch.setattr(
+        Owner, "this", lambda: dataclasses.replace(gone, token=fresh().token)
+    )
     return gone
 
 
@@ -83,6 +88,14 @@ def test_a_trial_of_which_workers_die_is_given_up(store, tmp_path, dying):
         "3 workers in a row died of it without a new checkpoint, the last one "
         f"{dying}: out of memory, or a crash (see workers/7.log)"
     )
+
+
+def test_what_is_asked_for_again_may_lose_as_many_workers_as_before(store, dying):
+    store.add(planned(1))
+    for tried in (0, 3):
+        claimed = [store.claim(STAGE) for _ in range(4)]
+        assert [one and one.tries - tried for one in claimed] == [1, 2, 3, None]
+        assert store.again([planned(1)[0].key]) == 1
 
 
 def test_those_that_came_further_are_not_counted(store, tmp_path, dying):
@@ -134,6 +147,100 @@ def test_what_failed_is_run_again_where_that_is_asked_for(store):
     store.claim(STAGE).complete(1.0, steps=1, tokens=1)
     assert store.trials()[1].state == "complete" and store.claim(STAGE) is None
     assert store.add(trials) == 0
+
+
+@pytest.fixture
+def answer_lost(store, monkeypatch):
+    """The storage does what is asked next of a trial's state, and does not say so."""
+    monkeypatch.setattr(study, "_PAUSES", (0.01,))
+    rows, lost = store.study._storage._backend, []
+    ask = rows.set_trial_state_values
+
+    def once(*args, **kwargs):
+        answer = ask(*args, **kwargs)
+        if not lost:
+            lost.append(answer)
+            raise optuna.exceptions.StorageInternalError("the connection is lost")
+        return answer
+
+    return lambda: monkeypatch.setattr(rows, "set_trial_state_values", once)
+
+
+def test_a_claim_whose_answer_is_lost_leaves_no_trial_running(store, answer_lost):
+    store.add(planned(1))
+    answer_lost()
+    store.claim(STAGE).complete(None, steps=1, tokens=1)
+    assert store.unfinished(STAGE) == 0
+    assert store.trials()[0].state == "complete"
+
+
+@pytest.mark.parametrize("how", ["complete", "fail"])
+def test_an_end_whose_answer_is_lost_counts(store, answer_lost, capfd, how):
+    store.add(planned(1))
+    trial = store.claim(STAGE)
+    answer_lost()
+    if how == "complete":
+        trial.complete(1.0, steps=1, tokens=1)
+    else:
+        trial.fail("the disk is full")
+    told = capfd.readouterr().err
+    assert "the connection is lost" in told and "another one took" not in told
+    assert store.trials()[0].state == {"complete": "complete", "fail": "failed"}[how]
+
+
+class Hooks:
+    """Does something while a trial is drawn or reports."""
+
+    def __init__(self, act):
+        self._act = act
+
+    def draw(self, study, trial, planned):
+        self._act()
+        return planned
+
+    def report(self, study, trial, planned, step, metrics):
+        self._act()
+
+
+def test_who_lost_the_lock_while_claiming_takes_no_trial_of_anothers(
+    store, tmp_path, monkeypatch
+):
+    store.add(planned(1))
+    monkeypatch.setattr(store._locked, "_lock", contextlib.nullcontext)
+    first = []
+    late = open_store(
+        None, tmp_path, "sweep", hooks=Hooks(lambda: first.append(store.claim(STAGE)))
+    )
+    assert late.claim(STAGE) is None
+    first[0].complete(1.0, steps=1, tokens=1)
+    assert [trial.tries for trial in store.trials()] == [1]
+
+
+def test_a_report_waits_for_a_storage_that_is_away(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(study, "_PAUSES", (0.01,))
+    away = []
+
+    def act():
+        away.append("away")
+        if len(away) == 2:  # the first is the draw
+            raise optuna.exceptions.StorageInternalError("away")
+
+    store = open_store(None, tmp_path, "sweep", hooks=Hooks(act))
+    store.add(planned(1))
+    store.claim(STAGE).report(1, {"loss": 1.0})
+    assert len(away) == 3 and "once more in 0.01 s" in capfd.readouterr().err
+
+
+def test_a_kill_leaves_no_half_of_a_sweeps_name(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr("os.fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_store(None, tmp_path, "sweep")
+    assert not (tmp_path / "sweep_id.json").exists()
+    open_store(None, tmp_path, "sweep")
 
 
 def test_workers_that_come_at_once_or_are_killed_at_random_points(tmp_path):
