@@ -165,7 +165,7 @@ def finish(
     if evaluation is not None:
         with in_turn(folder / "report", "the sweep's report"):
             _judge(plan, results, folder, evaluation)
-        _write_page(results, folder)
+            _write_page(results, folder)
     print(trials_table(results))
     for (stage, value), best in best_so_far(plan.sweep, results.trials).items():
         print(f"best of {stage}{'' if value is None else f', {value}'}: {best}")

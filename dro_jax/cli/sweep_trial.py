@@ -64,8 +64,11 @@ class TrialRunner:
         except InUse as error:
             # Its worker lives, and the storage did not hear of that: it may end it yet.
             warn(f"{planned.label}: {error}")
-            claimed.give_back()
-            time.sleep(_IN_USE_SECONDS)
+            # Held meanwhile, so that others take another one.
+            try:
+                time.sleep(_IN_USE_SECONDS)
+            finally:
+                claimed.give_back()
         except StorageError:
             raise  # no fault of the trial's; whoever comes next goes on with it
         except UserError as error:
