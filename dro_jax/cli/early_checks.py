@@ -124,8 +124,6 @@ def _check_plan_each(arguments: Any) -> None:
 
 
 def _check_sweep_folder(arguments: Any, elsewhere: Sequence[str]) -> None:
-    if arguments.workers < 1:
-        raise ConfigError(f"--workers {arguments.workers}: give 1 or more")
     folder = arguments.output_dir
     # It is not made here: of a sweep that is refused nothing stays.
     if not (is_url(folder) or is_within(folder, elsewhere) or arguments.dry_run):

@@ -131,6 +131,7 @@ def run_plan(
         search_paths,
         allow_imports,
         _budget(plan, folder),
+        plan.as_asked,
     )
 
     def run_and_tell(claimed) -> None:
@@ -220,7 +221,7 @@ def write_results(plan: Plan, store: TrialStore, folder: pathlib.Path) -> SweepR
 def planned_trials(plan: Plan, store: TrialStore) -> list[SweptTrial]:
     """The plan's trials as they stand."""
     # Those of another version of the same file are no part of what is compared.
-    return [one for one in store.trials() if one.key in plan.keys]
+    return [plan.as_told(one) for one in store.trials() if one.key in plan.keys]
 
 
 @contextlib.contextmanager

@@ -120,10 +120,13 @@ class Composer:
                 self._allow_imports,
                 tell=None,
             )
+            found = Configuration.of([*read.statements, *typed])
             # What earlier stages make is not there yet.
-            now = [x for x in typed if not any(names_in(getattr(x, "value", None)))]
-            found = Configuration.of([*read.statements, *now])
-            run_checks.check_run(found, self._elsewhere)
+            late = {x.selector for x in typed if any(names_in(x.value))}
+            now = {name: x for name, x in found.macros.items() if name not in late}
+            run_checks.check_run(
+                dataclasses.replace(found, macros=now), self._elsewhere
+            )
         except UserError as error:
             raise type(error)(f"{label}: {error}") from error
 

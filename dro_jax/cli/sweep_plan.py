@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from dro_jax.sweeps.combinations import Combination, combinations, is_range, pla
 from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.labels import label_of
 from dro_jax.sweeps.names import names_in
+from dro_jax.sweeps.results import SweptTrial
 from dro_jax.sweeps.search import Searches
 from dro_jax.sweeps.sweep import Evaluation, Stage, Sweep
 
@@ -48,7 +50,37 @@ class Plan:
     @property
     def keys(self) -> frozenset[str]:
         """Of all trials."""
-        return frozenset(one.key for own in self.trials.values() for one in own)
+        return frozenset(self._by_key)
+
+    @functools.cached_property
+    def _by_key(self) -> dict[str, PlannedTrial]:
+        return {one.key: one for own in self.trials.values() for one in own}
+
+    def as_asked(self, planned: PlannedTrial) -> PlannedTrial:
+        """A storage's trial with the files and bindings that this plan has for it.
+
+        They may have moved, or say otherwise how often it is saved, since an earlier
+        plan added it; its label, which names its folder, stays.
+        """
+        own = self._by_key.get(planned.key)
+        if own is None or self.searches.draws(own.key):
+            return planned
+        return dataclasses.replace(
+            planned, gin_files=own.gin_files, bindings=own.bindings
+        )
+
+    def as_told(self, trial: SweptTrial) -> SweptTrial:
+        """A storage's trial by the labels and axes that this plan has for it."""
+        own = self._by_key.get(trial.key)
+        if own is None or self.searches.draws(own.key):
+            return trial
+        return dataclasses.replace(
+            trial,
+            label=own.label,
+            values=own.values,
+            unused=tuple(own.unused),
+            seed_axis=own.seed_axis,
+        )
 
 
 class Planner:
@@ -103,7 +135,9 @@ class Planner:
         searches = Searches(self._sweep, searched, self.trial)
         for name in searched:
             self._trials[name] = searches.planned(name)
-        return Plan(self._sweep, dict(self._trials), searches)
+        plan = Plan(self._sweep, dict(self._trials), searches)
+        searches.keys = plan.keys
+        return plan
 
     def _check_evaluation(
         self, evaluation: Evaluation, trials: Sequence[Composed]

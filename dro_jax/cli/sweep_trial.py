@@ -5,7 +5,7 @@ import gc
 import pathlib
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gin
 import jax
@@ -37,6 +37,7 @@ class TrialRunner:
       evaluated: the stages whose runs are.
       search_paths, allow_imports: as for `gin_setup.parse`.
       budget: tokens that runs of a stage train on; None, so many steps as they say.
+      as_asked: a trial as it is to be begun now (`Plan.as_asked`).
     """
 
     store: TrialStore
@@ -46,6 +47,7 @@ class TrialRunner:
     search_paths: str = ""
     allow_imports: Sequence[str] = ()
     budget: Budget | None = None
+    as_asked: Callable[[PlannedTrial], PlannedTrial] = lambda planned: planned
 
     def __call__(self, claimed: ClaimedTrial) -> None:
         """Runs a trial and ends it; an error ends it alone, and is told.
@@ -91,6 +93,8 @@ class TrialRunner:
         planned = claimed.planned
         inside = run_folder(planned.stage, claimed.number, planned.label)
         folder = self.folder / inside
+        if claimed.tries == 1:  # a later one goes on with what the first began with
+            planned = self.as_asked(planned)
         names = self._names(planned)
         bindings = [filled_in(own, names, in_quotes) for own in planned.bindings]
         bindings.append(f"MODEL_DIR = {str(folder)!r}")

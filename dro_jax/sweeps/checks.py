@@ -1,8 +1,6 @@
 """What is wrong with a sweep that its description alone tells."""
 
 import collections
-import difflib
-import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
@@ -11,11 +9,13 @@ from dro_jax.errors import ConfigError
 from dro_jax.sweeps import search_checks
 from dro_jax.sweeps.axes import Axis, Files, Grid, Integers, Seeds, Uniform, Zip
 from dro_jax.sweeps.combinations import is_range, plain_axes, words_of
-from dro_jax.sweeps.names import SWEEP_DIR, names_in
-from dro_jax.sweeps.sweep import Evaluation, Stage, Sweep
+from dro_jax.sweeps.evaluation_checks import check_evaluation
+from dro_jax.sweeps.names import SWEEP_DIR, check_known, names_in
+from dro_jax.sweeps.sweep import Stage, Sweep
 
 # Of the sweep's own folder.
 TAKEN = ("report", "workers", "reference_cache", "value_of_reference", "steps")
+_MODEL_DIR = "MODEL_DIR"
 _STAGE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _BINDING = re.compile(r"[A-Za-z_][\w./]*")
 _FILES = re.compile(r"[A-Za-z_]\w*")
@@ -46,29 +46,23 @@ def check_sweep(sweep: Any) -> None:
 
 def _check_whole(sweep: Sweep) -> None:
     last = sweep.stages[-1]
-    if sweep.evaluation is not None:
-        if not isinstance(sweep.evaluation, Evaluation):
-            raise ConfigError(
-                f"Sweep.evaluation = {sweep.evaluation!r:.80}: set @sweeps.Evaluation()"
-            )
-        if not last.evaluated:
-            raise ConfigError(
-                f"the stage {last.name} is the last, whose runs are compared, and has "
-                "evaluated = False: leave that out, or leave out Sweep.evaluation"
-            )
-        _check_counts(sweep.evaluation)
-        where = "Sweep.evaluation"
-        _check_known(
-            names_in([*sweep.evaluation.gin_files, sweep.evaluation.bindings]),
-            [stage.name for stage in sweep.stages],
-            where,
-        )
+    check_evaluation(sweep)
     names = [axis.name for axis in plain_axes(last.axes)]
     if names and sweep.compared not in names:
         raise ConfigError(
             f"Sweep.compared = {sweep.compared!r} is no axis of the last stage, "
             f"{last.name}: its axes are {', '.join(names)}"
         )
+    if not isinstance(sweep.conditions, list | tuple):
+        raise ConfigError(
+            f"Sweep.conditions = {sweep.conditions!r:.80}: give a list of axes"
+        )
+    for name in sweep.conditions:
+        if name not in names:
+            raise ConfigError(
+                f"Sweep.conditions names {name!r}, which is no axis of the last stage, "
+                f"{last.name}: its axes are {', '.join(names) or 'none'}"
+            )
     if sweep.budget_tokens is not None and not (
         type(sweep.budget_tokens) is int and sweep.budget_tokens > 0
     ):
@@ -76,15 +70,6 @@ def _check_whole(sweep: Sweep) -> None:
             f"Sweep.budget_tokens = {sweep.budget_tokens!r}: give a whole number of "
             "tokens above 0, or None"
         )
-
-
-def _check_counts(evaluation: Evaluation) -> None:
-    for name in ("num_prompts", "num_samples", "batch_size"):
-        value = getattr(evaluation, name)
-        if value is not None and not (type(value) is int and value >= 1):
-            raise ConfigError(
-                f"Evaluation.{name} = {value!r}: give a whole number from 1, or None"
-            )
 
 
 def _check_name(stage: Stage) -> None:
@@ -125,6 +110,19 @@ def _check_axes(stage: Stage) -> None:
     for axis in plain:
         if isinstance(axis, Files):
             _check_is_no_axis_set(axis, settings, where)
+    words = (
+        word.partition("=")[0].strip()
+        for axis in plain
+        if isinstance(axis, Files)
+        for value in axis.values.values()
+        for word in words_of(value)
+        if "=" in word
+    )
+    if _MODEL_DIR in {*stage.bindings, *settings, *words}:
+        raise ConfigError(
+            f"{where} sets {_MODEL_DIR}, and each run has a folder of its own in the "
+            "sweep's: leave it out"
+        )
 
 
 def _check_is_no_axis_set(axis: Files, settings: Sequence[str], where: str) -> None:
@@ -243,19 +241,7 @@ def _check_names_in(
                 "are read before anything runs, so that only its axes' can stand there; "
                 "an earlier run's folder is for values of bindings"
             )
-    _check_known(names_in(values), known, where)
-
-
-def _check_known(names: Iterable[str], known: Sequence[str], where: str) -> None:
-    for name in names:
-        if name in known or name == SWEEP_DIR or name in os.environ:
-            continue
-        near = difflib.get_close_matches(name, [*known, SWEEP_DIR], n=1)
-        meant = f"; did you mean ${near[0]}?" if near else "."
-        raise ConfigError(
-            f"{where}: ${name} is neither an earlier stage nor an environment variable "
-            f"that is set{meant} Earlier stages: {', '.join(known) or 'none'}"
-        )
+    check_known(names_in(values), known, where)
 
 
 def _of_kind(values: Any, kinds: Any, setting: str, example: str) -> Sequence[Any]:

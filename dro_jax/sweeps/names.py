@@ -1,8 +1,12 @@
 """`$NAME` in a stage's files and values: an earlier run's folder, or the sweep's."""
 
+import difflib
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from dro_jax.errors import ConfigError
 
 SWEEP_DIR = "SWEEP_DIR"
 _NAME = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
@@ -19,6 +23,28 @@ def names_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from names_in(item)
+
+
+def check_known(names: Iterable[str], known: Sequence[str], where: str) -> None:
+    """Refuses a `$NAME` that stands for nothing.
+
+    Args:
+      names: those that are used.
+      known: the stages that may be meant.
+      where: they are used, for the error.
+
+    Raises:
+      ConfigError: one is neither a stage, nor the sweep's folder, nor a variable.
+    """
+    for name in names:
+        if name in known or name == SWEEP_DIR or name in os.environ:
+            continue
+        near = difflib.get_close_matches(name, [*known, SWEEP_DIR], n=1)
+        meant = f"; did you mean ${near[0]}?" if near else "."
+        raise ConfigError(
+            f"{where}: ${name} is neither an earlier stage nor an environment variable "
+            f"that is set{meant} Earlier stages: {', '.join(known) or 'none'}"
+        )
 
 
 def filled_in(

@@ -38,6 +38,7 @@ class Searches:
 
     Attributes:
       folder: the sweep's, where evaluations are; None, nothing is pruned by these.
+      keys: of the plan's trials, which alone are rivals; None, all of the storage.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Searches:
         self._stages = {stage.name: stage for stage in sweep.stages}
         self._has_evaluation = sweep.evaluation is not None
         self.folder: pathlib.Path | None = None
+        self.keys: frozenset[str] | None = None
         self._compose = compose
         # What is given differs between conditions, and so do losses.
         self._prunings = {
@@ -70,6 +72,10 @@ class Searches:
     def planned(self, stage: str) -> list[PlannedTrial]:
         """A searching stage's trials, to be added to the store: one for each place."""
         return self._planned[stage]
+
+    def draws(self, key: str) -> bool:
+        """Whether the trial of a key has a setting drawn for it."""
+        return key in self._places
 
     def draw(self, study: Any, trial: Any, planned: PlannedTrial) -> PlannedTrial:
         """As `SearchHooks.draw`."""
@@ -150,7 +156,7 @@ class Searches:
             points[step] = value
             trial.report(value, step)
         own = Curve(planned.values, planned.seed_axis, "running", points)
-        reason = reason_to_end(pruning, own, _others(rows, planned), max(points))
+        reason = reason_to_end(pruning, own, self._others(rows, planned), max(points))
         if reason is not None:
             raise Pruned(reason)
 
@@ -166,9 +172,25 @@ class Searches:
             return rewards_by_prompt(self.folder / one.folder, pruning.metric)
 
         own = Curve(planned.values, planned.seed_axis)
-        reason = reason_not_to_run(pruning, own, _others(rows, planned), rewards)
+        others = self._others(rows, planned)
+        reason = reason_not_to_run(pruning, own, others, rewards)
         if reason is not None:
             raise Pruned(reason)
+
+    def _others(
+        self, rows: "Sequence[FrozenTrial]", planned: PlannedTrial
+    ) -> list[Curve]:
+        """The other trials of its stage."""
+        from dro_jax.sweeps.tries import by_key
+
+        return [
+            _curve(one)
+            for one in by_key(rows)
+            if one.planned.stage == planned.stage
+            and one.planned.key != planned.key
+            # An earlier version of the sweep's file may have left others.
+            and (self.keys is None or one.planned.key in self.keys)
+        ]
 
     def _is_evaluated(self, stage: Stage) -> bool:
         return self._has_evaluation and stage.evaluated
@@ -190,17 +212,6 @@ def _tried(seeds: "Sequence[Tries]", ranges: Sequence[Range]) -> Tried | None:
     if not found:
         return Tried(values, "failed")
     return Tried(values, "complete", statistics.fmean(found))
-
-
-def _others(rows: "Sequence[FrozenTrial]", planned: PlannedTrial) -> list[Curve]:
-    """The other trials of its stage."""
-    from dro_jax.sweeps.tries import by_key
-
-    return [
-        _curve(one)
-        for one in by_key(rows)
-        if one.planned.stage == planned.stage and one.planned.key != planned.key
-    ]
 
 
 def _curve(trial: "Tries") -> Curve:

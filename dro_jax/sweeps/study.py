@@ -51,6 +51,7 @@ class LockedStudy:
             raise
 
     def _open(self, folder: pathlib.Path, name: str) -> None:
+        name = self._name_of(folder, name)
         self.study = optuna.create_study(
             storage=self.storage,
             study_name=name,
@@ -92,15 +93,28 @@ class LockedStudy:
         with self.reaching():
             return change()
 
+    def _name_of(self, folder: pathlib.Path, name: str) -> str:
+        """What the folder's study is called, whatever its sweep is called by now.
+
+        Two studies would count their trials from 0 each, into the same runs' folders.
+        """
+        here = _identity_of(folder)
+        names = [
+            one.study_name
+            for one in self.storage.get_all_studies()
+            if here is not None and one.user_attrs.get(_IDENTITY) == here
+        ]
+        return name if name in names or not names else names[0]
+
     def _check_folder(self, folder: pathlib.Path, name: str) -> None:
         """One sweep has one folder: runs of two would lie in each other's."""
-        path = folder / _IDENTITY_FILE
-        here = json.loads(path.read_text("utf-8")) if path.exists() else None
+        here = _identity_of(folder)
         there = self.study.user_attrs.get(_IDENTITY)
         if there is None:
             if here is None:
                 here = uuid.uuid4().hex
-                write_json(path, here)  # half of one would refuse all that come later
+                # Half of one would refuse all that come later.
+                write_json(folder / _IDENTITY_FILE, here)
             self.study.set_user_attr(_IDENTITY, here)
         elif here != there:
             raise ConfigError(
@@ -108,3 +122,9 @@ class LockedStudy:
                 f"{folder}: give that folder, or the sweep another name "
                 "(sweeps.Sweep.name)"
             )
+
+
+def _identity_of(folder: pathlib.Path) -> str | None:
+    """What tells a sweep's folder from others; None, nothing was run there yet."""
+    path = folder / _IDENTITY_FILE
+    return json.loads(path.read_text("utf-8")) if path.exists() else None

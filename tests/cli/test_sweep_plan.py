@@ -12,6 +12,7 @@ from dro_jax.cli.sweep_file import read_sweep
 from dro_jax.cli.sweep_plan import Planner
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.objectives.registry import kinds
+from dro_jax.sweeps.trial_store import open_store
 from dro_jax.training.before.checks import unused_settings
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.run_settings import ReferenceSettings, RunData
@@ -112,6 +113,14 @@ def test_a_value_that_cannot_be_is_refused_with_the_trial_that_has_it():
         planned(sweeps.Files("objective", {"x": objective("nll", path)}))
 
 
+def test_a_place_that_a_sweep_changes_need_not_be_there(tmp_path):
+    own = tmp_path / "own.gin"
+    own.write_text("INITIAL_CHECKPOINT_PATH = '/no/such/run'\n")
+    files = sweeps.Files("objective", {"x": [*objective("dro_v"), str(own)]})
+    (one,) = of(files)
+    assert "INITIAL_CHECKPOINT_PATH = '$reference'" in one.bindings
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -136,8 +145,9 @@ def test_an_evaluation_needs_one_run_of_a_stage_and_may_change_the_data():
         ["gin_configs/rewards/reward_model.gin"],
         {"REWARD_MODEL_DIR": "$reference", "TASK_FEATURE_LENGTHS": {"inputs": 5}},
     )
-    planned(evaluation=rewards)
-    seeds = dataclasses.replace(REFERENCE, axes=(sweeps.Seeds(),))
+    reference = dataclasses.replace(REFERENCE, evaluated=False)
+    planned(reference=reference, evaluation=rewards)
+    seeds = dataclasses.replace(reference, axes=(sweeps.Seeds(),))
     with pytest.raises(ConfigError, match="reference must be one run, .* has 3"):
         planned(OBJECTIVES, sweeps.Seeds(), reference=seeds, evaluation=rewards)
 
@@ -165,6 +175,44 @@ def test_keys_know_what_changes_a_run_and_nothing_else():
     assert keys(renamed) == base[:1]
     more = keys(OBJECTIVES, sweeps.Grid("LEARNING_RATE", (2.5e-4, 1e-3)))
     assert len({*more}) == 4
+
+
+def test_trials_of_a_storage_are_told_and_begun_as_the_plan_has_them_now(tmp_path):
+    first = of(OBJECTIVES)[0]
+    moved = tmp_path / "moved.gin"
+    moved.write_text("include 'dro_jax/gin_configs/objectives/dro_v.gin'\n")
+    now = planned(
+        sweeps.Files("objective", {"ours": str(moved)}),
+        bindings={"CHECKPOINT_PERIOD": 7},
+    )
+    (own,) = now.trials["policies"]
+    assert own.key == first.key
+    with open_store(None, tmp_path, "sweep") as store:
+        store.add([first])
+        (stored,) = store.trials()
+        told, begun = now.as_told(stored), now.as_asked(store.claim("policies").planned)
+    assert (told.label, told.values) == ("ours", {"objective": "ours"})
+    assert told.folder == stored.folder == "policies/0000_DRO-V"
+    assert begun.label == "DRO-V" and str(moved) in begun.gin_files
+    assert "CHECKPOINT_PERIOD = 7" in begun.bindings
+    other = dataclasses.replace(first, key="another")
+    assert now.as_asked(other) == other
+
+
+def test_what_a_search_has_drawn_is_not_taken_back(tmp_path):
+    stage = dataclasses.replace(
+        POLICIES,
+        axes=(OBJECTIVES, sweeps.Uniform("LEARNING_RATE", 1e-5, 1e-3)),
+        search=sweeps.Search(1, "loss"),
+    )
+    plan = Planner(sweeps.Sweep([REFERENCE, stage])).plan()
+    with open_store(None, tmp_path, "sweep", hooks=plan.searches) as store:
+        store.add(plan.trials["policies"])
+        drawn = store.claim("policies").planned
+        assert "LEARNING_RATE" in drawn.values
+        assert plan.as_asked(drawn) == drawn
+        (told,) = (plan.as_told(x) for x in store.trials() if x.key == drawn.key)
+    assert told.values == drawn.values and told.label == drawn.label
 
 
 def test_runs_build_on_the_run_that_agrees():

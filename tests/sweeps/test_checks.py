@@ -119,6 +119,40 @@ def test_sweeps_that_can_be_planned(found):
             sweep(stage(), evaluation=sweeps.Evaluation(num_prompts=0)),
             "Evaluation.num_prompts = 0: give a whole number",
         ),
+        (
+            sweep(stage(), evaluation=sweeps.Evaluation(temperature="hot")),
+            "Evaluation.temperature = 'hot': give a number from 0",
+        ),
+        (
+            sweep(
+                stage("reference"),
+                stage("scorer", evaluated=False),
+                stage(),
+                evaluation=sweeps.Evaluation(bindings={"X": "$scorer"}),
+            ),
+            "\\$scorer is not done yet when the runs of the stage reference are eval",
+        ),
+        (
+            sweep(
+                stage("scorer"),
+                stage(),
+                evaluation=sweeps.Evaluation(bindings={"X": "$scorer"}),
+            ),
+            "set evaluated = False for scorer",
+        ),
+        (policies(bindings={"MODEL_DIR": "/a"}), "policies sets MODEL_DIR, and each"),
+        (
+            policies(axes=(sweeps.Files("objective", {"a": "MODEL_DIR = '/a'"}),)),
+            "policies sets MODEL_DIR, and each",
+        ),
+        (
+            sweeps.Sweep([stage(axes=(OBJECTIVES,))], conditions=["noise"]),
+            "Sweep.conditions names 'noise', which is no axis of the last stage",
+        ),
+        (
+            sweeps.Sweep([stage(axes=(OBJECTIVES,))], conditions="objective"),
+            "Sweep.conditions = 'objective': give a list",
+        ),
         (sweep(stage(), budget_tokens=1e6), "budget_tokens = 1000000.0"),
     ],
 )

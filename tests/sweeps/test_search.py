@@ -203,3 +203,25 @@ def test_a_trial_is_ended_by_others_of_its_condition(tmp_path):
     assert row.intermediate_values == {5: 4.5}
     again.report(10, {"eval/loss": 4.0})
     again.complete(None, steps=10, tokens=None)
+
+
+def test_what_an_earlier_version_of_a_sweep_ran_is_no_rival(tmp_path):
+    pruning = Pruning("loss", startup_trials=1, within=())
+    stage = dataclasses.replace(STAGE, axes=(), search=None, pruning=pruning)
+    hooks = Searches(Sweep([stage]), {}, compose)
+    store = open_store(None, tmp_path, "sweep", hooks=hooks)
+    chosen = [
+        Chosen({"objective": "KTO", "TAU": float(tau), "RANDOM_SEED": 0})
+        for tau in (1, 2)
+    ]
+    before, now = (compose(stage.name, one) for one in chosen)
+    store.add([before, now])
+    first = store.claim(stage.name)
+    first.report(5, {"loss": 0.1})
+    first.complete(None, steps=5, tokens=None)
+    second = store.claim(stage.name)
+    hooks.keys = frozenset([now.key])
+    second.report(5, {"loss": 0.2})
+    hooks.keys = frozenset([before.key, now.key])
+    with pytest.raises(Pruned, match="above the median of 1 trial"):
+        second.report(5, {"loss": 0.2})

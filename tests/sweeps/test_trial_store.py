@@ -43,6 +43,15 @@ def test_a_plan_asks_for_its_own_trials_in_its_own_order(store):
     assert store.claim(STAGE).number == 1
 
 
+def test_a_folder_has_one_count_of_trials_whatever_its_sweep_is_called(tmp_path, store):
+    store.add(planned(2))
+    with open_store(None, tmp_path, "sweep (fast)") as fast:
+        assert fast.add(planned(3)) == 1
+        folders = [one.folder for one in fast.trials()]
+    assert folders == [f"{STAGE}/000{n}_TAU_{n}" for n in range(3)]
+    assert [one.folder for one in store.trials()] == folders
+
+
 def test_how_trials_end(store):
     store.add(planned(4))
     done, bad, worse, left = (store.claim(STAGE) for _ in range(4))
