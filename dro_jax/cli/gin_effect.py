@@ -1,7 +1,7 @@
 """What of a configuration a run reads: the rest has no effect on it.
 
 Known from the statements alone: gin follows from `train` what it is given, and what
-that is made of. Beside what nothing refers to, some settings are read by some
+that is made of; and people's own modules may decorate what gin configures anywhere. Beside what nothing refers to, some settings are read by some
 objectives alone.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dro_jax.cli.configuration_diff import Configuration
+from dro_jax.cli.gin_decorated import may_be_decorated
 from dro_jax.cli.gin_files import Macro, Reference
 
 _TRAIN = "dro_jax.training.train.train"
@@ -61,6 +62,8 @@ class Effect:
         """That of a configuration."""
         reader = _Reader(configuration)
         settings = repr(reader.arguments(_TRAIN, ()))
+        if decorated := reader.decorated():
+            settings += repr(decorated)
         read = frozenset(reader.macros), frozenset(reader.bindings)
         network = configuration.written(f"{_MODEL}.network")
         data = [
@@ -108,6 +111,17 @@ class _Reader:
             value = self.value(self._configuration.bindings[name], scope)
             if full not in _FREE:
                 found.append((argument, value))
+        return found
+
+    def decorated(self) -> list[Any]:
+        """What is bound for people's own functions that Python may call by itself."""
+        found = []
+        for name, value in sorted(self._configuration.bindings.items()):
+            *scopes, path = name.split("/")
+            selector = path.rpartition(".")[0]
+            if name not in self.bindings and may_be_decorated(selector):
+                self.bindings.add(name)
+                found.append((name, self.value(value, tuple(scopes))))
         return found
 
     def value(self, value: Any, scope: tuple[str, ...]) -> Any:

@@ -12,6 +12,7 @@ from dro_jax.cli.gin_names import SLICE, check_names
 from dro_jax.cli.gin_selectors import check_selectors
 from dro_jax.cli.gin_text import as_text
 from dro_jax.cli.gin_values import check_values, typed_statements
+from dro_jax.data.modules import look_in_current_folder
 from dro_jax.errors import ConfigError, UserError
 from dro_jax.sweeps.combinations import Combination
 from dro_jax.sweeps.names import names_in
@@ -80,6 +81,7 @@ class Composer:
         self._search_paths = search_paths
         self._allow_imports = tuple(allow_imports)
         self._elsewhere = tuple(elsewhere)
+        look_in_current_folder(self._allow_imports, "--allow_import")
         self._read: dict[tuple[str, ...], Configuration] = {}
         self._statements: dict[tuple[str, ...], list[Any]] = {}
 

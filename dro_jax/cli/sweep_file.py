@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dro_jax.cli import gin_setup
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.gin_files import GinFiles
+from dro_jax.cli.gin_names import check_names
+from dro_jax.cli.gin_values import typed_statements
 from dro_jax.errors import ConfigError
 from dro_jax.sweeps.sweep import Sweep
 
@@ -40,12 +42,15 @@ def read_sweep(
     read = [*files, *_fast_variants(files, search_paths)] if fast else files
     # Before what a run's file imports is imported.
     folders = [path for path in search_paths.split(",") if path]
-    if MACRO not in Configuration.of(GinFiles(read, folders).statements).macros:
+    statements = GinFiles(read, folders).statements
+    described = Configuration.of(statements)
+    if MACRO not in described.macros:
         raise ConfigError(
             f"the gin files set no {MACRO}: a sweep's file sets {MACRO} = "
             "@sweeps.Sweep() (docs/sweep.md); what sets none is a run's file, for "
             "`dro-jax train`"
         )
+    check_names(statements, typed_statements(bindings, described), _refuse_unused)
     gin_setup.parse(read, bindings, search_paths, allow_imports)
     sweep = gin_setup.macro(MACRO)
     if not isinstance(sweep, Sweep):
@@ -54,6 +59,13 @@ def read_sweep(
         name = pathlib.PurePath(files[-1]).stem
         sweep = dataclasses.replace(sweep, name=f"{name} (fast)" if fast else name)
     return sweep
+
+
+def _refuse_unused(sentence: str) -> None:
+    raise ConfigError(
+        f"--gin: {sentence}: a sweep gives settings to its runs by an axis, or by its "
+        "stages' bindings"
+    )
 
 
 def _fast_variants(files: Sequence[str], search_paths: str) -> list[str]:

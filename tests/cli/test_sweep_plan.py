@@ -215,6 +215,31 @@ def test_what_a_search_has_drawn_is_not_taken_back(tmp_path):
     assert told.values == drawn.values and told.label == drawn.label
 
 
+def test_what_peoples_own_modules_decorate_is_read_wherever_python_calls_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_scales.py").write_text("@gin.configurable\ndef up(x, by=1): ...\n")
+    (tmp_path / "my_losses.py").write_text("class Loss: margin = 1.0\n")
+    own = tmp_path / "own.gin"
+
+    def keys(by, margin):
+        own.write_text(
+            "from __gin__ import dynamic_registration\nimport my_scales\n"
+            f"import my_losses\nmy_scales.up.by = {by}\n"
+            f"my_losses.Loss.margin = {margin}\n"
+        )
+        files = sweeps.Files("objective", {"x": [*objective("kto"), str(own)]})
+        stage = dataclasses.replace(POLICIES, axes=(files,))
+        allowed = ("my_scales", "my_losses")
+        plan = Planner(sweeps.Sweep([REFERENCE, stage]), "", allowed).plan()
+        return [one.key for one in plan.trials["policies"]]
+
+    assert keys(1, 1.0) == keys(1, 2.0)  # no reference makes one
+    assert keys(1, 1.0) != keys(2, 1.0)
+
+
 def test_runs_build_on_the_run_that_agrees():
     seeds = sweeps.Seeds((0, 1))
     plan = planned(
@@ -310,6 +335,8 @@ def test_sweeps_are_read_from_gin_with_their_quick_variant(tmp_path):
     assert len(Planner(fast).plan().trials["policies"]) == 3
     own = read_sweep(files, ["SEEDS = (5,)"])
     assert len(Planner(own).plan().trials["policies"]) == 4
+    with pytest.raises(ConfigError, match="TAU is not used by .*: a sweep gives sett"):
+        read_sweep(files, ["TAU = 0.3"])
     with pytest.raises(ConfigError, match="there is none beside"):
         read_sweep(["gin_configs/runs/quickstart_dro_v.gin"], fast=True)
     with pytest.raises(ConfigError, match="set no SWEEP"):
