@@ -86,10 +86,12 @@ def test_a_server_that_restarts_loses_no_trial(
 
 
 def test_two_folders_are_two_sweeps(opened, tmp_path):
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
     opened(tmp_path / "a", "third")
     opened(tmp_path / "a", "third")
     opened(tmp_path / "b", "fourth")
+    # A folder has one study, whatever its sweep is called by now.
+    assert opened(tmp_path / "b", "third").study.study_name == "fourth"
     with pytest.raises(ConfigError, match="of another folder than"):
-        opened(tmp_path / "b", "third")
+        opened(tmp_path / "c", "third")
