@@ -1,8 +1,8 @@
 """What of a configuration a run reads: the rest has no effect on it.
 
 Known from the statements alone: gin follows from `train` what it is given, and what
-that is made of; and people's own modules may decorate what gin configures anywhere. Beside what nothing refers to, some settings are read by some
-objectives alone.
+that is made of; and people's own modules may decorate what gin configures anywhere.
+Beside what nothing refers to, some settings are read by some objectives alone.
 """
 
 import dataclasses
