@@ -14,7 +14,9 @@ from dro_jax.reporting.swept.reading import SweptRuns, compared_value
 from dro_jax.reporting.tables import Column, table
 
 _MOST_REASON = 400
-_LONG_QUOTE = re.compile(r"(['\"])(?:(?!\1)[^\n]){12,}\1")
+_WORD = re.compile(r"(?<![\w\\])(['\"])[^\s'\"\\]*\1(?!\w)")
+_OPENING = re.compile(r"(?<![\w\\])['\"]")
+_CLOSING = re.compile(r"['\"](?!\w)")
 
 
 def section(runs: SweptRuns, places: Places, *, messages: bool) -> Section:
@@ -84,8 +86,28 @@ def _reason(reason: str | None, places: Places, messages: bool) -> str | None:
         return None
     text = places.shortened(" ".join(reason.split()))
     if not messages:
-        text = _LONG_QUOTE.sub("“…”", text)
+        text = _without_quote(text)
     return text if len(text) <= _MOST_REASON else f"{text[: _MOST_REASON - 1]}…"
+
+
+def _without_quote(text: str) -> str:
+    """Without what may be a record's text: from the first quotation to the last.
+
+    A quoted text has quotes and apostrophes of its own, so that where it ends cannot be
+    told from inside; one without an end was cut. Single words are names of settings.
+    """
+    names = [match.span() for match in _WORD.finditer(text)]
+
+    def quotes(pattern: re.Pattern) -> list[int]:
+        found = (match.start() for match in pattern.finditer(text))
+        return [n for n in found if not any(x <= n < end for x, end in names)]
+
+    opening = quotes(_OPENING)
+    if not opening:
+        return text
+    closing = [n for n in quotes(_CLOSING) if n > opening[0]]
+    rest = text[closing[-1] + 1 :] if closing else ""
+    return f"{text[: opening[0]]}“…”{rest}"
 
 
 def _counts(results: SweepResults) -> Html:

@@ -166,6 +166,29 @@ def test_without_samples_no_text_is_left_in_any_file(sweep, tmp_path):
     assert "line 7: “…” is no number" in (tmp_path / "report.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("it isn't a number: 'Question of one' was", "it isn't a number: “…” was"),
+        ("line 7: {!r} ends", "line 7: “…” ends"),
+        ("line 7: \"I don't know my neighbour's name\" ends", "line 7: “…” ends"),
+        ("cut: 'Question: isn't my neigh", "cut: “…”"),
+        ("agents must be 'good' or 'poor', not 'best'", None),
+        ("the axes' values aren't numbers", None),
+    ],
+)
+def test_no_quoted_text_is_left_in_a_reason(sweep, tmp_path, reason, told):
+    """Whatever quotes the text has itself; names of settings stay."""
+    folder, results = sweep
+    text = "My neighbour's \"old\" one, 'as they say', and Question after"
+    failed = next(trial for trial in results.trials if trial.state == "failed")
+    failed = dataclasses.replace(failed, reason=reason.format(text))
+    results = dataclasses.replace(results, trials=(failed,))
+    write_sweep_report(results, folder, tmp_path, max_samples=0)
+    (row,) = rows_of(tmp_path, "trials")
+    assert row["reason"] == (told or reason)
+
+
 def test_conditions_have_tables_of_their_own(tmp_path):
     """With noise the order turns; a setting is chosen under each."""
 
