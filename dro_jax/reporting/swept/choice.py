@@ -58,9 +58,13 @@ def seeds_apart(cell: Cell, compared: str, figure: str) -> Estimate | None:
     chooses, and what is reported is the seed left out, on the other half.
 
     Returns:
-      None with fewer than two seeds, or nothing to choose from.
+      None with fewer than two seeds, or nothing to choose from; and where the setting that
+      is chosen has one seed, which leaves it no choice here.
     """
     settings = cell.of(compared)
+    whole = best(settings, figure, cell.choosing)
+    if whole is None or len(whole.runs) < 2:
+        return None
     seeds = list(dict.fromkeys(run.seed for x in settings for run in x.runs))
     rows = []
     for seed in seeds:

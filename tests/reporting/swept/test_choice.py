@@ -92,6 +92,16 @@ def test_seeds_apart_needs_seeds_and_a_choice():
     assert seeds_apart(alone, "KTO", "reward") is None
 
 
+def test_seeds_apart_is_not_of_another_setting():
+    """The best has one seed yet: others' figures would pass for the luck of its seeds."""
+    random = np.random.default_rng(0)
+    others = [setting(random, Made(0.0), TAU=n) for n in (1, 2)]
+    for seeds, is_told in (((0,), False), ((0, 1), True)):
+        ahead = setting(random, Made(1.0), seeds=seeds, TAU=3)
+        cell = Cell({}, [*others, ahead])
+        assert (seeds_apart(cell, "KTO", "reward") is not None) == is_told
+
+
 def test_within_a_budget_the_best_that_stays_in_it():
     random = np.random.default_rng(0)
     own = [
