@@ -221,7 +221,8 @@ def write_results(plan: Plan, store: TrialStore, folder: pathlib.Path) -> SweepR
 def planned_trials(plan: Plan, store: TrialStore) -> list[SweptTrial]:
     """The plan's trials as they stand."""
     # Those of another version of the same file are no part of what is compared.
-    return [plan.as_told(one) for one in store.trials() if one.key in plan.keys]
+    keys = plan.keys
+    return [plan.as_told(one) for one in store.trials() if one.key in keys]
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 """Workers of a sweep, forks of this process: three that come at once, two that are killed.
 
 python tests/helpers/sweep_kills.py FOLDER KILLS: the three find no storage yet, and run all
-trials; then of two one is killed again and again, at random points. Prints how many trials
-there are in the end. Forks start in no time: a process of its own would import for longer
-than its trials take.
+trials; then of two one is killed again and again, at random points, until a trial was hit.
+Prints how many trials there are in the end. Forks start in no time: a process of its own
+would import for longer than its trials take.
 """
 
 import os
@@ -15,6 +15,8 @@ import time
 import traceback
 
 from sweep_worker import LINE, STEP_SECONDS, STEPS, work
+
+from dro_jax.sweeps.trial_store import open_store
 
 _ADDED = 4  # trials, whenever all are done
 
@@ -28,7 +30,7 @@ def main(folder: str, kills: str) -> None:
         assert os.waitpid(worker, 0)[1] == 0
     running.clear()
     count += _ADDED
-    while left:
+    while left > 0 or not _was_hit(path):
         while len(running) < 2:
             running.append(_fork(path, count))
         _wait(path, draw)
@@ -47,6 +49,12 @@ def main(folder: str, kills: str) -> None:
     worker = _fork(path, count)
     assert os.waitpid(worker, 0)[1] == 0
     print(count)
+
+
+def _was_hit(folder: pathlib.Path) -> bool:
+    """Whether a kill met a trial in hand: by chance all may fall between two."""
+    with open_store(None, folder, "sweep") as store:
+        return any(trial.tries > 1 for trial in store.trials())
 
 
 def _wait(folder: pathlib.Path, draw: random.Random) -> None:

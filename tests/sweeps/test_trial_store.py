@@ -262,6 +262,7 @@ def test_workers_that_come_at_once_or_are_killed_at_random_points(tmp_path):
     swept = open_store(None, tmp_path, "sweep").trials()
     assert [trial.state for trial in swept] == ["complete"] * int(done.stdout)
     assert [trial.tries for trial in swept[:4]] == [1] * 4  # nobody was killed yet
+    assert sum(trial.tries for trial in swept) > len(swept)
     for trial in swept:
         lines = (tmp_path / trial.folder / "steps.txt").read_text().splitlines()
         # Between its line and its checkpoint a step may be cut, and is done once more.
