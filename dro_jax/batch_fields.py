@@ -18,7 +18,9 @@ from dro_jax.errors import ConfigError
 MISMATCHED = "mismatched_"
 RUNNING = "running/"
 
-Source = Literal["split", "packing", "grouping", "reference", "records", "pairs", "run"]
+Source = Literal[
+    "split", "packing", "grouping", "reference", "records", "samples", "pairs", "run"
+]
 Reader = Literal["encoder", "decoder", "loss", "host", "owners", "index", "report"]
 
 # Where a field comes from, for the person who lacks it.
@@ -28,6 +30,7 @@ SOURCES: Mapping[Source, str] = {
     "grouping": "set DatasetConfig.group_size (GROUP_SIZE)",
     "reference": "a cache of the reference's log-probabilities gives it",
     "records": "dro-jax train adds it; other loops compute it from the data first",
+    "samples": "a run that samples gives it: set train.fresh_samples (FRESH_SAMPLES)",
     "pairs": "dro-jax train adds it; other loops compute it from the data first",
     "run": "the state of a run carries it from step to step",
 }
@@ -48,8 +51,9 @@ class BatchField:
         index of a split's records; the report of a step that was not finite.
       need: the attribute of `Needs` that asks for it; None, every objective.
       required: whether a batch without it is refused, if it is needed.
-      trajectories: the attribute of `Trajectories` that it becomes, `[B, S]` laid flat;
-        None where more is done to it, or where none is it.
+      trajectories: the attribute of `Trajectories` that it becomes, `[B, S]` laid flat,
+        `[B, T]` once for each trajectory of the row; None where more is done to it, or
+        where none is it.
     """
 
     name: str
@@ -75,6 +79,13 @@ def _of_record(name: str, meaning: str) -> BatchField:
     """A number computed from a whole split, which is asked for by its own name."""
     return BatchField(
         name, "float32", "BS", "records", meaning, ("loss",), name, True, name
+    )
+
+
+def _of_samples(name: str, meaning: str) -> BatchField:
+    """A number of each token, kept since the policy sampled it."""
+    return BatchField(
+        name, "float32", "BT", "samples", meaning, ("loss",), "rollouts", True, name
     )
 
 
@@ -124,6 +135,10 @@ _TABLE = (
     _of_record("advantages", "r − V_ref(x)"),
     _of_record("prompt_values", "V̂(x), as `Objective.values_of_prompts` says"),
     _of_record("quantiles", "where the reward lies among those of its prompt"),
+    _of_samples("old_token_logprobs", "log π_old(y_t|x, y_<t), nats; 0 at padding"),
+    _of_samples("old_token_values", "V_old(x, y_<t); 0 at padding"),
+    _of_samples("token_advantages", "as `Objective.of_rollouts` says; 0 at padding"),
+    _of_samples("token_returns", "as `Objective.of_rollouts` says; 0 at padding"),
     BatchField(f"{MISMATCHED}weights", "float32", "BS", "pairs",
                "1 where another row's prompt stands beside the response",
                need="mismatched", required=True, trajectories="mismatched_weights"),

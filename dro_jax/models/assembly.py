@@ -8,7 +8,7 @@ from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs
 from dro_jax.models.networks import Batch, RowOutputs, group_size, trajectory_mask
 from dro_jax.models.value_estimate import ValueEstimate
-from dro_jax.objectives.interface import Objective, Trajectories
+from dro_jax.objectives.interface import Needs, Objective, Trajectories
 
 
 def assemble(
@@ -54,7 +54,7 @@ def of_rows(
     if outputs.values is not None:
         fields |= value.fields(outputs.values, mask)
     if objective.needs.token_logprobs:
-        fields |= _tokens(outputs, mask)
+        fields |= _tokens(outputs, mask, batch, objective.needs)
     if outputs.scores is not None:
         fields["scores"] = outputs.scores.reshape(-1)
     if outputs.mismatched_log_ratios is not None:
@@ -62,7 +62,7 @@ def of_rows(
     fields |= {
         listed.trajectories: batch[name].reshape(-1)
         for name, listed in FIELDS.items()
-        if listed.trajectories and name in batch
+        if listed.trajectories and listed.axes == "BS" and name in batch
     }
     policy_logprobs = None
     if outputs.token_logprobs is not None:
@@ -78,7 +78,9 @@ def of_rows(
     )
 
 
-def _tokens(outputs: RowOutputs, mask: jax.Array) -> dict[str, jax.Array]:
+def _tokens(
+    outputs: RowOutputs, mask: jax.Array, batch: Batch, needs: Needs
+) -> dict[str, jax.Array]:
     """The token fields of `Trajectories`; `mask` ``[B, T, S]``."""
     rows, length, slots = mask.shape
 
@@ -93,7 +95,13 @@ def _tokens(outputs: RowOutputs, mask: jax.Array) -> dict[str, jax.Array]:
     if outputs.reference_token_logprobs is not None:
         reference = of_each(outputs.reference_token_logprobs)
         fields["reference_token_logprobs"] = reference
-    return fields
+    if needs.token_values:
+        fields["token_values"] = of_each(outputs.values)
+    return fields | {
+        listed.trajectories: of_each(batch[name])
+        for name, listed in FIELDS.items()
+        if listed.trajectories and listed.axes == "BT" and name in batch
+    }
 
 
 def _check_fields(objective: Objective, batch: Batch) -> None:

@@ -35,8 +35,16 @@ def value_of(objective: Objective, value: ValueConfig | None) -> ValueConfig | N
     """The value estimate of a model.
 
     Raises:
-      ConfigError: one is set that the objective does not use.
+      ConfigError: one is set that the objective does not use, or cannot.
     """
+    if objective.needs.token_values:
+        value = value or ValueConfig(granularity="token")
+        if not value.per_token:
+            raise ConfigError(
+                f"{type(objective).__name__} reads a value at each token, and "
+                f"FeedbackModel.value has granularity = {value.granularity!r}: set "
+                "ValueConfig.granularity = 'token'"
+            )
     if objective.needs.value:
         return value or ValueConfig()
     if value is not None:

@@ -23,6 +23,12 @@ class Needs:
         on others. The other objectives' gradients need one pass over microbatches,
         these two.
       token_logprobs: log-probabilities of each token beside their sums.
+      token_values: a trained value at each token, V(x, y_<t), beside `token_logprobs`
+        and laid out as they are; asks for `value` too, whose granularity is then
+        `token`.
+      rollouts: what is known of responses since the policy sampled them: their tokens'
+        log-probabilities and values of then, advantages and returns. Only a run that
+        samples has them: :meth:`Objective.of_rollouts` makes the last two.
       advantages: r − V_ref(x), V_ref an estimate of the frozen reference's value.
       leftover: trajectories of positive advantage, and no others.
       prompt_values: RPO's value of each prompt, from all that is logged for it.
@@ -40,6 +46,8 @@ class Needs:
     value: bool = False
     whole_batch: bool = False
     token_logprobs: bool = False
+    token_values: bool = False
+    rollouts: bool = False
     advantages: bool = False
     leftover: bool = False
     prompt_values: bool = False
@@ -69,6 +77,12 @@ class Trajectories:
       token_logprobs: ``[N, T]`` log π_θ(y_t|x, y_<t), for objectives that need tokens.
       token_weights: ``[N, T]`` 1 for the trajectory's own response tokens, else 0.
       reference_token_logprobs: ``[N, T]``, for those that need the reference too.
+      token_values: ``[N, T]`` V(x, y_<t), the value before token t is chosen, in units of
+        reward; only where the token's weight is 1 is it the trajectory's own.
+      old_token_logprobs: ``[N, T]`` log π_old(y_t|x, y_<t) of the policy that sampled.
+      old_token_values: ``[N, T]`` the values of then.
+      token_advantages: ``[N, T]`` of :meth:`Objective.of_rollouts`, in units of reward.
+      token_returns: ``[N, T]`` of the same, what values are fitted to.
       lengths: ``[N]`` float32 response tokens.
       advantages: ``[N]`` r − V_ref(x), in units of reward.
       prompt_values: ``[N]`` V̂(x) of `rpo_prompt_values`.
@@ -94,6 +108,11 @@ class Trajectories:
     token_logprobs: jax.Array | None = None
     token_weights: jax.Array | None = None
     reference_token_logprobs: jax.Array | None = None
+    token_values: jax.Array | None = None
+    old_token_logprobs: jax.Array | None = None
+    old_token_values: jax.Array | None = None
+    token_advantages: jax.Array | None = None
+    token_returns: jax.Array | None = None
     lengths: jax.Array | None = None
     advantages: jax.Array | None = None
     prompt_values: jax.Array | None = None
@@ -134,6 +153,30 @@ class Trajectories:
     def trajectory_values(self) -> jax.Array:
         """``[N]`` the mean of each trajectory's values, without gradient."""
         return self.over_values(jax.lax.stop_gradient(self.values))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rollouts:
+    """Responses that the policy sampled, as they were when it did: N of one round.
+
+    Attributes:
+      rewards: ``[N]``.
+      weights: ``[N]`` 1 where a trajectory is present, 0 where padding.
+      token_weights: ``[N, T]`` 1 for a response's tokens, else 0.
+      token_logprobs: ``[N, T]`` log π_old(y_t|x, y_<t), nats.
+      reference_token_logprobs: ``[N, T]`` log π_ref(y_t|x, y_<t), nats.
+      token_values: ``[N, T]`` V_old(x, y_<t), or None without a value.
+      running: scalars that the run carries, by name; empty where there are none.
+    """
+
+    rewards: jax.Array
+    weights: jax.Array
+    token_weights: jax.Array
+    token_logprobs: jax.Array
+    reference_token_logprobs: jax.Array
+    token_values: jax.Array | None = None
+    running: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
 
 
 @jax.tree_util.register_dataclass
@@ -235,6 +278,38 @@ class Objective(metaclass=abc.ABCMeta):
         raise NotImplementedError(
             f"{type(self).__name__}.needs asks for prompt_values, so it must define "
             "values_of_prompts"
+        )
+
+    def values_of_samples(self, rewards: jax.Array) -> jax.Array:
+        """V̂ of prompts from rewards of the reference's own samples.
+
+        A run calls this in place of :meth:`values_of_prompts` where it samples the
+        reference (`train.reference_samples`).
+
+        Args:
+          rewards: ``[P, n]`` float32 of n responses of the reference to each of P prompts.
+
+        Returns:
+          ``[P]`` float32, in units of reward.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__}.needs asks for prompt_values, so it must define "
+            "values_of_samples to take them from the reference's samples"
+        )
+
+    def of_rollouts(self, rollouts: Rollouts) -> tuple[jax.Array, jax.Array]:
+        """What each token of sampled responses was worth.
+
+        A run calls this once a round of samples, with all of them, if `needs.rollouts`.
+
+        Args:
+          rollouts: the N responses of a round.
+
+        Returns:
+          ``[N, T]`` advantages and ``[N, T]`` returns, in units of reward; 0 at padding.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__}.needs asks for rollouts, so it must define of_rollouts"
         )
 
 

@@ -188,7 +188,7 @@ def _above(values: np.ndarray, bound: float) -> np.ndarray:
 
 
 def like_prepared(objective: Objective, batch: HostBatch) -> HostBatch:
-    """A batch with the fields that `Preparation` adds to it, all but the reference's.
+    """A batch with the fields that a run adds to it, all but the reference's.
 
     They have their shapes and types and no meaning: to learn what a step would do
     before anything is prepared.
@@ -196,7 +196,8 @@ def like_prepared(objective: Objective, batch: HostBatch) -> HostBatch:
     needs, sizes = objective.needs, batch_fields.sizes(batch)
     batch = batch | {
         name: batch_fields.zeros(name, sizes)
-        for name in batch_fields.names(source="records")
+        for source in ("records", "samples")
+        for name in batch_fields.names(source=source)
         if getattr(needs, batch_fields.field(name).need)
     }
     return with_mismatched_prompts(batch) if needs.mismatched else batch
