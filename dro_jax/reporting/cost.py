@@ -1,7 +1,7 @@
 """What each run cost: hours and tokens, by its own log."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dro_jax.reporting.html import element, lines
@@ -37,22 +37,26 @@ class Cost:
 
 def cost_of(run: ReportedRun) -> Cost | None:
     """A run's cost; None where its log has no rates."""
-    before, seconds, tokens, trajectories, busy = 0, 0.0, 0.0, 0.0, 0.0
-    has_rates = False
-    for line in run.metrics:
-        step, rate = line.get("step"), line.get("steps_per_second")
-        if not isinstance(step, int) or not _is_positive(rate):
-            continue
-        has_rates = True
-        taken = (step - before) / rate
-        seconds, before = seconds + taken, step
+    last, seconds, tokens, trajectories, busy = None, 0.0, 0.0, 0.0, 0.0
+    for line, taken in timed(run.metrics):
+        last, seconds = line["step"], seconds + taken
         tokens += line.get("num_tokens") or 0.0
         trajectories += line.get("num_trajectories") or 0.0
         busy += (line.get("mfu") or 0.0) * taken
-    if not has_rates:
+    if last is None:
         return None
     mfu = busy / seconds if busy else None
-    return Cost(before, seconds / 3600, tokens, trajectories, mfu)
+    return Cost(last, seconds / 3600, tokens, trajectories, mfu)
+
+
+def timed(metrics: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping, float]]:
+    """The lines of a log that have rates, each with the seconds of its steps."""
+    before = 0
+    for line in metrics:
+        step, rate = line.get("step"), line.get("steps_per_second")
+        if isinstance(step, int) and _is_positive(rate):
+            yield line, (step - before) / rate
+            before = step
 
 
 def section(runs: Sequence[ReportedRun], looks: Sequence[RunStyle]) -> Section | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import evaluated_runs
 import pytest
@@ -10,7 +11,7 @@ import read_html
 from dro_jax.errors import DataError
 from dro_jax.evaluation.evaluated_run import Estimate, EvaluatedRun, WinRate
 from dro_jax.evaluation.strengths import bradley_terry
-from dro_jax.reporting import curves, samples, summary
+from dro_jax.reporting import curves, paths, samples, summary
 from dro_jax.reporting.cost import cost_of
 from dro_jax.reporting.frontier import Point, frontier
 from dro_jax.reporting.frontier import section as against_kl
@@ -81,6 +82,44 @@ def test_curves_leave_out_what_is_no_number():
     found = curves.curves_of(dataclasses.replace(run("a"), metrics=lines))
     assert found["loss"].values.tolist() == [2, 1]
     assert found["kl"].steps.tolist() == [2]
+
+
+def evaluations(*points):
+    names = ("step", "eval/sampled/reward", "eval/sampled/kl", "samples/total")
+    rates = {"steps_per_second": 2.0}
+    return [dict(zip(names, point, strict=False)) | rates for point in points]
+
+
+def test_ways_are_against_kl_samples_and_seconds_and_their_mean_is_of_shared_steps():
+    first = [
+        {"step": 4, "loss": 1.0},
+        *evaluations((10, 0.4, 1.0, 64), (20, 0.8, 3.0, 96)),
+    ]
+    other = evaluations((10, 0.6, 2.0, 64), (20, 0.6, 5.0, 96), (30, 0.9, 9.0, 128))
+    assert paths.points_of(first) == [
+        {"step": 10, "reward": 0.4, "kl": 1.0, "samples": 64, "seconds": 5.0},
+        {"step": 20, "reward": 0.8, "kl": 3.0, "samples": 96, "seconds": 10.0},
+    ]
+    look, offline = styles([run("a"), run("b")])
+    way = paths.Way(look, [paths.points_of(first), paths.points_of(other)])
+    assert [(p["step"], p["reward"], p["kl"]) for p in way.mean()] == [
+        (10, pytest.approx(0.5), 1.5),
+        (20, pytest.approx(0.7), 4.0),
+    ]
+    without = [(offline, [evaluations((10, 0.5, 1.0), (20, 0.7, math.nan))])]
+    part = paths.of_seeds([(look, [first, other]), *without])
+    assert list(part.figures) == [
+        "training_reward_against_kl",
+        "training_reward_against_samples_used",
+        "training_reward_against_time",
+    ]
+    rows = part.tables["while_training"].rows
+    assert rows[0] == ("a", 0, 10, 0.4, 1.0, 64, 5.0)
+    assert rows[-1] == ("b", 0, 20, 0.7, None, None, 10.0)
+    # Nothing was sampled to train on: a level, not a curve.
+    level = part.figures["training_reward_against_samples_used"].axes[0].lines[-1]
+    assert list(level.get_ydata()) == [0.7, 0.7] and level.get_linestyle() == ":"
+    assert paths.section([run("a")], styles([run("a")])) is None
 
 
 def test_paths_of_the_machine_are_shortened():

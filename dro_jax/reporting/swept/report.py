@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from dro_jax.errors import ConfigError
 from dro_jax.plurals import counted
-from dro_jax.reporting import curves, samples
+from dro_jax.reporting import curves, paths, samples
 from dro_jax.reporting.files import MOST_BYTES, write_page
 from dro_jax.reporting.html import element, file_name, lines
 from dro_jax.reporting.places import Places
-from dro_jax.reporting.reported_run import ReportedRun
+from dro_jax.reporting.reported_run import ReportedRun, read_lines
 from dro_jax.reporting.section import Section
 from dro_jax.reporting.style import RunStyle, looks_of
 from dro_jax.reporting.sweep_results import SweepResults
@@ -26,6 +26,7 @@ from dro_jax.reporting.swept import (
 from dro_jax.reporting.swept.choice import chosen
 from dro_jax.reporting.swept.figures import all_runs, check_chooses
 from dro_jax.reporting.swept.reading import SweptRuns, key_of, read_runs
+from dro_jax.training.run_files import METRICS
 
 CHOOSES = "reward"
 
@@ -107,6 +108,7 @@ def _sections(
             comparison.section(cells, by_name, chooses, given),
             equal_kl.section(cells, by_name, chooses, given),
             sensitivity.section(cells, by_name, chooses, results),
+            _paths(found, looks, chooses),
             _learning_curves(found, looks, chooses),
         ]
     last = [
@@ -146,12 +148,22 @@ def _learning_curves(
     return part and _of_chosen(part, found)
 
 
-def _of_chosen(part: Section, found: SweptRuns) -> Section:
+def _paths(found: SweptRuns, looks: Sequence[RunStyle], chooses: str) -> Section | None:
+    best = chosen(found.cells[0], chooses)
+    part = paths.of_seeds(
+        (look, [read_lines(run.folder / METRICS) for run in setting.runs])
+        for look in looks
+        if (setting := best.get(look.label)) is not None
+    )
+    return part and _of_chosen(part, found, "its seeds")
+
+
+def _of_chosen(
+    part: Section, found: SweptRuns, which: str = "its first seed"
+) -> Section:
     """A part that shows runs, which says of which it is."""
     where = f", with {found.cells[0].name}" if found.cells[0].name else ""
-    note = element(
-        "p", f"Of each chosen setting{where}: its first seed.", class_="note"
-    )
+    note = element("p", f"Of each chosen setting{where}: {which}.", class_="note")
     return dataclasses.replace(part, body=lines(note, part.body))
 
 
