@@ -88,13 +88,18 @@ def inspect_task(
 
 
 def list_tasks() -> str:
-    """The registered feedback tasks and the mixtures of them; reads no records."""
+    """The registered feedback tasks and the mixtures of them; reads no records.
+
+    A row each, and below it what the task is, where it says so.
+    """
     rows = [("task", "splits", "source", "vocabulary")]
+    about = {}
     for name in sorted(seqio.TaskRegistry.names()):
         task = seqio.TaskRegistry.get(name)
         if isinstance(task, FeedbackTask):
             vocabulary = describe_vocabulary(task.vocabulary)
             rows.append((name, ", ".join(task.splits), str(task.source), vocabulary))
+            about[name] = f"\n    {task.about}" if task.about else ""
     for name in sorted(seqio.MixtureRegistry.names()):
         tasks = seqio.MixtureRegistry.get(name).tasks
         if all(isinstance(task, FeedbackTask) for task in tasks):
@@ -109,6 +114,7 @@ def list_tasks() -> str:
         "  ".join(
             cell.ljust(width) for cell, width in zip(row, widths, strict=True)
         ).rstrip()
+        + about.get(row[0], "")
         for row in rows
     )
 

@@ -36,6 +36,7 @@ class FeedbackTask(seqio.Task):
     """A seqio task of (prompt, response, reward), with what training asks beyond it.
 
     Attributes:
+      about: what it is, in a line.
       reward_fn: the true reward of any response, where a program knows it; else None.
       best_response_fn: a response that no other beats, where a program knows it.
     """
@@ -45,12 +46,14 @@ class FeedbackTask(seqio.Task):
         name: str,
         source: FeedbackSource,
         *,
+        about: str = "",
         reward_fn: RewardFn | None = None,
         best_response_fn: ResponseFn | None = None,
         truncation: tuple[str, str] = (LEFT, RIGHT),
         **kwargs: Any,
     ):
         super().__init__(name=name, source=source, **kwargs)
+        self.about = about
         self.reward_fn = reward_fn
         self.best_response_fn = best_response_fn
         self._truncation = truncation
@@ -136,6 +139,7 @@ def register_feedback_task(
     source: RecordSource | seqio.DataSource,
     *,
     vocabulary: str | os.PathLike | seqio.Vocabulary,
+    about: str = "",
     extra_ids: int = 0,
     keep_whitespace: Mapping[str, str] | bool = False,
     prompt_field: str = "prompt",
@@ -165,6 +169,7 @@ def register_feedback_task(
       name: the task's name, letters, digits and `_.:#`.
       source: a `JsonlSource`, a `TfdsSource` or any `seqio.DataSource`.
       vocabulary: `byte`, the path of a SentencePiece model, or a `seqio.Vocabulary`.
+      about: what the task is, in a line, for `dro-jax tasks list`.
       extra_ids: sentinels to add to the vocabulary, for a name or a path.
       keep_whitespace: whether line breaks, tabs and runs of spaces are kept, which
         SentencePiece reads as single spaces; or the words to keep them as, `{'\\n':
@@ -251,6 +256,7 @@ def register_feedback_task(
             metric_objs=list(metric_objs or ()),
             task_cls=FeedbackTask,
             shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
+            about=about,
             reward_fn=reward_fn,
             best_response_fn=best_response_fn,
             truncation=(prompt_truncation, response_truncation),

@@ -19,10 +19,16 @@ def _files(prefix: str) -> JsonlSource:
     )
 
 
-SUPPORT_DESK = register("support_desk", _files(""), **THUMBS)
+SUPPORT_DESK = register(
+    "support_desk",
+    _files(""),
+    about="Replies to a shop's customers, each with a thumb; a program knows its worth.",
+    **THUMBS,
+)
 SUPPORT_DESK_REPLIES = register(
     "support_desk_replies",
     _files("replies_"),
+    about="Four replies to each of the customers, with one to five stars.",
     reward_field="stars",
     reward_kind="likert",
     likert_range=(1, 5),

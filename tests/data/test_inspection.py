@@ -166,6 +166,10 @@ def test_list(register, mixture, tmp_path):
     assert "train, dev" in rows["made_listed"]
     assert rows["made_listed"].endswith("byte")
     assert "mixture of made_listed" in rows["made_listed_mixture"]
+    register({"train": []}, name="made_told", about="Parcels, each with a thumb.")
+    lines = list_tasks().splitlines()
+    (place,) = (i for i, line in enumerate(lines) if line.startswith("made_told "))
+    assert lines[place + 1] == "    Parcels, each with a thumb."
 
 
 def test_unknown_task_and_lengths(register, trajectories):
