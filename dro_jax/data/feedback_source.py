@@ -136,6 +136,26 @@ class FeedbackSource(seqio.DataSource):
                 self._rewards[split] = self._transformed(split)
             return self._rewards[split]
 
+    def on_training_scale(self, rewards: np.ndarray) -> np.ndarray:
+        """``[N]`` float32: rewards of other responses, transformed as records' are.
+
+        Args:
+          rewards: ``[N]``, as recorded ones are read.
+
+        Raises:
+          DataError: the train split that a transform is fitted on cannot be used, or
+            the transform gives a number that is not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = transformed(self._fitted(), np.asarray(rewards, np.float64))
+        if (bad := np.flatnonzero(~np.isfinite(found))).size:
+            raise DataError(
+                f"task '{self._task}': reward_transform {self._transforms} turns the "
+                f"reward {rewards[bad[0]]:g} of a sampled response into "
+                f"{found[bad[0]]}: clip or normalise the rewards first"
+            )
+        return found
+
     def statistics(self, split: str = TRAIN) -> RewardStatistics:
         """Figures of the rewards before and after the transform."""
         records = self.records(split)

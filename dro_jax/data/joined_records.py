@@ -1,6 +1,6 @@
 """The records of several tasks end to end, as batches need them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class JoinedRecords:
             Truncation(lengths["inputs"], prompt_side, always_eos=True),
             Truncation(lengths["targets"], response_side, always_eos=False),
         )
+        self.tasks = tuple(tasks)
         self._rewards = [task.source.rewards(split) for task in tasks]
         self._names = [fingerprint(task.name) for task in tasks]
         self.sizes = [len(records) for records in self._records]
@@ -61,7 +62,7 @@ class JoinedRecords:
         number = ("inputs", "targets").index(side)
         lengths = self._whole_lengths(positions)[:, number]
         values = np.empty(int(np.sum(lengths)), np.int32)
-        for task, within, own in self._by_task(positions):
+        for task, within, own in self.by_task(positions):
             tokens = self._records[task].tokens(within, side)
             if len(own) == len(positions):
                 values = tokens
@@ -70,6 +71,15 @@ class JoinedRecords:
                 belongs[own] = True
                 values[np.repeat(belongs, lengths)] = tokens
         return self._cuts[number].cut(Tokens(values, lengths), self._eos_id)
+
+    def texts(self, positions: np.ndarray, side: Side) -> list[str]:
+        """The texts that the model reads of records, whole."""
+        found = [""] * len(positions)
+        for task, within, own in self.by_task(positions):
+            texts = self._records[task].texts(within, side)
+            for place, text in zip(own.tolist(), texts, strict=True):
+                found[place] = text
+        return found
 
     def fields(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         """``[n]`` rewards, trajectory_weights, truncated; ``[n, 2]`` record_ids."""
@@ -90,7 +100,7 @@ class JoinedRecords:
     def record_ids(self, positions: np.ndarray) -> np.ndarray:
         """``[n, 2]`` the task's fingerprint and the record's index."""
         ids = np.empty((len(positions), 2), np.int32)
-        for task, within, own in self._by_task(positions):
+        for task, within, own in self.by_task(positions):
             ids[own, 0] = self._names[task]
             ids[own, 1] = self._records[task].indices[within]
         return ids
@@ -104,11 +114,13 @@ class JoinedRecords:
     ) -> np.ndarray:
         """Entries of the tasks' tables."""
         found = np.empty((len(positions), *tables[0].shape[1:]), dtype)
-        for task, within, own in self._by_task(positions):
+        for task, within, own in self.by_task(positions):
             found[own] = tables[task][within]
         return found
 
-    def _by_task(self, positions: np.ndarray):
+    def by_task(
+        self, positions: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(Number of a task, positions in its split, which of `positions` these are)."""
         if len(self.sizes) == 1:
             yield 0, positions, np.arange(len(positions))

@@ -8,7 +8,6 @@ lengths, batch size and edges alone: a run that begins again makes the same batc
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 
@@ -105,9 +104,14 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def at(self, places: np.ndarray) -> Self:
+    @property
+    def lengths(self) -> np.ndarray:
+        """``[N]`` tokens of each."""
+        return np.array([len(tokens) for tokens in self.tokens], np.int64)
+
+    def at(self, places: np.ndarray) -> "Prompts":
         """Some of them."""
-        return type(self)([self.tokens[i] for i in places], self.record_ids[places])
+        return Prompts([self.tokens[i] for i in places], self.record_ids[places])
 
     def digest(self) -> str:
         """16 digits that tell these tokens and ids, in this order, from all others."""
@@ -124,8 +128,7 @@ class Prompts:
           batch_size: rows of each.
           longest: the most tokens of a prompt, as for :func:`bucket_edges`.
         """
-        lengths = [len(tokens) for tokens in self.tokens]
-        return plan_batches(lengths, batch_size, bucket_edges(longest))
+        return plan_batches(self.lengths, batch_size, bucket_edges(longest))
 
     def batch(self, width: int, batch_size: int, shard: Shard = WHOLE) -> HostBatch:
         """All of them as one batch for `dro_jax.evaluation.generation.generate`.

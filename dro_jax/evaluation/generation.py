@@ -24,6 +24,7 @@ def generate(
     *,
     shard: Shard = WHOLE,
     eos_id: int = 1,
+    sampled_round: int | None = None,
 ) -> Iterator[tuple[HostBatch, decoding.Decoded]]:
     """Decode each batch of prompts, its rows shared out over a mesh.
 
@@ -41,6 +42,8 @@ def generate(
       placement: the devices; as many rows as divide over them.
       shard: which part of a batch's rows this process gives, of how many.
       eos_id: the token that ends a response.
+      sampled_round: whoever asks the same prompts again and again draws other samples
+        in each; None, the samples of the seed alone.
 
     Returns:
       Pairs of the batch as it was given and the `Decoded` of the whole batch, ``[B, K]``
@@ -48,6 +51,8 @@ def generate(
     """
     # Other generators draw otherwise where several keys are used at once.
     key = jax.random.key(config.seed, impl="threefry2x32")
+    if sampled_round is not None:
+        key = jax.random.fold_in(key, sampled_round)
     everywhere = jax.jit(lambda decoded: decoded, out_shardings=placement.replicated)
 
     def decode(batch: HostBatch) -> decoding.Decoded:

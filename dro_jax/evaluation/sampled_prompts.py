@@ -119,6 +119,7 @@ def sampled_batches(
     batch_size: int = DEFAULT_BATCH_SIZE,
     eos_id: int = 1,
     label: str = "",
+    sampled_round: int | None = None,
 ) -> Iterator[SampledBatch]:
     """The same by batches, as they come, for who computes more of each.
 
@@ -126,6 +127,7 @@ def sampled_batches(
 
     Args:
       plan: of the prompts, or what is left of it.
+      sampled_round: as for `dro_jax.evaluation.generation.generate`.
 
     The other arguments are those of :func:`sample_prompts`.
     """
@@ -135,7 +137,14 @@ def sampled_batches(
         prompts.at(batch.places).batch(batch.width, size, shard) for batch in plan
     )
     results = generate(
-        model, params, batches, config, placement, shard=shard, eos_id=eos_id
+        model,
+        params,
+        batches,
+        config,
+        placement,
+        shard=shard,
+        eos_id=eos_id,
+        sampled_round=sampled_round,
     )
     total = sum(len(batch.places) for batch in plan) * config.num_samples
     counts = [len(batch.places) for batch in plan]

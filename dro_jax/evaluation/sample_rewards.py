@@ -1,0 +1,78 @@
+"""Rewards of sampled responses, on the scale of the rewards that training sees."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dro_jax.errors import ConfigError, DataError
+from dro_jax.rewards.interface import Reward
+from dro_jax.rewards.task_reward import FunctionReward
+
+if TYPE_CHECKING:  # imports TensorFlow
+    from dro_jax.data.different_prompts import DifferentPrompts
+
+
+class SampleRewards:
+    """What responses to a split's prompts are worth.
+
+    A score passes through its task's `reward_transform` as a recorded reward does, the
+    statistics being those of the train split.
+
+    Args:
+      prompts: of the split.
+      reward: scores responses; None, each task's own program.
+      setting: the reward's name in gin, for messages.
+
+    Raises:
+      ConfigError: there is neither a reward nor a program.
+    """
+
+    def __init__(
+        self,
+        prompts: "DifferentPrompts",
+        reward: Reward | None,
+        setting: str = "REWARD",
+    ):
+        self._prompts = prompts
+        self._rewards: dict[str, Reward] = {}
+        for task in prompts.records.tasks:
+            if reward is None and task.reward_fn is None:
+                raise ConfigError(
+                    f"no program knows the reward of task '{task.name}', so sampled "
+                    f"responses need one that scores them: set {setting}, as the files "
+                    "of gin_configs/rewards do"
+                )
+            self._rewards[task.name] = reward or FunctionReward(task.reward_fn)
+
+    def fingerprint(self) -> dict[str, str]:
+        """What the scores depend on beside prompts and responses, by task.
+
+        The transform's own statistics are those of the recorded rewards.
+        """
+        return {
+            f"reward of {name}": reward.fingerprint
+            for name, reward in self._rewards.items()
+        }
+
+    def __call__(self, places: np.ndarray, responses: Sequence[str]) -> np.ndarray:
+        """``[R]`` float32 rewards of responses, as training reads them.
+
+        Args:
+          places: ``[R]`` the prompts' places among all.
+          responses: texts.
+
+        Raises:
+          DataError: a score is not finite, or the transform makes it so.
+        """
+        prompts = self._prompts.texts(places)
+        found = np.empty(len(places), np.float32)
+        for task, own in self._prompts.by_task(places):
+            reward = self._rewards[task.name]
+            asked = [prompts[i] for i in own], [responses[i] for i in own]
+            try:
+                scores = reward(*asked).total
+            except DataError as error:
+                raise DataError(f"reward '{reward.name}': {error}") from error
+            found[own] = task.source.on_training_scale(scores)
+        return found
