@@ -49,7 +49,7 @@ _NAMES = {
     "dro_jax.models.value": "ValueConfig",
     "dro_jax.rewards": (
         "CachedReward Classifier Distinctness Format HttpClient HttpScorer Length Pattern "
-        "TaskReward WeightedSum"
+        "RewrittenPrompts TaskReward WeightedSum"
     ),
     "dro_jax.rewards.reward_model": "RewardModel",
     "dro_jax.sweeps": (

@@ -17,6 +17,7 @@ from dro_jax.plurals import counted
 from dro_jax.progress_bar import ProgressBar
 from dro_jax.rewards.cached import CachedReward, score_gradually
 from dro_jax.rewards.interface import Reward, Scores
+from dro_jax.rewards.rewritten_prompts import RewrittenPrompts
 from dro_jax.rewards.task_reward import TaskReward
 from dro_jax.rewards.weighted_sum import WeightedSum
 
@@ -62,7 +63,7 @@ def _reads_tokens_or_tasks(reward: Reward) -> bool:
     """Whether it needs TensorFlow, which others do not wait for."""
     if isinstance(reward, WeightedSum):
         return any(map(_reads_tokens_or_tasks, reward.rewards))
-    if isinstance(reward, CachedReward):
+    if isinstance(reward, CachedReward | RewrittenPrompts):
         return _reads_tokens_or_tasks(reward.reward)
     # By its module, which imports jax: where nobody named it, it is not imported here.
     model = type(reward).__module__ == "dro_jax.rewards.reward_model"

@@ -11,127 +11,22 @@ import tensorflow as tf
 from dro_jax.data import task_metrics
 from dro_jax.data.chat_template import PLAIN, ChatTemplate
 from dro_jax.data.cut_metric import CutMetric
-from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
-from dro_jax.data.interface import SplitRecords
+from dro_jax.data.feedback_source import FeedbackSource
+from dro_jax.data.feedback_task import FeedbackTask, ResponseFn, RewardFn
 from dro_jax.data.preprocessing import encode_feedback
 from dro_jax.data.record_format import RecordFormat
-from dro_jax.data.records import ERROR, RecordReport
-from dro_jax.data.reward_statistics import RewardStatistics
+from dro_jax.data.records import ERROR
 from dro_jax.data.reward_transforms import TransformLike, transform_chain
 from dro_jax.data.rewards import reward_kind as make_reward_kind
+from dro_jax.data.scored_source import ScoredSource
 from dro_jax.data.sources import RecordSource, as_record_source
-from dro_jax.data.store.recipe import Recipe
 from dro_jax.data.task_names import check_name_is_free, unknown_name
 from dro_jax.data.truncation import LEFT, RIGHT, check_side
 from dro_jax.data.vocabularies import resolve_vocabulary
-from dro_jax.errors import ConfigError, DataError
+from dro_jax.errors import ConfigError
 
-RewardFn = Callable[[str, str], float]
-ResponseFn = Callable[[str], str]
 # Records of small tasks are shuffled whole by seqio too, which caches their order.
 _SHUFFLE_BUFFER_SIZE = 10_000
-
-
-class FeedbackTask(seqio.Task):
-    """A seqio task of (prompt, response, reward), with what training asks beyond it.
-
-    Attributes:
-      about: what it is, in a line.
-      reward_fn: the true reward of any response, where a program knows it; else None.
-      best_response_fn: a response that no other beats, where a program knows it.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        source: FeedbackSource,
-        *,
-        about: str = "",
-        reward_fn: RewardFn | None = None,
-        best_response_fn: ResponseFn | None = None,
-        truncation: tuple[str, str] = (LEFT, RIGHT),
-        **kwargs: Any,
-    ):
-        super().__init__(name=name, source=source, **kwargs)
-        self.about = about
-        self.reward_fn = reward_fn
-        self.best_response_fn = best_response_fn
-        self._truncation = truncation
-
-    @property
-    def vocabulary(self) -> seqio.Vocabulary:
-        """The vocabulary of prompts and responses."""
-        return self.output_features["targets"].vocabulary
-
-    def records(self, split: str = TRAIN) -> SplitRecords:
-        """The split's valid records, in the source's order.
-
-        Raises:
-          DataError: it cannot be used; the message names the record.
-        """
-        return self.source.records(split)
-
-    def get_dataset(
-        self,
-        sequence_length: Mapping[str, int] | None = None,
-        split: str = TRAIN,
-        use_cached: bool = False,
-        *arguments: Any,
-        **settings: Any,
-    ) -> tf.data.Dataset:
-        """As `seqio.Task.get_dataset`.
-
-        With `use_cached` the split must have been prepared, which is this package's
-        offline cache; without it the first use prepares it.
-
-        Raises:
-          ConfigError: it must be prepared and is not; says what to type.
-          DataError: a record, the split or the vocabulary cannot be used.
-        """
-        if use_cached:
-            self.source.check_prepared(split)
-        return super().get_dataset(
-            sequence_length, split, False, *arguments, **settings
-        )
-
-    @property
-    def recipe(self) -> Recipe:
-        """What its splits are prepared from."""
-        return self.source.recipe
-
-    def statistics(self, split: str = TRAIN) -> RewardStatistics:
-        """Figures of a split's rewards before and after the transform."""
-        return self.source.statistics(split)
-
-    def record_report(self, split: str = TRAIN) -> RecordReport:
-        """How many records of a split were read, and which were dropped."""
-        return self.records(split).report
-
-    def identity(self, record_id: int | Sequence[int], split: str = TRAIN) -> str:
-        """A record in a person's words, `logs.jsonl line 17`.
-
-        Args:
-          record_id: the record's index in its split, or the pair that batches hold.
-          split: the split that the record is from.
-
-        Raises:
-          DataError: the split has no such record, or the pair is of another task.
-        """
-        index = record_id
-        if not isinstance(record_id, int):
-            task, index = map(int, record_id)
-            if task != fingerprint(self.name):
-                raise DataError(
-                    f"record id {[task, index]} belongs to another task than "
-                    f"'{self.name}', whose ids begin with {fingerprint(self.name)}"
-                )
-        records = self.records(split)
-        return records.identity(records.position(index))
-
-    @property
-    def truncation(self) -> tuple[str, str]:
-        """The sides that are cut from prompts and from responses."""
-        return self._truncation
 
 
 def register_feedback_task(
@@ -156,6 +51,7 @@ def register_feedback_task(
     likert_range: tuple[float, float] | None = None,
     reward_transform: TransformLike = "none",
     on_bad_record: str = ERROR,
+    scored_by: Any = None,
     reward_fn: RewardFn | None = None,
     best_response_fn: ResponseFn | None = None,
     rewards: Any = None,
@@ -193,6 +89,9 @@ def register_feedback_task(
         `sigmoid`, `clip(low, high)`, or several of these in a tuple.
       on_bad_record: `error` stops at the first record that cannot be used; `drop`
         leaves such records out, counts and lists them.
+      scored_by: of `dro_jax.rewards`, a reward whose score each record gets in
+        `reward_field` as it is read, for files that hold none, or another; None, what
+        is recorded counts.
       reward_fn: (prompt, response) to the true reward of any response, where a program
         knows it. It is given the texts as the model reads and writes them.
       best_response_fn: prompt to a response that no other beats under `reward_fn`.
@@ -222,9 +121,12 @@ def register_feedback_task(
         text_prompts=text_prompts,
     )
     vocabulary = resolve_vocabulary(vocabulary, extra_ids, keep_whitespace)
+    source = as_record_source(source, name)
+    if scored_by is not None:
+        source = ScoredSource(source, record_format, scored_by)
     feedback_source = FeedbackSource(
         name,
-        as_record_source(source, name),
+        source,
         record_format,
         transform_chain(reward_transform),
         on_bad_record,

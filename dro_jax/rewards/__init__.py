@@ -17,6 +17,7 @@ from dro_jax.rewards.interface import Scores as Scores
 from dro_jax.rewards.programs import Format as Format
 from dro_jax.rewards.programs import Length as Length
 from dro_jax.rewards.programs import Pattern as Pattern
+from dro_jax.rewards.rewritten_prompts import RewrittenPrompts as RewrittenPrompts
 from dro_jax.rewards.task_reward import FunctionReward as FunctionReward
 from dro_jax.rewards.task_reward import TaskReward as TaskReward
 from dro_jax.rewards.weighted_sum import WeightedSum as WeightedSum

@@ -8,10 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from dro_jax.errors import ConfigError, DataError
-from dro_jax.rewards.distinctness import Distinctness
 from dro_jax.rewards.interface import Reward, Scores
 from dro_jax.rewards.score_cache import MISSING, ScoreCache, cache_root
-from dro_jax.rewards.weighted_sum import WeightedSum
 
 Keep = Callable[[Sequence[int], Scores], None]
 
@@ -139,9 +137,7 @@ def score_gradually(
 
 def looks_at_others(reward: Reward) -> bool:
     """Whether a score depends on the other responses of the call."""
-    if isinstance(reward, WeightedSum):
-        return any(map(looks_at_others, reward.rewards))
-    return isinstance(reward, Distinctness) and reward.corpus is None
+    return getattr(reward, "looks_at_others", False)
 
 
 def as_values(scores: Scores) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from dro_jax.data.jsonl_source import JsonlSource
+from dro_jax.data.layouts import find_layout
 from dro_jax.errors import DataError
 from dro_jax.rewards.fingerprints import fingerprint
 from dro_jax.rewards.interface import Scores
@@ -42,6 +43,7 @@ class Distinctness:
       corpus: files of records, as a log's; None, the responses that are scored
         together are the corpus, so that a score depends on those beside it.
       field: of the records, which holds the text of a document.
+      layout: what an object of the files holds, a name in `dro_jax.data.layouts`.
       name: what tables call it.
 
     Raises (when called):
@@ -50,20 +52,29 @@ class Distinctness:
 
     corpus: str | None = None
     field: str = "response"
+    layout: str = "trajectories"
     name: str = "distinctness"
 
     @property
     def fingerprint(self) -> str:
         if self.corpus is None:
             return fingerprint("Distinctness", None)
-        return fingerprint("Distinctness", _corpus(self.corpus, self.field).digest)
+        return fingerprint("Distinctness", self._corpus().digest)
+
+    @property
+    def looks_at_others(self) -> bool:
+        """Whether a score depends on the other responses of the call."""
+        return self.corpus is None
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         if self.corpus is None:
             corpus = _Corpus.of(responses)
         else:
-            corpus = _corpus(self.corpus, self.field)
+            corpus = self._corpus()
         return Scores(np.array(list(map(corpus.score, responses)), np.float64))
+
+    def _corpus(self) -> "_Corpus":
+        return _corpus(self.corpus, self.field, self.layout)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +107,9 @@ class _Corpus:
 
 
 @functools.lru_cache(maxsize=4)
-def _corpus(path: str, field: str) -> _Corpus:
-    source = JsonlSource({"corpus": path}, advice="check Distinctness.corpus")
+def _corpus(path: str, field: str, layout: str) -> _Corpus:
+    stored = JsonlSource({"corpus": path}, advice="check Distinctness.corpus")
+    source = find_layout(layout).source(stored)
 
     def texts():
         for record in source.records("corpus"):

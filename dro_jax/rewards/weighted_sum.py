@@ -77,6 +77,11 @@ class WeightedSum:
             self._names(),
         )
 
+    @property
+    def looks_at_others(self) -> bool:
+        """Whether a score depends on the other responses of the call."""
+        return any(getattr(r, "looks_at_others", False) for r in self.rewards)
+
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         total, parts = np.zeros(len(responses)), {}
         means = self.means or [0.0] * len(self.rewards)

@@ -66,3 +66,14 @@ def test_a_record_without_the_text_is_named(tmp_path):
     path.write_text('{"response": "ok"}\n{"reply": "ok"}\n')
     with pytest.raises(DataError, match="log.jsonl line 2 has no text 'response'"):
         Distinctness(str(path))(["p"], ["r"])
+
+
+def test_the_corpus_may_be_in_any_layout(tmp_path, corpus):
+    path = tmp_path / "raw.json"
+    rows = [{"instruction": "a", "completions": [{"response": t}]} for t in CORPUS]
+    path.write_text(json.dumps(rows))
+    found = Distinctness(str(path), layout="ultrafeedback")
+    assert found.fingerprint == Distinctness(corpus).fingerprint
+    assert found([""] * len(RESPONSES), RESPONSES).total.tolist() == pytest.approx(
+        GOLDEN
+    )

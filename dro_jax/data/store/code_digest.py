@@ -41,8 +41,8 @@ def own_code() -> str:
 # What works on prepared records; a change there leaves stores as they are.
 AFTER_RECORDS = frozenset(
     (
-        "batching", "converter", "cut_metric", "dataset", "draws", "feedback_source", "grouping",
-        "inputs", "inspection", "inspection_plot", "inspection_text",
+        "batching", "converter", "cut_metric", "dataset", "draws", "feedback_source",
+        "feedback_task", "grouping", "inputs", "inspection", "inspection_plot", "inspection_text",
         "inspection_tokens", "interface", "joined_records", "mixtures", "modules",
         "ordering", "packing", "permutation", "prefetching", "preprocessing",
         "prompt_records", "raw_records", "record_ids", "reward_statistics",
