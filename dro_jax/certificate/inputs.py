@@ -31,7 +31,7 @@ class Inputs:
       quantiles: ``[N]`` in [0, 1], or None in groups.
       mismatched_weights: ``[N]`` how often another prompt's logged response is this,
         or None in groups.
-      prompt_values: ``[N]`` RPO's V̂(x), or None.
+      prompt_values: ``[N]`` V̂(x) of `Objective.values_of_prompts`, or None.
       fixed_values: ``[N]`` V to use in place of a trained one, or None.
       group_size: K of `Trajectories`.
     """
@@ -53,7 +53,7 @@ class Inputs:
     ) -> "Inputs":
         """With V̂(x) from all logged responses; `reference_logprobs` of the base."""
         values = objective.values_of_prompts(
-            reference_logprobs[self.responses], self.rewards, self.prompts
+            reference_logprobs[self.responses], self.rewards, self.prompts, self.weights
         )
         return dataclasses.replace(self, prompt_values=values)
 

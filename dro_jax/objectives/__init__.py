@@ -20,6 +20,7 @@ from dro_jax.objectives._unpaired import *
 from dro_jax.objectives._kto import *
 from dro_jax.objectives._bco import *
 from dro_jax.objectives._policy_gradient import *
+from dro_jax.objectives._prompt_values import *
 from dro_jax.objectives._rpo import *
 from dro_jax.objectives._qrpo import *
 from dro_jax.objectives._paired import *

@@ -12,16 +12,12 @@ import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
 from dro_jax.objectives import limits
-from dro_jax.objectives.checks import (
-    check_groups,
-    check_one_length,
-    check_per_trajectory,
-    check_positive,
-)
+from dro_jax.objectives._prompt_values import rpo_prompt_values, sampled_values
+from dro_jax.objectives.checks import check_per_trajectory, check_positive
 from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
 from dro_jax.objectives.theory import Theory
 
-__all__ = ["RPO", "rpo", "rpo_prompt_values"]
+__all__ = ["RPO", "rpo"]
 
 
 def rpo(
@@ -64,71 +60,6 @@ def rpo(
     return 0.5 * jnp.square(log_ratios - targets)
 
 
-def rpo_prompt_values(
-    reference_logprobs: jax.Array,
-    rewards: jax.Array,
-    groups: jax.Array,
-    *,
-    tau: float,
-    weights: jax.Array | None = None,
-    normalized: bool = True,
-) -> jax.Array:
-    """RPO's estimate of the optimal value from all responses logged for a prompt.
-
-    ``V̂(x) = τ log Σ_i p_i exp(r_i/τ)``, p the softmax of log π_ref(y_i|x) over them:
-    V* where all responses are logged, and r itself where one is.
-
-    Source: arXiv 2506.13702. The authors' code takes for p_i the exponential of the
-    length-averaged log-probability, not normalised; pass such averages with
-    ``normalized=False`` to reproduce it.
-
-    Args:
-      reference_logprobs: ``[N]`` float32 log π_ref(y|x), summed over tokens, nats.
-      rewards: ``[N]``.
-      groups: ``[N]`` integers, equal for responses of one prompt.
-      tau: strength of the KL term, reward per nat.
-      weights: ``[N]`` 1 for a trajectory that is present, 0 for padding, whose numbers
-        are not read; default 1.
-      normalized: whether the p_i of a prompt are divided by their sum.
-
-    Returns:
-      ``[N]`` V̂(x) of each trajectory's prompt, in units of reward, without gradient; 0
-      at padding.
-
-    Raises:
-      TypeError, ValueError: wrong type, rank or shape, or tau not positive.
-    """
-    if weights is None:
-        weights = jnp.ones_like(rewards)
-    check_per_trajectory(
-        reference_logprobs=reference_logprobs, rewards=rewards, weights=weights
-    )
-    check_groups(groups=groups)
-    check_one_length(rewards=rewards, groups=groups)
-    check_positive(tau=tau)
-    present = weights > 0
-    # Numbers from 0 on, so that segments need no more places than there are rows;
-    # `size` keeps the shape known to a trace.
-    owners = jnp.unique(groups, return_inverse=True, size=groups.shape[0])[1]
-    logprobs = jnp.where(present, jax.lax.stop_gradient(reference_logprobs), -jnp.inf)
-    rewards = arithmetic.keep_present(jax.lax.stop_gradient(rewards), weights)
-    if normalized:
-        logprobs = logprobs - _logsumexp_of_group(logprobs, owners)
-    values = tau * _logsumexp_of_group(logprobs + rewards / tau, owners)
-    return jnp.where(present, values, 0.0)
-
-
-def _logsumexp_of_group(values, owners):
-    """``[N] -> [N]``: each entry's logsumexp over its group; 0 for a group of −inf."""
-    largest = jax.ops.segment_max(values, owners, num_segments=values.shape[0])[owners]
-    # Of padding alone the largest is −∞, and −∞ less itself is NaN.
-    largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
-    sums = jax.ops.segment_sum(
-        jnp.exp(values - largest), owners, num_segments=values.shape[0]
-    )[owners]
-    return largest + jnp.log(jnp.where(sums > 0, sums, 1.0))
-
-
 @dataclasses.dataclass(frozen=True)
 class RPO(Objective):
     """:func:`rpo` as an objective.
@@ -150,10 +81,23 @@ class RPO(Objective):
         check_positive(tau=self.tau)
 
     def values_of_prompts(
-        self, reference_logprobs: jax.Array, rewards: jax.Array, groups: jax.Array
+        self,
+        reference_logprobs: jax.Array,
+        rewards: jax.Array,
+        groups: jax.Array,
+        weights: jax.Array | None = None,
     ) -> jax.Array:
-        """:func:`rpo_prompt_values` of a whole split, ``[R]`` each."""
-        return rpo_prompt_values(reference_logprobs, rewards, groups, tau=self.tau)
+        """:func:`rpo_prompt_values` of a whole split, ``[R]`` each.
+
+        How often a response is logged changes nothing: π_ref says what it weighs.
+        """
+        return rpo_prompt_values(
+            reference_logprobs, rewards, groups, tau=self.tau, weights=weights
+        )
+
+    def values_of_samples(self, rewards: jax.Array) -> jax.Array:
+        """:func:`sampled_values`: samples of π_ref count alike."""
+        return sampled_values(rewards, tau=self.tau)
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         losses = rpo(

@@ -41,7 +41,8 @@ class Needs:
         samples has them: :meth:`Objective.of_rollouts` makes the last two.
       advantages: r − V_ref(x), V_ref an estimate of the frozen reference's value.
       leftover: trajectories of positive advantage, and no others.
-      prompt_values: RPO's value of each prompt, from all that is logged for it.
+      prompt_values: an estimate of each prompt's value, from all that is logged for it
+        or from samples of the reference.
       quantiles: where a reward lies among those of its prompt.
       groups: all responses to a prompt beside each other, best first.
       mismatched: log-ratios of responses under prompts that they do not answer.
@@ -150,7 +151,11 @@ class Objective(metaclass=abc.ABCMeta):
         return None
 
     def values_of_prompts(
-        self, reference_logprobs: jax.Array, rewards: jax.Array, groups: jax.Array
+        self,
+        reference_logprobs: jax.Array,
+        rewards: jax.Array,
+        groups: jax.Array,
+        weights: jax.Array | None = None,
     ) -> jax.Array:
         """V̂ of each trajectory's prompt, the field `prompt_values` of batches.
 
@@ -161,6 +166,8 @@ class Objective(metaclass=abc.ABCMeta):
           reference_logprobs: ``[R]`` float32 log π_ref(y|x), nats.
           rewards: ``[R]``.
           groups: ``[R]`` integers, equal for responses of one prompt.
+          weights: ``[R]`` how often each is logged; default once. A run passes none: it
+            has each record as often as it is logged.
 
         Returns:
           ``[R]`` float32, in units of reward.

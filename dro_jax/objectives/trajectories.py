@@ -33,7 +33,7 @@ class Trajectories:
       token_returns: ``[N, T]`` of the same, what values are fitted to.
       lengths: ``[N]`` float32 response tokens.
       advantages: ``[N]`` r − V_ref(x), in units of reward.
-      prompt_values: ``[N]`` V̂(x) of `rpo_prompt_values`.
+      prompt_values: ``[N]`` V̂(x) of `Objective.values_of_prompts`.
       quantiles: ``[N]`` in [0, 1].
       mismatched_log_ratios: ``[N]`` ℓ of each response under another's prompt, without
         gradient.

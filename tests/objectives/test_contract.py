@@ -247,13 +247,18 @@ def test_what_is_fitted_is_fitted_once(objective):
 @named
 def test_values_of_prompts_are_said_by_who_needs_them(objective):
     arguments = jnp.zeros(2), jnp.ones(2), jnp.zeros(2, jnp.int32)
+    samples = jnp.ones((3, 2))
     if objective.needs.prompt_values:
-        np.testing.assert_allclose(
-            objective.values_of_prompts(*arguments), 1, rtol=1e-6
-        )
+        for found in (
+            objective.values_of_prompts(*arguments),
+            objective.values_of_samples(samples),
+        ):
+            np.testing.assert_allclose(found, 1, rtol=1e-6)
     else:
         with pytest.raises(NotImplementedError, match="values_of_prompts"):
             objective.values_of_prompts(*arguments)
+        with pytest.raises(NotImplementedError, match="values_of_samples"):
+            objective.values_of_samples(samples)
 
 
 def test_what_is_shared_is_no_objective():

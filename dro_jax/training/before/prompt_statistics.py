@@ -17,7 +17,7 @@ _PADDED_TO = 1 << 16
 def prompt_value_table(
     objective: Objective, records: PromptRecords, reference: ReferenceTable
 ) -> RecordField:
-    """The field `prompt_values` of RPO.
+    """The field `prompt_values`, of what is logged.
 
     Args:
       objective: computes the values of prompts from their responses.
@@ -49,7 +49,7 @@ def prompt_value_table(
 def check_several_responses(records: PromptRecords, objective: str, split: str) -> None:
     """Refuses a split in which no prompt has two responses: nothing would be learnt.
 
-    RPO's value of a prompt is then the reward itself, QRPO's quantile always 1.
+    A prompt's value is then the reward itself, QRPO's quantile always 1.
 
     Args:
       records: the split's.
