@@ -20,6 +20,13 @@ def optimum_without_noise(logged: Logged, objective):
     return None if logged.noisy else logged.optimum
 
 
+def optimum_on_reference(logged: Logged, objective) -> np.ndarray | None:
+    """π* where the reference logged, unless rewards are noisy: A*-PO."""
+    if logged.noisy or not np.allclose(logged.logging, logged.reference):
+        return None
+    return logged.optimum
+
+
 def logging(logged: Logged, objective) -> np.ndarray:
     """μ: NLL."""
     return logged.logging

@@ -115,6 +115,23 @@ def test_values_of_prompts_are_optimal_without_noise_and_too_high_with_it(proble
     assert np.all(errors[2] > 0.1)
 
 
+def test_values_of_what_is_logged_are_optimal_where_the_reference_logged(problem):
+    found = {}
+    for condition in conditions(problem):
+        inputs = make_inputs(SINGLES, condition, ranked=False, seed=0)
+        values = inputs.with_prompt_values(
+            objectives.AStarPO(problem.tau), jnp.zeros(120)
+        ).prompt_values
+        masses = condition.logging * np.mean(np.exp(condition.rewards), axis=-1)
+        found[condition.name] = np.asarray(values).reshape(3, -1)[:, 0]
+        np.testing.assert_allclose(
+            found[condition.name], np.log(masses.sum(axis=1)), rtol=1e-4, atol=1e-5
+        )
+    errors = {name: x - problem.optimal_values for name, x in found.items()}
+    np.testing.assert_allclose(errors["on-reference"], 0, atol=1e-5)
+    assert np.all(errors["off-reference"] < -0.1)
+
+
 def test_values_can_be_fixed(problem, base):
     inputs = make_inputs(SINGLES, conditions(problem)[0], ranked=False, seed=0)
     fixed = dataclasses.replace(

@@ -263,6 +263,15 @@ CASES = [
         {"tau": 0.7},
     ),
     Case(
+        "a_star_po",
+        f"{BOTH} rewards prompt_values",
+        POLICY,
+        lambda i, a, s: (
+            (0.7 * ratio(i, a, s) - (s.rewards[i] - s.prompt_values[i])) ** 2
+        ),
+        {"tau": 0.7},
+    ),
+    Case(
         "qrpo",
         f"{BOTH} quantiles",
         POLICY,
