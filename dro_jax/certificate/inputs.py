@@ -76,6 +76,7 @@ class Inputs:
             token_logprobs=taken(base.token_logprobs),
             token_weights=taken(base.token_weights),
             reference_token_logprobs=taken(base.reference_token_logprobs),
+            token_values=taken(base.token_values),
             lengths=self.lengths,
             advantages=self.advantages,
             prompt_values=self.prompt_values,
@@ -111,6 +112,8 @@ class Expectation(Objective):
             reference=needs.reference,
             value=needs.value,
             token_logprobs=needs.token_logprobs,
+            token_values=needs.token_values,
+            logits_value=needs.logits_value,
             whole_batch=True,
         )
 

@@ -74,15 +74,19 @@ class ResponseSpace:
         ]
         return np.array(rows, np.int32)
 
-    def node_logits(self, probabilities: np.ndarray) -> np.ndarray:
-        """Logarithms of each next token's probability, ``[P, Y] -> [P, nodes, choices]``."""
-        shape = (len(probabilities), self.num_nodes, self.num_letters + 1)
-        masses = np.zeros(shape)
+    def node_masses(self, masses: np.ndarray) -> np.ndarray:
+        """Sums over the responses behind each next token, ``[P, Y] -> [P, nodes, choices]``."""
+        sums = np.zeros((len(masses), self.num_nodes, self.num_letters + 1))
         for t in range(self.max_length):
             here = self.present[:, t]
             place = self.nodes[here, t], self.choices[here, t]
-            for prompt, row in enumerate(probabilities):
-                np.add.at(masses[prompt], place, row[here])
+            for prompt, row in enumerate(masses):
+                np.add.at(sums[prompt], place, row[here])
+        return sums
+
+    def node_logits(self, probabilities: np.ndarray) -> np.ndarray:
+        """Logarithms of each next token's probability, ``[P, Y] -> [P, nodes, choices]``."""
+        masses = self.node_masses(probabilities)
         return np.log(masses) - np.log(masses.sum(-1, keepdims=True))
 
     def probabilities(self, node_logits: np.ndarray) -> np.ndarray:
@@ -125,6 +129,16 @@ class FiniteProblem:
     def reference_values(self) -> np.ndarray:
         """``[P]`` V_ref(x), the mean reward of the reference's responses."""
         return np.sum(self.reference * self.rewards, axis=1)
+
+    @property
+    def node_values(self) -> np.ndarray:
+        """``[P, nodes]`` V*(x, y_<t), τ log E[exp(r/τ)] of the reference from there on."""
+        tilted = self.reference * np.exp(self.rewards / self.tau)
+        here, there = (
+            self.space.node_masses(masses).sum(axis=-1)
+            for masses in (self.reference, tilted)
+        )
+        return self.tau * (np.log(there) - np.log(here))
 
     def values_at(self, tau: float) -> np.ndarray:
         """``[P]`` V* at another τ."""

@@ -98,7 +98,7 @@ class T5Policy:
 
     def start(self, expectation: Expectation) -> Params:
         """The reference's parameters and, where the objective needs one, a new V."""
-        if not expectation.needs.value:
+        if not expectation.needs.value or expectation.needs.logits_value:
             return self._reference_params
         value = self._init(self.model(expectation))[VALUE]
         return self._reference_params | {VALUE: value}
@@ -119,9 +119,11 @@ class T5Policy:
 
         def observe(params, run):
             base = self.trajectories(params, expectation(*run))
-            values = None
-            if base.values is not None:
-                values = base.values.reshape(shape)[:, 0]
+            values = base.values
+            if base.token_values is not None:
+                values = base.token_values[:, 0]
+            if values is not None:
+                values = values.reshape(shape)[:, 0]
             return base.policy_logprobs.reshape(shape), values
 
         params = self.start(expectation(*runs[0]))

@@ -12,7 +12,8 @@ from dro_jax.certificate.inputs import Expectation, Inputs
 from dro_jax.certificate.problem import FiniteProblem
 from dro_jax.certificate.training import Training, minimise
 from dro_jax.models.networks import VALUE
-from dro_jax.objectives.interface import Trajectories
+from dro_jax.models.value import logits_value
+from dro_jax.objectives.interface import Needs, Trajectories
 
 TABLE_TRAINING = Training(steps=2000, learning_rate=0.1)
 
@@ -44,9 +45,11 @@ class Outcome:
 
 
 class TablePolicy:
-    """Logits of every next token after every prefix, and a table of V(x).
+    """Logits of every next token after every prefix, and a table of V.
 
-    Training starts at the reference, with V = 0.
+    Training starts at the reference, with V = 0. A value at each token is one at each
+    prefix; without a table of its own V is the normaliser of the logits, less the number
+    of choices' log, as a T5's is.
 
     Args:
       problem: gives the space and the reference.
@@ -64,12 +67,21 @@ class TablePolicy:
         }
         self._reference = self._token_logprobs(self.params["policy"])
 
+    def start(self, needs: Needs) -> dict[str, jax.Array]:
+        """The parameters where training starts."""
+        params = dict(self.params)
+        if needs.logits_value:
+            del params[VALUE]
+        if needs.token_values:
+            params[VALUE] = jnp.zeros(params["policy"].shape[:2])
+        return params
+
     def trajectories(self, params) -> Trajectories:
         """Every response of every prompt, N = P·Y."""
         per_token = self._token_logprobs(params["policy"])
         size = per_token.shape[0]
         space = self._space
-        values = jnp.broadcast_to(params[VALUE], (space.num_prompts,))
+        values, token_values = self._values(params)
         return Trajectories(
             policy_logprobs=jnp.sum(per_token, axis=1),
             rewards=jnp.zeros(size),
@@ -81,7 +93,20 @@ class TablePolicy:
                 np.tile(space.present, (space.num_prompts, 1)), jnp.float32
             ),
             reference_token_logprobs=self._reference,
+            token_values=token_values,
         )
+
+    def _values(self, params):
+        """V of each prompt, and of each token where there is a table of prefixes."""
+        space = self._space
+        if VALUE not in params:
+            first = params["policy"][:, 0]
+            return logits_value(first), None
+        if params[VALUE].ndim == 1:
+            return jnp.broadcast_to(params[VALUE], (space.num_prompts,)), None
+        by_prefix = params[VALUE]
+        per_token = by_prefix[:, space.nodes].reshape(-1, space.max_length)
+        return by_prefix[:, 0], per_token
 
     @property
     def reference_logprobs(self) -> jax.Array:
@@ -119,5 +144,6 @@ class TablePolicy:
             shape = space.num_prompts, space.num_responses
             return base.policy_logprobs.reshape(shape), base.values.reshape(shape)[:, 0]
 
-        _, (logprobs, values) = minimise(loss, observe, self.params, runs, training)
+        start = self.start(expectation(*runs[0]).needs)
+        _, (logprobs, values) = minimise(loss, observe, start, runs, training)
         return Outcome.of(logprobs, values)

@@ -161,7 +161,7 @@ def _not_read(configuration: Configuration) -> set[str]:
     if needs is None:
         return set()
     found: list[str] = []
-    if not needs.value:
+    if not needs.value or needs.logits_value:
         found.append(f"{_OPTIMIZER}.value_learning_rate")
     if not needs.reference:
         found += [f"{_TRAIN}.reference", f"{_TRAIN}.step_zero_tolerance"]

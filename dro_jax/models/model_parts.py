@@ -45,6 +45,15 @@ def value_of(objective: Objective, value: ValueConfig | None) -> ValueConfig | N
                 f"FeedbackModel.value has granularity = {value.granularity!r}: set "
                 "ValueConfig.granularity = 'token'"
             )
+    if objective.needs.logits_value:
+        value = value or ValueConfig(network="policy_logits")
+        if value != ValueConfig(network="policy_logits"):
+            raise ConfigError(
+                f"{type(objective).__name__} takes the policy's own logits for its value, "
+                f"and FeedbackModel.value has network = {value.network!r} and granularity "
+                f"= {value.granularity!r}: set ValueConfig.network = 'policy_logits' and "
+                "leave the others out (gin: or VALUE = None)"
+            )
     if objective.needs.value:
         return value or ValueConfig()
     if value is not None:

@@ -24,6 +24,7 @@ from dro_jax.objectives._prompt_values import *
 from dro_jax.objectives._rpo import *
 from dro_jax.objectives._a_star_po import *
 from dro_jax.objectives._qrpo import *
+from dro_jax.objectives._soft_q import *
 from dro_jax.objectives._paired import *
 from dro_jax.objectives._ranked import *
 from dro_jax.objectives._ppo import *

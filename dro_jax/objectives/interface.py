@@ -36,6 +36,9 @@ class Needs:
       token_values: a trained value at each token, V(x, y_<t), beside `token_logprobs`
         and laid out as they are; asks for `value` too, whose granularity is then
         `token`.
+      logits_value: the value is the normaliser of the policy's own logits, and no network
+        stands beside the policy; asks for `value` too, whose network is then
+        `policy_logits`.
       rollouts: what is known of responses since the policy sampled them: their tokens'
         log-probabilities and values of then, advantages and returns. Only a run that
         samples has them: :meth:`Objective.of_rollouts` makes the last two.
@@ -58,6 +61,7 @@ class Needs:
     whole_batch: bool = False
     token_logprobs: bool = False
     token_values: bool = False
+    logits_value: bool = False
     rollouts: bool = False
     advantages: bool = False
     leftover: bool = False

@@ -66,9 +66,14 @@ def test_a_limit_is_a_fixed_point(name, which):
     # Where the limit leaves responses out, the gradient vanishes with their mass.
     near = (limit + 1e-7) / (limit + 1e-7).sum(axis=1, keepdims=True)
     logits = problem.space.node_logits(near)
-    values = jnp.asarray(problem.optimal_values, jnp.float32)
-    there = gradient({"policy": jnp.asarray(logits, jnp.float32), "value": values})
-    start = gradient(policy.params | {"value": jnp.zeros(3)})
+    values = {"value": problem.optimal_values}
+    if needs.token_values:
+        values = {"value": problem.node_values}
+    if needs.logits_value:  # the policy's first logits say it
+        logits[:, 0] += problem.optimal_values[:, None] + np.log(logits.shape[-1])
+        values = {}
+    there = jax.tree.map(lambda x: jnp.asarray(x, "float32"), {"policy": logits} | values)
+    there, start = gradient(there), gradient(policy.start(needs))
     if name == "NLL" and which != 1:
         start = {"policy": jnp.ones(1)}  # the reference is its limit
     assert _norm(there) < 1e-3 * _norm(start)

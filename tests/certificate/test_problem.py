@@ -50,6 +50,22 @@ def test_the_optimum_leaves_no_residual(problem):
     np.testing.assert_allclose(residuals, 0, atol=1e-12)
 
 
+def test_the_optimum_leaves_no_residual_at_any_token(problem):
+    """V*(s_t) − V*(s_{t+1}) = r_t − τ log π*/π_ref: the soft Bellman equation."""
+    space, values = problem.space, problem.node_values
+    np.testing.assert_allclose(values[:, 0], problem.optimal_values)
+    ratios = space.node_logits(problem.optimal_policy) - space.node_logits(
+        problem.reference
+    )
+    for response, length in enumerate(space.lengths):
+        nodes, choices = space.nodes[response], space.choices[response]
+        for t in range(length):
+            paid = problem.tau * ratios[:, nodes[t], choices[t]]
+            last = t == length - 1
+            onward = problem.rewards[:, response] if last else values[:, nodes[t + 1]]
+            np.testing.assert_allclose(values[:, nodes[t]], onward - paid, atol=1e-12)
+
+
 def test_nothing_is_better_than_the_optimum(problem):
     def objective(policy):
         kl = mean_kl(policy, problem.reference)

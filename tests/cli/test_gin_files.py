@@ -15,6 +15,7 @@ from dro_jax import shipped_names
 from dro_jax.cli import gin_setup
 from dro_jax.cli.train_command import train_from_gin
 from dro_jax.errors import ConfigError
+from dro_jax.objectives import registry
 from dro_jax.training.metric_writers import read_metrics
 
 FOLDER = shipped_names.FOLDER / "gin_configs"
@@ -101,7 +102,8 @@ def test_every_objective_takes_a_step(feedback, tmp_path):
         start = []
         if name != "nll":
             # One pass of the reference for all objectives that read the same of it.
-            kind = "tokens" if name == "a_lol_seq" else "sums"
+            tokens = registry.kinds()[name]().needs.token_logprobs
+            kind = "tokens" if tokens else "sums"
             start = [
                 f"INITIAL_CHECKPOINT_PATH = '{reference}'",
                 f"REFERENCE_CACHE_DIR = '{tmp_path / kind}'",

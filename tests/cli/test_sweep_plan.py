@@ -323,7 +323,9 @@ def test_one_settings_file_serves_all_objectives():
         read = {own.partition(" = ")[0] for own in one.bindings}
         assert {*common} == ({*one.unused} | read) & {*common}
         assert not {*one.unused} & read
-        assert ("VALUE_LEARNING_RATE" in read) == kind().needs.value
+        needs = kind().needs
+        own_value = needs.value and not needs.logits_value
+        assert ("VALUE_LEARNING_RATE" in read) == own_value
         assert ("train.train.step_zero_tolerance" in read) == kind().needs.reference
 
 

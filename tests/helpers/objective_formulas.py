@@ -7,6 +7,7 @@ them as they vary and `s` as they stood, which is what a stop-gradient sees.
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 from numpy import clip, exp, log
 
 from dro_jax import objectives
@@ -64,6 +65,42 @@ def r_gold(i, a, s):
         i,
         lambda i, t: max(exp(s.token_logprobs[i, t]), 0.3) * a.token_logprobs[i, t],
     )
+
+
+def tbrm(i, a, s):
+    """Bellman residuals by token, of a policy whose logits are Q, all but the sum's
+    first value drawn at random: they cancel."""
+    drawn = np.random.default_rng(i).normal(size=LENGTHS[i])
+    own = np.append(a.values[i], drawn[1:])  # V(s_t) = logsumexp of the logits there
+    after = np.append(drawn[1:], 0.0)  # V(s_{t+1}), 0 behind the last token
+    # A share of log π(y|x) a token; Q(s_t, y_t) = log π(y_t|s_t) + V(s_t).
+    q = a.policy_logprobs[i] / LENGTHS[i] + own
+    modified = s.reference_logprobs[i] / LENGTHS[i] * np.ones(LENGTHS[i])
+    modified[-1] += s.rewards[i] / 0.7
+    return sum(q - modified - after) ** 2
+
+
+def oreo_log_ratios(i, x, s, since):
+    pairs = zip(x.token_logprobs[i], s.reference_token_logprobs[i], strict=True)
+    return sum(own - reference for own, reference in [*pairs][since : LENGTHS[i]])
+
+
+def oreo_policy(i, a, s):
+    def term(i, t):
+        own = a.token_logprobs[i, t] - s.reference_token_logprobs[i, t]
+        later = oreo_log_ratios(i, s, s, t + 1)
+        residual = s.token_values[i, t] - s.rewards[i] + 0.7 * (own + later)
+        return residual**2 + 0.3 * (exp(-own) + own - 1)
+
+    return tokens(i, term) / LENGTHS[i]
+
+
+def oreo_value(i, a, s):
+    def term(i, t):
+        paid = 0.7 * oreo_log_ratios(i, s, s, t)
+        return (a.token_values[i, t] - s.rewards[i] + paid) ** 2
+
+    return tokens(i, term) / LENGTHS[i]
 
 
 def topr(i, a, s):
@@ -284,6 +321,29 @@ CASES = [
             ** 2
         ),
         {"beta": 0.7},
+    ),
+    Case(
+        "tbrm",
+        f"{BOTH} rewards values",
+        f"{POLICY} values",
+        tbrm,
+        {"beta": 0.7},
+    ),
+    Case(
+        "oreo",
+        f"{TOKENS} rewards token_values",
+        "token_logprobs",
+        oreo_policy,
+        {"beta": 0.7, "kl_weight": 0.3},
+        part=0,
+    ),
+    Case(
+        "oreo",
+        f"{TOKENS} rewards token_values",
+        "token_values",
+        oreo_value,
+        {"beta": 0.7, "kl_weight": 0.3},
+        part=1,
     ),
     Case(
         "dpo",

@@ -26,6 +26,8 @@ SETTINGS = {
     "rpo": [objectives.RPO(0.7)],
     "a_star_po": [objectives.AStarPO(0.7)],
     "qrpo": [objectives.QRPO(0.7)],
+    "tbrm": [objectives.TBRM(0.7)],
+    "oreo": [objectives.OREO(0.7, kl_weight=0.3)],
     "bradley_terry": [objectives.BradleyTerry(0.3)],
     "ipo": [objectives.IPO(0.7), objectives.IPO(0.7, length_averaged=True)],
 }
@@ -38,7 +40,7 @@ ALL = [
 # A statistic of the batch couples the others' trajectories: a loss is not their own.
 SEPARABLE = [objective for objective in ALL if not objective.needs.whole_batch]
 # What a model computes, and so what gradients flow into.
-COMPUTED = ("policy_logprobs", "token_logprobs", "values", "scores")
+COMPUTED = ("policy_logprobs", "token_logprobs", "values", "token_values", "scores")
 GIVEN = (
     "reference_logprobs",
     "reference_token_logprobs",
@@ -62,6 +64,7 @@ def make_trajectories(objective, seed=0, n=N, **changes):
         "token_logprobs": -2 * rng.random((n, T)),
         "token_weights": np.arange(T) < rng.integers(1, T + 1, (n, 1)),
         "reference_token_logprobs": -2 * rng.random((n, T)),
+        "token_values": rng.normal(size=(n, T)),
         "lengths": rng.integers(1, T + 1, n),
         "advantages": rng.normal(size=n),
         "prompt_values": rng.normal(size=n),
@@ -220,6 +223,9 @@ def test_low_precision_sums_are_refused(objective):
         (lambda: objectives.AStarPO(0.0), "tau must be a positive number"),
         (lambda: objectives.AStarPO(value_tau=0.0), "value_tau must be a positive"),
         (lambda: objectives.QRPO(0.0), "beta must be a positive number"),
+        (lambda: objectives.TBRM(0.0), "beta must be a positive number"),
+        (lambda: objectives.OREO(-1.0), "beta must be a positive number"),
+        (lambda: objectives.OREO(kl_weight=-1.0), "kl_weight must be a number of 0 or"),
         (lambda: objectives.DPO(0.0), "beta must be a positive number"),
         (lambda: objectives.IPO(0.0), "tau must be a positive number"),
         (lambda: objectives.BradleyTerry(-1.0), "margin must be a number of 0 or more"),
