@@ -119,6 +119,8 @@ class Checkpointer:
     ):
         """Opens the folder; `ranked` says whether there will be metrics to rank by."""
         self._config, self._ranked = config, ranked
+        # Of the last save, which may still be on its way to the disk.
+        self.saving: RunProgress | None = None
         self._policy = ranking.preservation(config, ranked)
         self._manager = ocp.CheckpointManager(
             pathlib.Path(model_dir).absolute(),
@@ -155,6 +157,7 @@ class Checkpointer:
                 self.wait()
                 ranking.add_evaluation(self._manager, self._policy, step, progress)
             return
+        self.saving = progress
         self._manager.save(
             step,
             args=ocp.args.Composite(

@@ -2,23 +2,24 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from dro_jax import metrics as metrics_lib
-from dro_jax.data.interface import HostBatch, Position
-from dro_jax.errors import Pruned, TrainingError, UserError
+from dro_jax.data.interface import HostBatch
+from dro_jax.errors import Pruned, UserError
 from dro_jax.messages import say
 from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.checkpoints import Checkpointer
+from dro_jax.training.feed import Feed
 from dro_jax.training.metric_window import MetricWindow
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.non_finite import NonFiniteGuard, check_not_all_skipped
 from dro_jax.training.preemption import StopSignal
 from dro_jax.training.run_files import PRUNED
-from dro_jax.training.run_progress import RunProgress, position_after
+from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.run_settings import Periods
 from dro_jax.training.state import TrainState
 from dro_jax.training.throughput import Throughput
@@ -76,7 +77,7 @@ class Loop:
     def run(
         self,
         state: TrainState,
-        batches: Iterator[HostBatch],
+        feed: Feed,
         total_steps: int,
         progress: RunProgress,
     ) -> TrainState:
@@ -84,7 +85,7 @@ class Loop:
 
         Args:
           state: where the run is.
-          batches: the data from `progress.position` on.
+          feed: the data from where `progress` is.
           total_steps: the step to stop at.
           progress: what the checkpoint of `state` says beside it.
 
@@ -105,7 +106,7 @@ class Loop:
                 # A line that is written and not yet saved is dropped by the run that
                 # resumes from the save before, and written again.
                 if at.line_due:
-                    self._write_line(state, at, total_steps, bar)
+                    self._write_line(state, at, total_steps, bar, feed)
                 stopping = self._stop.stop_now(at.step)
                 # A run that has come to its end is finished, whatever is said of it.
                 pruned = self._watch.reason is not None and at.step < total_steps
@@ -123,7 +124,9 @@ class Loop:
                     self._leave_pruned(at.step)
                 if at.step >= total_steps:
                     break
-                batch = _next(batches, at.step)
+                batch = feed.next(state, self._tick)
+                if batch is None:  # told to stop while it was made
+                    continue
                 if compiling:
                     say("compiling the train step …")
                     began = time.monotonic()
@@ -134,7 +137,7 @@ class Loop:
                 # more: enough to hide its work, and few enough collectives in flight.
                 self._guard.watch(at.step, metrics, batch)
                 self._watchdog.reset()
-                at.advance(metrics, position_after(batch))
+                at.advance(metrics, feed.place())
                 bar.advance()
                 if compiling:
                     # Only here the step itself is waited for, to tell its time.
@@ -154,14 +157,14 @@ class Loop:
         period = getattr(self._periods, what)
         return at.step == total_steps or at.step % period == 0
 
-    def _write_line(self, state, at, total_steps, bar) -> None:
+    def _write_line(self, state, at, total_steps, bar, feed) -> None:
         self._guard.check()
         bar.lap()
         steps = at.window.num_steps
         values = metrics_lib.compute(at.window.sums())
         check_not_all_skipped(values, steps)
         timed_steps, counts = at.window.since_start(values)
-        record = values | self._rates(at.step - 1)
+        record = values | self._rates(at.step - 1) | feed.metrics()
         if timed_steps:
             record |= self._throughput.measure(timed_steps, counts)
         if self._evaluate is not None and self._is(at, total_steps, "evaluate"):
@@ -216,22 +219,22 @@ class _Place:
 
     def __init__(self, step: int, progress: RunProgress):
         self.step = step
-        self.position = progress.position
+        self.data = {"position": progress.position, "samples": progress.samples}
         self.evaluation = progress.evaluation
         self.line_due = progress.line_due
         self.identity = progress.identity
         self.window = MetricWindow(progress)
 
-    def advance(self, metrics: metrics_lib.Metrics, position: Position) -> None:
+    def advance(self, metrics: metrics_lib.Metrics, data: dict[str, Any]) -> None:
         self.step += 1
         self.evaluation = {}
-        self.position = position
+        self.data = data
         self.window.add(metrics)
 
     def progress(self) -> RunProgress:
         steps = self.window.num_steps
         return RunProgress(
-            position=self.position,
+            **self.data,
             window=self.window.sums(),
             window_steps=steps,
             evaluation=self.evaluation,
@@ -240,22 +243,13 @@ class _Place:
         )
 
 
-def _next(batches: Iterator[HostBatch], step: int) -> HostBatch:
-    try:
-        return next(batches)
-    except StopIteration:
-        raise TrainingError(
-            f"the training data ran out at step {step}: set num_epochs = None to "
-            "repeat it, or lower TRAIN_STEPS"
-        ) from None
-
-
 def _summary(record: dict[str, float]) -> list[str]:
     names = (
         "loss",
         "eval/loss",
         "kl",
         "rewards/mean",
+        "samples/reward",
         "value/explained_variance",
         "eval/pearson",
         "eval/pair_accuracy",

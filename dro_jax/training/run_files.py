@@ -23,6 +23,8 @@ PRUNED = "pruned.json"
 TENSORBOARD = "tensorboard"
 SAMPLES = "samples.jsonl"
 SAMPLED_REFERENCE = "sampled_reference"
+FRESH_SAMPLES = "fresh_samples"
+MOVED_REFERENCE = "moved_reference"
 REWARD_STATISTICS = "reward_statistics.json"
 REFERENCE_CACHE = "reference_cache"
 REFERENCE_CACHE_REPORT = "reference_cache.json"
@@ -82,6 +84,14 @@ RUN_FILES = (
     RunFile(SAMPLES, "a few sampled responses of each evaluation"),
     RunFile(
         SAMPLED_REFERENCE, "what the reference answers the same prompts", folder=True
+    ),
+    RunFile(
+        FRESH_SAMPLES,
+        "of a run that samples: its rounds, `round_N.npz`, as far as they are needed",
+        folder=True,
+    ),
+    RunFile(
+        MOVED_REFERENCE, "policies that became a run's reference on its way", folder=True
     ),
     RunFile(REWARD_STATISTICS, "the rewards before and after their transform; drops"),
     RunFile(REFERENCE_CACHE, "the reference's log-probabilities", folder=True),

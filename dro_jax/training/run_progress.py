@@ -27,6 +27,7 @@ class RunProgress:
         empty where there was no evaluation.
       line_due: whether the log's line (and evaluation) of this step is still to come.
       identity: what the run's data and reference were, in words and digests.
+      samples: of a run that samples, its round and its place in it; else None.
     """
 
     position: Position = START
@@ -35,6 +36,7 @@ class RunProgress:
     evaluation: dict[str, float] = dataclasses.field(default_factory=dict)
     line_due: bool = False
     identity: dict[str, str] = dataclasses.field(default_factory=dict)
+    samples: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; float32 numbers survive exactly."""

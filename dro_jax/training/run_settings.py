@@ -13,6 +13,7 @@ from dro_jax.training.before.prepared_data import Sampling, check_sampling
 from dro_jax.training.before.reference import Mode, check_mode
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig
+from dro_jax.training.online.fresh_samples import FreshSamples
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.step import NonFinite
@@ -31,6 +32,7 @@ class RunData:
         is not this one's, so that their share is left out of the fit.
       sampling: `none`, records alike (of the leftover, for A-LoL), or `priority`, drawn
         in proportion to what they earn: see `Preparation`.
+      fresh: what the policy samples while it trains; None, nothing.
 
     Raises:
       ConfigError: an unknown way of sampling.
@@ -41,9 +43,15 @@ class RunData:
     value_fit: Dataset | None = None
     value_fit_judges: bool = False
     sampling: Sampling = "none"
+    fresh: FreshSamples | None = None
 
     def __post_init__(self):
         check_sampling(self.sampling)
+
+    @property
+    def trains_on_log(self) -> bool:
+        """Whether records themselves are trained on, or their prompts alone."""
+        return self.fresh is None or self.fresh.log_share > 0
 
     @property
     def fitted(self) -> Dataset | None:

@@ -3,10 +3,12 @@
 import jax
 
 from dro_jax.data.interface import HostBatch
+from dro_jax.models.flops import train_step_flops
 from dro_jax.training import hosts, initialization, run_files
 from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.run_settings import RunSettings, Updates
+from dro_jax.training.throughput import Throughput, peak_flops
 from dro_jax.training.watchdog import Watchdog
 
 
@@ -59,3 +61,17 @@ def steps_of(
     if plan.starts and plan.reference.path is not None:
         initialization.check_fits(plan.model, plan.reference.path, steps.layout.shapes)
     return steps
+
+
+def throughput_of(plan: RunPlan, first: HostBatch) -> Throughput:
+    """What measures a run's rates.
+
+    Args:
+      plan: the run.
+      first: a batch like those to come.
+    """
+    model, devices = plan.model, plan.partitioner.mesh.devices.flat
+    return Throughput(
+        train_step_flops(model, first, frozen_copy=plan.mode == "frozen_copy"),
+        peak_flops(devices, model.network_config.dtype),
+    )

@@ -7,10 +7,9 @@ from typing import Any
 
 import jax
 
-from dro_jax.data.interface import Dataset, HostBatch
+from dro_jax.data.interface import Dataset
 from dro_jax.evaluation.sampled_evaluation import SampledEvaluation
 from dro_jax.messages import say
-from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
 from dro_jax.training import hosts
@@ -24,11 +23,15 @@ from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.dry_run import description
 from dro_jax.training.evaluations import Evaluations
+from dro_jax.training.feed import Feed, LogFeed
 from dro_jax.training.kept_reward_model import keep_reward_model
 from dro_jax.training.loop import Loop
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter, read_metrics
 from dro_jax.training.non_finite import NonFiniteGuard
+from dro_jax.training.online.asked_prompts import AskedPrompts
+from dro_jax.training.online.fresh_samples import FreshSamples
+from dro_jax.training.online.online_feed import OnlineFeed
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
 from dro_jax.training.reference_share_run import compute_share
@@ -42,12 +45,11 @@ from dro_jax.training.run_settings import (
     RunSettings,
     Updates,
 )
-from dro_jax.training.run_steps import plan_of, steps_of
+from dro_jax.training.run_steps import plan_of, steps_of, throughput_of
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
 from dro_jax.training.step_zero import StepZeroCheck, checked
-from dro_jax.training.throughput import Throughput, peak_flops
 from dro_jax.training.watchdog import Watchdog
 from dro_jax.training.watched_metrics import MetricWatch, OnMetrics
 
@@ -77,6 +79,7 @@ def train(
     log_period: int = 100,
     step_zero_tolerance: float | None = None,
     sampled_evaluation: SampledEvaluation | None = None,
+    fresh_samples: FreshSamples | None = None,
     tensorboard: bool = True,
     dry_run: Callable[[str], None] | None = None,
     reference_share: str | None = None,
@@ -125,6 +128,7 @@ def train(
         in nats; default what rounding makes of it, by its tokens and the network's type
         (`step_zero.allowed_per_root_token`).
       sampled_evaluation: what each evaluation samples and measures; None, nothing.
+      fresh_samples: what the policy samples to be trained on; None, nothing.
       tensorboard: also write TensorBoard files.
       dry_run: is told what would be done, which is not done.
       reference_share: `3/8`, to compute the third of eight shares of the reference's
@@ -161,6 +165,7 @@ def train(
             train_eval_dataset_cfg,
             value_fit_dataset_cfg,
             sampling=sampling,
+            fresh=fresh_samples,
         ),
         reference=ReferenceSettings(
             initial_checkpoint_path,
@@ -217,8 +222,15 @@ def train_run(
         checkpointer = Checkpointer(run.model_dir, run.checkpoints, ranked=ranked)
         stack.callback(checkpointer.close)
         saved = checkpointer.progress(steps.state_layout)
+        fresh, data = plan.data.fresh, plan.data.train
+        asked = None if fresh is None else AskedPrompts(fresh, data)
         prepared = prepare_run(
-            plan, steps, began=saved and saved.identity, stop=stop, watchdog=watchdog
+            plan,
+            steps,
+            began=saved and saved.identity,
+            sampled={} if asked is None else hosts.agree(asked.identity),
+            stop=stop,
+            watchdog=watchdog,
         )
         evaluations.prepare(prepared, run.model_dir, stop=stop, watchdog=watchdog)
 
@@ -243,7 +255,20 @@ def train_run(
 
         # Loop.
         start = functools.partial(steps.start_params, run.reference.path, init_key)
-        train_step = _train_step(plan, prepared, steps, start if step == 0 else None)
+        if asked is None:
+            feed = LogFeed(prepared, steps, progress)
+        else:
+            feed = OnlineFeed(
+                plan,
+                prepared,
+                steps,
+                asked,
+                run.model_dir,
+                progress,
+                lambda: checkpointer.saving,
+            )
+        start = start if step == 0 else None
+        train_step = _train_step(plan, prepared, steps, feed, start)
         rates, has_value = run.updates.optimizer.rates, VALUE in state.params
         loop = Loop(
             train_step=train_step,
@@ -252,7 +277,7 @@ def train_run(
             checkpointer=checkpointer,
             writer=writer,
             periods=run.periods,
-            throughput=_throughput(plan, first),
+            throughput=throughput_of(plan, first),
             guard=NonFiniteGuard(
                 run.model_dir, plan.data.train.identities, steps.shard
             ),
@@ -260,8 +285,7 @@ def train_run(
             watchdog=watchdog,
             watch=watch,
         )
-        batches = prepared.train.batches(start=progress.position, shard=steps.shard)
-        return loop.run(state, batches, run.total_steps, progress)
+        return loop.run(state, feed, run.total_steps, progress)
 
 
 def _writer(
@@ -279,22 +303,15 @@ def _train_step(
     plan: RunPlan,
     prepared: PreparedRun,
     steps: MeshSteps,
+    feed: Feed,
     start_params: Callable[[], Params] | None,
 ) -> Callable:
     """The loop's step; the first of a run that starts is looked at."""
 
     def train_step(state, batch):
-        return steps.train(state, batch, prepared.step_params)
+        return steps.train(state, batch, feed.reference_params)
 
     if start_params is None or plan.mode is None:
         return train_step
     check = StepZeroCheck.of(plan, prepared, steps, start_params)
     return checked(train_step, check)
-
-
-def _throughput(plan: RunPlan, first: HostBatch) -> Throughput:
-    model, devices = plan.model, plan.partitioner.mesh.devices.flat
-    return Throughput(
-        train_step_flops(model, first, frozen_copy=plan.mode == "frozen_copy"),
-        peak_flops(devices, model.network_config.dtype),
-    )

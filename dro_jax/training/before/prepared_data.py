@@ -111,13 +111,16 @@ class Preparation:
         self._value = value
         self._sampling = sampling
 
-    def prepare(self, dataset: Dataset, *, training: bool = False) -> PreparedData:
+    def prepare(
+        self, dataset: Dataset, *, training: bool = False, logged: bool = True
+    ) -> PreparedData:
         """The data as a step needs them.
 
         Args:
           dataset: a split; `prompt_records` is read of it where the objective needs
             more of a record than its batch says, and `drawn` where not all are alike.
           training: whether records are drawn as `sampling` says; else all are read.
+          logged: whether the records are read, or only what is known of their prompts.
 
         Raises:
           CheckpointError: a cache was computed from something else, or is damaged.
@@ -126,7 +129,9 @@ class Preparation:
           Preempted: the run was told to stop; what was computed is kept.
         """
         needs, tables = self._objective.needs, []
-        reference = self._reference and self._reference.table(dataset)
+        reference = None
+        if self._reference is not None and (logged or needs.prompt_values):
+            reference = self._reference.table(dataset)
         if reference is not None:
             tables.append(reference)
         advantages = None
@@ -139,7 +144,7 @@ class Preparation:
             if needs.advantages:
                 advantages = self._advantages(dataset, records)
                 tables.append(RecordField("advantages", records.ids, advantages))
-        if training:
+        if training and logged:
             dataset = self._drawn(dataset, advantages)
         return PreparedData(dataset, tuple(tables), needs.mismatched)
 

@@ -62,6 +62,7 @@ def prepare_run(
     *,
     began: Mapping[str, str] | None = None,
     frozen_copy: bool = True,
+    sampled: Mapping[str, str] | None = None,
     stop: StopSignal | None = None,
     watchdog: Watchdog | None = None,
 ) -> PreparedRun:
@@ -72,6 +73,7 @@ def prepare_run(
       steps: where its networks run; None where the plan needs none to run.
       began: the identity with which a run that goes on began.
       frozen_copy: whether a frozen copy is held here; else by the trainer's own state.
+      sampled: what is sampled while the run trains, as a part of its identity.
       stop: asks a long computation to stop.
       watchdog: is told that a long computation moves.
 
@@ -100,7 +102,7 @@ def prepare_run(
             data.sampling,
             reference and reference.fingerprint(),
             plan.judged_fraction,
-        )
+        ) | dict(sampled or {})
     # First, since what follows may take hours.
     loads = plan.starts or plan.mode == "frozen_copy"
     check_same_data(data, identity, plan.reference.path if loads else None)
@@ -128,7 +130,8 @@ def prepare_run(
     preparation = Preparation(plan.model.objective, reference, value, data.sampling)
     train = None
     if data.train is not None:
-        train = preparation.prepare(data.train, training=True)
+        logged = data.trains_on_log
+        train = preparation.prepare(data.train, training=True, logged=logged)
     if held_out is not None:
         held_out = preparation.prepare(held_out)
     return PreparedRun(train, held_out, reference, fit, identity)

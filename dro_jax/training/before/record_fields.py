@@ -54,7 +54,7 @@ class RecordField:
     """
 
     def __init__(self, field: str, ids: RecordIds | np.ndarray, values: np.ndarray):
-        self._field = field
+        self.field = field
         self._index = RecordIndex(ids, f"the field '{field}'")
         self._values = values
 
@@ -66,4 +66,14 @@ class RecordField:
         """
         entries, present = self._index.find(batch)
         values = np.where(present, self._values[entries], 0).astype(np.float32)
-        return {**batch, self._field: values}
+        return {**batch, self.field: values}
+
+    def values_of(self, record_ids: np.ndarray) -> np.ndarray:
+        """``[n]`` the numbers of records by their ids ``[n, 2]``.
+
+        Raises:
+          DataError: a record has no entry.
+        """
+        rows = {"record_ids": record_ids, "trajectory_weights": np.ones(len(record_ids))}
+        entries, _ = self._index.find(rows)
+        return np.asarray(self._values[entries], np.float32)

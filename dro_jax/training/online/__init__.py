@@ -1,0 +1,1 @@
+"""Runs that sample: rounds of fresh responses, by themselves or mixed with the log."""
