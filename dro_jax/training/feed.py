@@ -65,10 +65,7 @@ class LogFeed:
         try:
             batch = next(self._batches)
         except StopIteration:
-            raise TrainingError(
-                f"the training data ran out at step {int(state.step)}: set num_epochs = "
-                "None to repeat it, or lower TRAIN_STEPS"
-            ) from None
+            raise TrainingError(ran_out(state)) from None
         self._position = position_after(batch)
         return batch
 
@@ -77,3 +74,11 @@ class LogFeed:
 
     def metrics(self) -> Mapping[str, float]:
         return {}
+
+
+def ran_out(state: TrainState) -> str:
+    """What to say where the log has no other batch."""
+    return (
+        f"the training data ran out at step {int(state.step)}: set num_epochs = None to "
+        "repeat it, or lower TRAIN_STEPS"
+    )

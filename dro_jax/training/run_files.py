@@ -91,7 +91,9 @@ RUN_FILES = (
         folder=True,
     ),
     RunFile(
-        MOVED_REFERENCE, "policies that became a run's reference on its way", folder=True
+        MOVED_REFERENCE,
+        "policies that became a run's reference on its way",
+        folder=True,
     ),
     RunFile(REWARD_STATISTICS, "the rewards before and after their transform; drops"),
     RunFile(REFERENCE_CACHE, "the reference's log-probabilities", folder=True),

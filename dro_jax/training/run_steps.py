@@ -1,5 +1,7 @@
 """A run's plan from its settings, and its steps on its devices from its plan."""
 
+import contextlib
+
 import jax
 
 from dro_jax.data.interface import HostBatch
@@ -7,6 +9,8 @@ from dro_jax.models.flops import train_step_flops
 from dro_jax.training import hosts, initialization, run_files
 from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.metric_writers import MetricWriter
+from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.run_settings import RunSettings, Updates
 from dro_jax.training.throughput import Throughput, peak_flops
 from dro_jax.training.watchdog import Watchdog
@@ -75,3 +79,21 @@ def throughput_of(plan: RunPlan, first: HostBatch) -> Throughput:
         train_step_flops(model, first, frozen_copy=plan.mode == "frozen_copy"),
         peak_flops(devices, model.network_config.dtype),
     )
+
+
+def writer_of(
+    run: RunSettings, step: int, progress: RunProgress
+) -> contextlib.AbstractContextManager[MetricWriter]:
+    """Where a run's metrics go, which is closed in the end.
+
+    Args:
+      run: its settings.
+      step: from which it goes on.
+      progress: what its checkpoint says.
+    """
+    # A line that is still due may be there: the run that wrote it was killed.
+    start = step - progress.line_due
+    writer = MetricWriter(
+        run.model_dir, start_step=start, tensorboard=run.process.tensorboard
+    )
+    return contextlib.closing(writer)

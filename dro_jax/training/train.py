@@ -23,15 +23,15 @@ from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.dry_run import description
 from dro_jax.training.evaluations import Evaluations
-from dro_jax.training.feed import Feed, LogFeed
+from dro_jax.training.feed import Feed
 from dro_jax.training.kept_reward_model import keep_reward_model
 from dro_jax.training.loop import Loop
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.metric_writers import MetricWriter, read_metrics
+from dro_jax.training.metric_writers import read_metrics
 from dro_jax.training.non_finite import NonFiniteGuard
-from dro_jax.training.online.asked_prompts import AskedPrompts
+from dro_jax.training.online.asked_prompts import asked_of
 from dro_jax.training.online.fresh_samples import FreshSamples
-from dro_jax.training.online.online_feed import OnlineFeed
+from dro_jax.training.online.online_feed import feed_of
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.preemption import listening
 from dro_jax.training.reference_share_run import compute_share
@@ -45,7 +45,7 @@ from dro_jax.training.run_settings import (
     RunSettings,
     Updates,
 )
-from dro_jax.training.run_steps import plan_of, steps_of, throughput_of
+from dro_jax.training.run_steps import plan_of, steps_of, throughput_of, writer_of
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
@@ -222,13 +222,12 @@ def train_run(
         checkpointer = Checkpointer(run.model_dir, run.checkpoints, ranked=ranked)
         stack.callback(checkpointer.close)
         saved = checkpointer.progress(steps.state_layout)
-        fresh, data = plan.data.fresh, plan.data.train
-        asked = None if fresh is None else AskedPrompts(fresh, data)
+        asked = asked_of(plan.data)
         prepared = prepare_run(
             plan,
             steps,
             began=saved and saved.identity,
-            sampled={} if asked is None else hosts.agree(asked.identity),
+            sampled=asked and hosts.agree(asked.identity),
             stop=stop,
             watchdog=watchdog,
         )
@@ -244,7 +243,7 @@ def train_run(
             say(f"starting from {run.reference.path or 'random parameters'} …")
             state = steps.start(run.reference.path, init_key)
         step = int(state.step)
-        writer = stack.enter_context(_writer(run, step, progress))
+        writer = stack.enter_context(writer_of(run, step, progress))
         for name, facts in prepared.reports().items():
             writer.write_facts(name, facts)
         watch = MetricWatch(on_metrics)
@@ -255,20 +254,13 @@ def train_run(
 
         # Loop.
         start = functools.partial(steps.start_params, run.reference.path, init_key)
-        if asked is None:
-            feed = LogFeed(prepared, steps, progress)
-        else:
-            feed = OnlineFeed(
-                plan,
-                prepared,
-                steps,
-                asked,
-                run.model_dir,
-                progress,
-                lambda: checkpointer.saving,
-            )
-        start = start if step == 0 else None
-        train_step = _train_step(plan, prepared, steps, feed, start)
+        feed = feed_of(
+            *(plan, prepared, steps, asked, run.model_dir, progress),
+            saving=lambda: checkpointer.saving,
+        )
+        train_step = _train_step(
+            plan, prepared, steps, feed, start if step == 0 else None
+        )
         rates, has_value = run.updates.optimizer.rates, VALUE in state.params
         loop = Loop(
             train_step=train_step,
@@ -286,17 +278,6 @@ def train_run(
             watch=watch,
         )
         return loop.run(state, feed, run.total_steps, progress)
-
-
-def _writer(
-    run: RunSettings, step: int, progress: RunProgress
-) -> contextlib.AbstractContextManager[MetricWriter]:
-    # A line that is still due may be there: the run that wrote it was killed.
-    start = step - progress.line_due
-    writer = MetricWriter(
-        run.model_dir, start_step=start, tensorboard=run.process.tensorboard
-    )
-    return contextlib.closing(writer)
 
 
 def _train_step(

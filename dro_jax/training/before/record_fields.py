@@ -74,6 +74,9 @@ class RecordField:
         Raises:
           DataError: a record has no entry.
         """
-        rows = {"record_ids": record_ids, "trajectory_weights": np.ones(len(record_ids))}
+        rows = {
+            "record_ids": record_ids,
+            "trajectory_weights": np.ones(len(record_ids)),
+        }
         entries, _ = self._index.find(rows)
         return np.asarray(self._values[entries], np.float32)

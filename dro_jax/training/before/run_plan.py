@@ -29,6 +29,7 @@ from dro_jax.training.before.checks import (
 from dro_jax.training.before.prepared_data import like_prepared
 from dro_jax.training.before.reference import Mode, check_path, mode_for
 from dro_jax.training.before.value_fit import ValueFitConfig
+from dro_jax.training.online.checks import check_fresh
 from dro_jax.training.run_settings import ReferenceSettings, RunData
 from dro_jax.training.sharding import MeshConfig, Partitioner
 
@@ -141,6 +142,7 @@ def plan_run(
     """
     for setting, name in _NAMES.items():
         _check_is_dataset(getattr(data, setting), name)
+    reference = check_fresh(model, data, reference, tell)
     if frozen_copy or mode_for(model, reference.mode) == "cached":
         check_path(model, reference.path)
     held_out = held_out_data(model, data.held_out, data.value_fit, tell)

@@ -16,6 +16,7 @@ from dro_jax.models.networks import Params
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.online.fresh_samples import FreshSamples
 from dro_jax.training.online.round_samples import RoundSamples
+from dro_jax.training.run_settings import RunData
 
 if TYPE_CHECKING:
     from dro_jax.data.different_prompts import DifferentPrompts
@@ -141,7 +142,7 @@ class AskedPrompts:
 
     def _flat(self, some: Any, eos_id: int, step: int) -> RoundSamples:
         """A batch's samples, one after another."""
-        num, samples, width = some.tokens.shape
+        samples, width = some.tokens.shape[1:]
         tokens = some.tokens.reshape(-1, width)
         lengths = some.lengths.reshape(-1).astype(np.int32)
         present = np.arange(width) < lengths[:, None]
@@ -155,6 +156,11 @@ class AskedPrompts:
             rewards=rewards.astype(np.float32),
             step=step,
         )
+
+
+def asked_of(data: RunData) -> AskedPrompts | None:
+    """What a run's policy is asked; None where it samples nothing."""
+    return None if data.fresh is None else AskedPrompts(data.fresh, data.train)
 
 
 def _in_order(samples: RoundSamples, places: np.ndarray) -> RoundSamples:

@@ -71,7 +71,9 @@ class FreshSamples:
         ):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ConfigError(f"FreshSamples.{name} = {value}: give at least {least}")
+                raise ConfigError(
+                    f"FreshSamples.{name} = {value}: give at least {least}"
+                )
         if not 0 <= self.log_share < 1:
             raise ConfigError(
                 f"FreshSamples.log_share = {self.log_share} (FRESH_LOG_SHARE): give the "

@@ -10,7 +10,6 @@ from dro_jax import batch_fields
 from dro_jax.data.truncation import counting
 
 
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class RoundSamples:
     """N responses of one round.

@@ -1,0 +1,135 @@
+"""Runs that sample: what they are trained on, and that kills change nothing of it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import small
+from training_runs import run
+
+from dro_jax.data.dataset import DatasetConfig
+from dro_jax.errors import CheckpointError, ServerError
+from dro_jax.models.decoding import DecodingConfig
+from dro_jax.objectives import DROV, NLL
+from dro_jax.rewards.interface import Scores
+from dro_jax.training.checkpoints import CheckpointConfig, load_params
+from dro_jax.training.metric_writers import read_metrics
+from dro_jax.training.online.fresh_samples import FreshSamples
+from dro_jax.training.sharding import MeshConfig
+
+NETWORK = dataclasses.replace(small.NETWORK, vocab_size=256)
+TRAIN = DatasetConfig(
+    mixture_or_task_name="support_desk",
+    module="dro_jax.tasks.support_desk.task",
+    task_feature_lengths={"inputs": 12, "targets": 8},
+    batch_size=8,
+)
+STEPS = 8  # four rounds of two batches
+
+
+class Vowels:
+    """A reward that looks at the text; at one call it fails."""
+
+    name = "vowels"
+    fingerprint = "vowels of the text"
+
+    def __init__(self, at=None):
+        self._at, self.calls = at, 0
+
+    def __call__(self, prompts, responses):
+        self.calls += 1
+        if self.calls == self._at:
+            raise ServerError("away")
+        counts = [sum(c in "aeiou" for c in text) for text in responses]
+        return Scores(np.array(counts, np.float64))
+
+
+def fresh(reward=None, **changes):
+    settings = {"num_prompts": 8, "rewards": reward or Vowels()}
+    return FreshSamples(
+        **(settings | {"decoding": DecodingConfig(num_samples=2)} | changes)
+    )
+
+
+def run_online(folder, settings=None, objective=None, **changes):
+    return run(
+        folder,
+        objective or DROV(tau=0.5),
+        **{
+            "network": NETWORK,
+            "steps": STEPS,
+            "train_dataset_cfg": TRAIN,
+            "log_period": 1,
+            "checkpoint_cfg": CheckpointConfig(period=3),
+            "fresh_samples": settings or fresh(),
+        }
+        | changes,
+    )
+
+
+def log_of(folder):
+    """Without what depends on the clock."""
+    return [
+        {name: x for name, x in record.items() if not name.endswith("per_second")}
+        for record in read_metrics(folder)
+    ]
+
+
+def assert_same(one, other):
+    assert log_of(one) == log_of(other)
+    leaves = [small.leaves(load_params(folder)) for folder in (one, other)]
+    for a, b in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def rounds_in(folder):
+    return sorted(path.name for path in (folder / "fresh_samples").iterdir())
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """The policy that runs start from."""
+    folder = tmp_path_factory.mktemp("reference")
+    run(folder, NLL(), network=NETWORK, steps=1, train_dataset_cfg=TRAIN)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, reference):
+    """A run by DRO-V, which nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    run_online(folder, initial_checkpoint_path=reference)
+    return folder
+
+
+def test_rounds_of_fresh_samples_are_trained_on(whole):
+    log = log_of(whole)
+    assert [line["samples/total"] for line in log] == [16, 16, 32, 32, 48, 48, 64, 64]
+    assert log[0]["samples/reward"] == log[1]["samples/reward"]
+    # Two batches of eight rows are a round: what they earn is what was sampled.
+    for first, second in zip(log[::2], log[1::2], strict=True):
+        of_batches = (first["rewards/mean"] + second["rewards/mean"]) / 2
+        assert of_batches == pytest.approx(first["samples/reward"], abs=1e-5)
+    # The reference's log-probabilities of samples are those that the step starts from.
+    assert log[0]["logratio/largest"] < 1e-4 < log[-1]["logratio/largest"]
+
+
+def test_a_run_killed_within_a_round_is_the_whole_one(tmp_path, reference, whole):
+    settings = {"initial_checkpoint_path": reference}
+    run_online(tmp_path, steps=3, **settings)
+    assert rounds_in(tmp_path) == ["round_000001.npz"]
+    away = fresh(Vowels(at=2))  # in the third round of all, which is not saved
+    with pytest.raises(ServerError):
+        run_online(tmp_path, away, **settings)
+    run_online(tmp_path, **settings)
+    assert_same(tmp_path, whole)
+
+
+def test_what_a_round_needs_is_asked_for(tmp_path, reference):
+    settings = {"initial_checkpoint_path": reference}
+    run_online(tmp_path, steps=3, **settings)
+    with pytest.raises(CheckpointError, match="samples: 8 prompts.* → 9"):
+        run_online(tmp_path, fresh(num_prompts=9), **settings)
+    (tmp_path / "fresh_samples" / "round_000001.npz").unlink()
+    with pytest.raises(CheckpointError, match=r"round_000001\.npz is missing"):
+        run_online(tmp_path, **settings)
