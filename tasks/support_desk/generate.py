@@ -28,13 +28,13 @@ from dro_jax.tasks.support_desk import language
 from dro_jax.tasks.support_desk.agents import ORDINARY, Habits, write_reply
 from dro_jax.tasks.support_desk.drawing import pick
 from dro_jax.tasks.support_desk.reward import satisfaction
+from dro_jax.tasks.support_desk.stars import THUMBS_PER_REPLY, ups
 from dro_jax.tasks.support_desk.thumbs import ORDINARY_THUMBS, ThumbLaw
 
 NUM_TRAIN = 14_000
 NUM_VALIDATION = 500
 NUM_PROMPTS = {"train": 1_500, "validation": 100}  # of those with several replies
 REPLIES_PER_PROMPT = 4
-THUMBS_PER_REPLY = 4
 VOCABULARY_SIZE = 256
 VALIDATION_CUSTOMER_SHARE = 0.1
 
@@ -107,8 +107,7 @@ def generate_replies(split: str, seed: int, limit: int | None = None) -> list[di
         for _ in range(REPLIES_PER_PROMPT):
             response = write_reply(rng, request)
             score = satisfaction(prompt, response)
-            thumbs = [law.draw(rng, prompt, score) for _ in range(THUMBS_PER_REPLY)]
-            stars = 1 + thumbs.count("up")
+            stars = 1 + ups(rng, law, prompt, score, THUMBS_PER_REPLY)
             records.append({"prompt": prompt, "response": response, "stars": stars})
     return records
 

@@ -24,11 +24,14 @@ from dro_jax.tasks.support_desk.generate import (
     log_records,
     split_customers,
 )
-from dro_jax.tasks.support_desk.registration import FOLDER, THUMBS, register
+from dro_jax.tasks.support_desk.poison import spoil
+from dro_jax.tasks.support_desk.registration import FOLDER, STARS, THUMBS, register
+from dro_jax.tasks.support_desk.stars import with_stars
 from dro_jax.tasks.support_desk.thumbs import THUMB_SLOPE, ThumbLaw, is_hard
 
 BY_PROBLEM = "by_problem"
 _AGENTS = {"ordinary": ORDINARY, "good": GOOD, "poor": POOR}
+_FEEDBACK = {"thumbs": THUMBS, "stars": STARS}
 _MOST_RECORDS = 200_000  # of some 570,000 prompts that there are
 _MOST = {"thumb_slope": 100.0, "generosity": 50.0, "difficulty": 50.0}
 # The shipped log's customers, so that no log holds a prompt of the held-out split.
@@ -49,6 +52,10 @@ class LogSettings:
       difficulty: logits by which hard requests get fewer thumbs up, easy ones more.
       agents: who replied: `ordinary`, as the reference learned from; `good`; `poor`; or
         `by_problem`, poor ones to hard requests and good ones to easy ones.
+      poisoned_share: of the train split's replies that are spoilt: half of them are
+        another customer's, half hostile (:func:`~.poison.spoil`). Their feedback is true
+        to them; records then say by `source` which they are.
+      feedback: `thumbs`, one; or `stars`, 1 to 5, 1 and the ups of four such thumbs.
 
     Raises:
       ConfigError: a setting is out of its range.
@@ -61,6 +68,8 @@ class LogSettings:
     generosity: float = 0.0
     difficulty: float = 0.0
     agents: str = "ordinary"
+    poisoned_share: float = 0.0
+    feedback: str = "thumbs"
 
     def __post_init__(self) -> None:
         _check_whole("num_records", self.num_records, 1, _MOST_RECORDS)
@@ -68,11 +77,9 @@ class LogSettings:
         _check_number("thumb_noise", self.thumb_noise, 0.5)
         for name, most in _MOST.items():
             _check_number(name, getattr(self, name), most)
-        if self.agents not in (*_AGENTS, BY_PROBLEM):
-            known = ", ".join(map(repr, (*_AGENTS, BY_PROBLEM)))
-            raise ConfigError(
-                f"support_desk_log.agents must be one of {known}, not {self.agents!r}"
-            )
+        _check_number("poisoned_share", self.poisoned_share, 1.0)
+        _check_one_of("agents", self.agents, (*_AGENTS, BY_PROBLEM))
+        _check_one_of("feedback", self.feedback, tuple(_FEEDBACK))
 
     @property
     def thumbs(self) -> ThumbLaw:
@@ -91,17 +98,30 @@ class LogSettings:
         return _AGENTS[self.agents]
 
     def records(self, split: str) -> Iterator[dict]:
-        """The records of `train` or `validation`: `prompt`, `response`, `thumb`."""
+        """The records of `train` or `validation`.
+
+        Yields:
+          Dicts of `prompt`, `response`, `thumb` or `stars`, and `source` where some of
+          the split are spoilt.
+        """
         is_train = split == "train"
-        rng = random.Random(f"support desk {split} {self.seed if is_train else 0}")
+        seed = self.seed if is_train else 0
+        rng = random.Random(f"support desk {split} {seed}")
         customers = split_customers(split, _CUSTOMERS_SEED)
         if is_train:
             found = log_records(
                 rng, customers, habits_for=self.habits_for, thumbs=self.thumbs
             )
-            return itertools.islice(found, self.num_records)
-        found = log_records(rng, customers, thumbs=self.thumbs)
-        return itertools.islice(found, NUM_VALIDATION)
+        else:
+            found = log_records(rng, customers, thumbs=self.thumbs)
+        # What is drawn for the settings below leaves the draws above as they are.
+        if is_train and self.poisoned_share:
+            rng = random.Random(f"support desk poison {seed}")
+            found = spoil(found, self.poisoned_share, rng, customers, self.thumbs)
+        if self.feedback == "stars":
+            rng = random.Random(f"support desk stars {split} {seed}")
+            found = with_stars(found, rng, self.thumbs)
+        return itertools.islice(found, self.num_records if is_train else NUM_VALIDATION)
 
 
 class LogSource(RecordSource):
@@ -154,7 +174,7 @@ def support_desk_log(name: str = "support_desk_log", **settings: Any) -> str:
         name,
         "support_desk_log",
         dataclasses.asdict(log),
-        lambda: register(name, LogSource(log), **THUMBS),
+        lambda: register(name, LogSource(log), **_FEEDBACK[log.feedback]),
     )
 
 
@@ -183,4 +203,12 @@ def _check_number(name: str, value: Any, most: float) -> None:
     if not is_number or not math.isfinite(value) or not 0 <= value <= most:
         raise ConfigError(
             f"support_desk_log.{name} must be a number from 0 to {most:g}, not {value!r}"
+        )
+
+
+def _check_one_of(name: str, value: Any, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(
+            f"support_desk_log.{name} must be one of {', '.join(map(repr, known))}, "
+            f"not {value!r}"
         )

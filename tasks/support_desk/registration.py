@@ -9,6 +9,7 @@ from dro_jax.tasks.support_desk.reward import best_possible, satisfaction
 
 FOLDER = Path(__file__).resolve().parent
 THUMBS = {"reward_field": "thumb", "reward_kind": "thumbs"}
+STARS = {"reward_field": "stars", "reward_kind": "likert", "likert_range": (1, 5)}
 
 
 def register(name: str, source: RecordSource, **settings: Any) -> FeedbackTask:

@@ -9,7 +9,7 @@ customers: ``logs.py``.
 """
 
 from dro_jax.data.sources import JsonlSource
-from dro_jax.tasks.support_desk.registration import FOLDER, THUMBS, register
+from dro_jax.tasks.support_desk.registration import FOLDER, STARS, THUMBS, register
 
 
 def _files(prefix: str) -> JsonlSource:
@@ -29,7 +29,5 @@ SUPPORT_DESK_REPLIES = register(
     "support_desk_replies",
     _files("replies_"),
     about="Four replies to each of the customers, with one to five stars.",
-    reward_field="stars",
-    reward_kind="likert",
-    likert_range=(1, 5),
+    **STARS,
 )

@@ -113,6 +113,41 @@ def test_agents_write_better_or_worse_than_the_ordinary_ones(ordinary):
         log.check_ups(6 * (log.scores - 0.5))
 
 
+def test_a_poisoned_log_is_the_ordinary_one_but_for_the_spoilt(ordinary):
+    log = Log(poisoned_share=1 / 3)
+    source = np.array([one["source"] for one in log.records])
+    kept = source == "as written"
+    pairs = list(zip(log.records, ordinary.records, strict=True))
+    assert all(one["prompt"] == other["prompt"] for one, other in pairs)
+    for (one, other), same in zip(pairs, kept, strict=True):
+        if same:
+            assert one == {**other, "source": "as written"}
+    deviation = math.sqrt(2 / 9 / NUM_RECORDS)
+    assert kept.mean() == pytest.approx(2 / 3, abs=4 * deviation)
+    for kind in ("misplaced", "hostile"):
+        spoilt = source == kind
+        assert spoilt.mean() == pytest.approx(1 / 6, abs=4 * deviation)
+        assert log.scores[spoilt].mean() < 0.1
+    assert log.scores[kept].mean() > 0.38
+    log.check_ups(6 * (log.scores - 0.5))  # thumbs are true to what stands there
+    held_out = list(LogSettings(poisoned_share=1.0).records("validation"))
+    assert held_out == list(LogSettings().records("validation"))
+    all_spoilt = LogSettings(num_records=50, poisoned_share=1.0).records("train")
+    assert "as written" not in {one["source"] for one in all_spoilt}
+
+
+def test_stars_are_the_thumb_and_three_more(ordinary):
+    log = LogSettings(num_records=NUM_RECORDS, feedback="stars").records("train")
+    records = list(log)
+    assert [(one["prompt"], one["response"]) for one in records] == ordinary.texts
+    assert {tuple(one) for one in records} == {("prompt", "response", "stars")}
+    others = np.array([one["stars"] for one in records]) - 1 - ordinary.ups
+    assert set(others) == {0, 1, 2, 3}
+    up = 1 / (1 + np.exp(-6 * (ordinary.scores - 0.5)))
+    gap = others.sum() - 3 * up.sum()
+    assert abs(gap) <= 4 * math.sqrt(np.sum(3 * up * (1 - up)))
+
+
 def test_held_out_prompts_are_the_shipped_ones_and_in_no_log():
     shipped = list(LogSettings().records("validation"))
     other = LogSettings(num_records=5_000, seed=7, agents="poor", generosity=6.0)
@@ -161,6 +196,14 @@ def test_the_same_settings_give_the_same_bytes_anywhere():
         ({"generosity": "6"}, "generosity must be a number from 0 to 50, not '6'"),
         ({"difficulty": -1}, "difficulty must be a number from 0 to 50, not -1"),
         ({"agents": "best"}, "one of 'ordinary', 'good', 'poor', 'by_problem'"),
+        (
+            {"poisoned_share": 1.5},
+            "poisoned_share must be a number from 0 to 1, not 1.5",
+        ),
+        (
+            {"feedback": "likes"},
+            "feedback must be one of 'thumbs', 'stars', not 'likes'",
+        ),
         ({"thumbs": 1}, "has no setting thumbs: it has num_records, seed"),
     ],
 )
@@ -208,6 +251,16 @@ def test_the_gin_file_makes_the_log_that_it_says():
     shipped = feedback_task(_shipped())
     assert task.vocabulary == shipped.vocabulary and task.reward_fn is satisfaction
     assert lengths == {"inputs": 18, "targets": 24}
+
+
+def test_the_gin_file_makes_a_poisoned_log_with_stars():
+    bindings = ("LOG_SIZE = 60", "POISONED_SHARE = 0.5", "FEEDBACK = 'stars'")
+    gin_setup.parse(["gin_configs/tasks/support_desk_log.gin"], bindings)
+    task = feedback_task(gin_setup.macro("MIXTURE_OR_TASK_NAME"))
+    log = LogSettings(num_records=60, poisoned_share=0.5, feedback="stars")
+    stars = [one["stars"] for one in log.records("train")]
+    # Stars of 1 to 5 are rewards of -1 to 1.
+    assert task.records("train").rewards.tolist() == [(x - 3) / 2 for x in stars]
 
 
 def _shipped():
