@@ -80,7 +80,10 @@ OTHERS = {
     "ipo": (IPO(0.5), None),
     "pro": (PRO(), None),
 }
-LARGE = ("weighted_bc", "r_lol", "una", "topr", "pmpo")
+# A head on the trunk, a network of its own, a statistic of the batch: what meshes could
+# break in a way of its own. Of the others the mesh that has everything tells.
+ON_EVERY_MESH = ("dro", "dro_v", "dro_p")
+LARGE = ("nll", "dro_v_batch", "weighted_bc", "r_lol", "una", "topr", "pmpo")
 SGD = optax.sgd(1.0)
 LOGITS_OF_A_ROW = 4 * 40 * 12  # so that log-probs are made in several chunks
 
@@ -216,15 +219,14 @@ def assert_same(actual, wanted, *, least=0.1):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_microbatches", [1, 2])
 @pytest.mark.parametrize("mesh", MESHES)
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", ON_EVERY_MESH)
 def test_a_mesh_gives_the_numbers_of_one_device(kind, mesh, num_microbatches):
-    least = 0.01 if kind == "r_gold" else 0.1
     actual = one_step(kind, MESHES[mesh], num_microbatches)
-    assert_same(actual, expected(kind), least=least)
+    assert_same(actual, expected(kind), least=0.1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("kind", [k for k in MODELS | OTHERS if k not in ON_EVERY_MESH])
 def test_a_mesh_of_everything_gives_the_numbers_of_one_device(kind):
     # Some gradients are small where the model is all but uniform.
     least = 0.1 if kind in LARGE else 0.01
