@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from dro_jax.data.layouts import grounded_dialogues
 from dro_jax.data.layouts.layout import Layout
 from dro_jax.data.layouts.lists import expand_completions, expand_list, expand_pro
 from dro_jax.data.layouts.oasst import MessageTrees
@@ -83,6 +84,18 @@ LAYOUTS = {
                 "on_bad_record": DROP,
             },
             regroup=MessageTrees,
+        ),
+        Layout(
+            "wizard_of_wikipedia",
+            "ParlAI's dialogues of a wizard and an apprentice, with chosen sentences",
+            grounded_dialogues.SETTINGS,
+            grounded_dialogues.expand_wizard,
+        ),
+        Layout(
+            "faithdial",
+            "FaithDial's utterances with history, knowledge and response",
+            grounded_dialogues.SETTINGS,
+            grounded_dialogues.expand_faithdial,
         ),
     )
 }

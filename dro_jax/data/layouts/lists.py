@@ -1,5 +1,6 @@
 """Objects with a list of responses to one prompt."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from dro_jax.data.layouts.layout import Fields
 from dro_jax.data.records import DerivedFields, RecordProblem, missing_field
 from dro_jax.data.templates import describe_type
 
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 _MARKS = {"<|prompter|>": USER, "<|assistant|>": ASSISTANT}
 
 
@@ -44,6 +46,9 @@ def expand_list(fields: Fields) -> Iterator[tuple[str, Fields]]:
 def expand_completions(fields: Fields) -> Iterator[tuple[str, Fields]]:
     """The trajectories of UltraFeedback's `completions`, objects with their scores.
 
+    The `Rating` of each of its `annotations` is a field too, a number where it is one:
+    `helpfulness`, `honesty`, `instruction_following`, `truthfulness`.
+
     Source: the files of Cui et al. 2023 (arXiv 2310.01377).
 
     Raises:
@@ -65,14 +70,31 @@ def expand_completions(fields: Fields) -> Iterator[tuple[str, Fields]]:
                 "wrong_type",
                 f"'{place}' is {describe_type(completion)}, not an object",
             )
+        ratings = _ratings(completion.get("annotations"))
+        names = {name: f"{place}.{name}" for name in completion}
+        names |= {name: f"{place}.annotations.{name}.Rating" for name in ratings}
         yield (
             f"completion {number}",
             DerivedFields(
-                {**others, **completion},
-                {name: f"{place}.{name}" for name in completion},
+                {**others, **ratings, **completion},
+                names,
                 [*fields, *(f"{place}.{name}" for name in completion)],
             ),
         )
+
+
+def _ratings(annotations: Any) -> dict[str, Any]:
+    """Aspect to rating, from objects, or from lists that hold one object."""
+    found = {}
+    for name, one in (annotations if isinstance(annotations, Mapping) else {}).items():
+        if isinstance(one, list) and len(one) == 1:
+            one = one[0]
+        if isinstance(one, Mapping) and "Rating" in one:
+            rating = one["Rating"]
+            if isinstance(rating, str) and _NUMBER.fullmatch(rating.strip()):
+                rating = float(rating)
+            found[name] = rating  # "N/A" stays, to be told of
+    return found
 
 
 def expand_pro(fields: Fields) -> Iterator[tuple[str, Fields]]:

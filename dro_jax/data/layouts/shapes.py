@@ -66,10 +66,29 @@ def _has_completions(fields: Fields) -> bool:
     )
 
 
+def _is_wizards(fields: Fields) -> bool:
+    turns = fields.get("dialog")
+    return (
+        isinstance(turns, list)
+        and bool(turns)
+        and all(isinstance(one, Mapping) and "speaker" in one for one in turns)
+    )
+
+
+def _has_utterances(fields: Fields) -> bool:
+    found = fields.get("utterances")
+    return (
+        isinstance(found, list)
+        and bool(found)
+        and all(isinstance(one, Mapping) and _is_grounded(one) for one in found)
+    )
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
+_is_grounded = _has("history", "knowledge", "response")
 _two_messages = _are(is_messages, "chosen", "rejected")
 _two_tagged = _are(_is_tagged, "chosen", "rejected")
 _two_texts = _are(is_text, "chosen", "rejected")
@@ -81,6 +100,14 @@ SHAPES: Sequence[Shape] = (
         "oasst2",
         _has("message_id", "parent_id", "role", "text"),
         "messages with 'message_id' and 'parent_id'",
+    ),
+    Shape(
+        "wizard_of_wikipedia", _is_wizards, "'dialog' is turns, each with its 'speaker'"
+    ),
+    Shape(
+        "faithdial",
+        lambda fields: _has_utterances(fields) or _is_grounded(fields),
+        "'history', 'knowledge' and 'response' of utterances",
     ),
     Shape(
         "ultrafeedback", _has_completions, "'instruction' and 'completions' of objects"

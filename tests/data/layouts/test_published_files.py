@@ -53,6 +53,27 @@ def test_another_label_may_be_the_reward(load):
     assert [reward for _, _, reward in found] == [4.25, 1.5]
 
 
+def test_an_aspect_of_ultrafeedback_may_be_the_reward(load):
+    (row,), _ = PUBLISHED["ultrafeedback"]
+    first, second = row["completions"]
+    second = {**second, "annotations": {"honesty": [{"Rating": "2.5"}]}}
+    rows = [{**row, "completions": [first, second]}]
+    rows.append(_rated({"honesty": {"Rating": "N/A"}, "helpfulness": {}}))
+    found, report = load(rows, "ultrafeedback", reward_field="honesty")
+    assert [reward for _, _, reward in found] == [4.0, 2.5]
+    (dropped,) = report.dropped
+    assert "(field 'completions[0].annotations.honesty.Rating')" in dropped.message
+    assert "'N/A', not a number" in dropped.message
+    found, report = load(rows, "ultrafeedback", reward_field="helpfulness")
+    assert [reward for _, _, reward in found] == [4.0]
+    assert report.reasons() == {"missing_field": 2}
+
+
+def _rated(annotations):
+    one = {"response": "r", "overall_score": 1.0, "annotations": annotations}
+    return {"instruction": "a", "completions": [one]}
+
+
 @pytest.mark.parametrize(
     ("layout", "rows", "message"),
     [
