@@ -55,7 +55,11 @@ _NAMES = {
     "dro_jax.sweeps": (
         "Evaluation Files Grid Integers Pruning Search Seeds Stage Sweep Uniform Zip"
     ),
+    "dro_jax.tasks.commonsense": "commonsense_task",
+    "dro_jax.tasks.commonsense_critic": "CommonsenseCritic",
+    "dro_jax.tasks.hha_published": "hha_task",
     "dro_jax.tasks.jsonl": "jsonl_task",
+    "dro_jax.tasks.reddit": "reddit_task",
     "dro_jax.tasks.support_desk.logs": "support_desk_log",
     "dro_jax.training.checkpoints": "CheckpointConfig",
     "dro_jax.training.optimizers": "OptimizerConfig adafactor adamw",

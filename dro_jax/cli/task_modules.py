@@ -8,7 +8,13 @@ import seqio
 from dro_jax.cli import gin_setup
 from dro_jax.data.modules import import_modules, tasks_of_modules
 
-SHIPPED = ("dro_jax.tasks.support_desk.task", "dro_jax.tasks.hha")
+SHIPPED = (
+    "dro_jax.tasks.support_desk.task",
+    "dro_jax.tasks.hha",
+    "dro_jax.tasks.hha_published",
+    "dro_jax.tasks.commonsense",
+    "dro_jax.tasks.reddit",
+)
 
 
 def import_tasks(

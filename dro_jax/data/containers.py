@@ -7,19 +7,19 @@ import itertools
 import lzma
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from dro_jax.data.arrow_records import (
     arrow_file_records,
     arrow_stream_records,
     parquet_records,
 )
-from dro_jax.data.csv_records import csv_records, delimiter_of
+from dro_jax.data.csv_records import DELIMITERS, csv_records, delimiter_of
 from dro_jax.data.foreign_files import check_not_foreign, not_records
 from dro_jax.data.json_faults import check_lines, holds_objects, is_array
 from dro_jax.data.json_records import UTF8_BOM, json_array, json_lines
 from dro_jax.data.open_files import OpenFile, lines_between, opened
-from dro_jax.data.records import RawRecord
+from dro_jax.data.records import RawRecord, shown
 from dro_jax.data.store.units import Unit
 from dro_jax.data.text_encodings import as_utf8, check_legacy
 from dro_jax.errors import DataError
@@ -35,7 +35,11 @@ _TABLES_OF_ONE_COLUMN = {".csv": ",", ".tsv": "\t"}
 
 
 def read_records(
-    path: str, *, encoding: str | None = None, advice: str = "check the path"
+    path: str,
+    *,
+    encoding: str | None = None,
+    advice: str = "check the path",
+    columns: Sequence[str] | None = None,
 ) -> Iterator[RawRecord]:
     """The records of a file: JSONL, a JSON array, CSV, TSV, Parquet or Arrow.
 
@@ -46,6 +50,8 @@ def read_records(
       path: a local path or a URL.
       encoding: of text; None, UTF-8, or UTF-16 with its mark.
       advice: what to do when the file is missing.
+      columns: the names of the cells of a row, where the file is a table of text that
+        has no row with them; None, it is none, or its first row has them.
 
     Raises:
       DataError: the file is missing, damaged, or none of these; it is named for what it
@@ -56,7 +62,7 @@ def read_records(
             # An error that is there instead of the first byte is raised here.
             file.stream.read(1)
             return
-        for record in _records(file, encoding):
+        for record in _records(file, encoding, columns):
             told.append(record.identity)
             yield record
 
@@ -113,14 +119,34 @@ def _readable(path: str, advice: str) -> Iterator[collections.deque[str]]:
         ) from error
 
 
-def _records(file: OpenFile, encoding: str | None) -> Iterator[RawRecord]:
+def _records(
+    file: OpenFile, encoding: str | None, columns: Sequence[str] | None
+) -> Iterator[RawRecord]:
     for magic, reader in _BINARY.items():
         if file.head.startswith(magic):
             return reader(file)
     check_not_foreign(file)
     file = as_utf8(file, encoding)
     check_legacy(file)
+    if columns is not None:
+        return _nameless_table(file, columns)
     return _text_reader(file)(file)
+
+
+def _nameless_table(file: OpenFile, columns: Sequence[str]) -> Iterator[RawRecord]:
+    """Rows of a table whose first row is a record too."""
+    head = file.head.removeprefix(UTF8_BOM).decode("utf-8", "replace")
+    first = head.partition("\n")[0]
+    counts = {sign: 1 + first.count(sign) for sign in DELIMITERS}
+    # Tabs first: commas may happen to stand in the texts as often.
+    fitting = sorted(sign for sign in DELIMITERS if counts[sign] == len(columns))
+    if not fitting:
+        raise DataError(
+            f"{file.path} is no table of {len(columns)} columns without a row of names "
+            f"({', '.join(columns)}): its first line is {shown(first.strip())!r}. Take "
+            "the file as it was published"
+        )
+    return csv_records(file, fitting[0], columns)
 
 
 def _text_reader(file: OpenFile) -> Reader:

@@ -13,7 +13,9 @@ _ROWS_COMPARED = 20
 _LONGEST_CELL = 2**31 - 1
 
 
-def csv_records(file: OpenFile, delimiter: str) -> Iterator[RawRecord]:
+def csv_records(
+    file: OpenFile, delimiter: str, columns: Sequence[str] | None = None
+) -> Iterator[RawRecord]:
     """The rows of a table whose first row names the fields; blank rows hold none.
 
     Cells are quoted as RFC 4180 says. A cell is a text: a number is made of it where a
@@ -23,6 +25,9 @@ def csv_records(file: OpenFile, delimiter: str) -> Iterator[RawRecord]:
     Args:
       file: in UTF-8; rows are called `PATH line N`, the line where they begin.
       delimiter: what stands between cells.
+      columns: the names of the fields, where no row has them; None, the first row has.
+        Who writes such tables is seldom strict with quotes, so one that stands in the
+        middle of a cell, or behind a quoted part of it, belongs to the cell.
 
     Raises:
       DataError: a name occurs twice, or a quote is never closed.
@@ -30,13 +35,21 @@ def csv_records(file: OpenFile, delimiter: str) -> Iterator[RawRecord]:
     # Python's own limit, 128 KiB, is less than a long document.
     csv.field_size_limit(_LONGEST_CELL)
     text = io.TextIOWrapper(file.stream, "utf-8-sig", "surrogateescape", newline="")
-    rows = _numbered(file.path, csv.reader(text, delimiter=delimiter, strict=True))
-    _, header = next(rows, (0, []))
+    reader = csv.reader(text, delimiter=delimiter, strict=columns is None)
+    rows = _numbered(file.path, reader)
+    header = next(rows, (0, []))[1] if columns is None else columns
     names = [name.strip() for name in header]
     _check_names(file.path, names)
+    whose = "the first row" if columns is None else "rows of this table have"
     for line, row in rows:
         identity = f"{file.path} line {line}"
-        problem = _problem(row, names)
+        problem = _problem(row, names, whose)
+        if problem is None and columns is not None and "\n" in "".join(row):
+            problem = RecordProblem(
+                "open_quote",
+                "a quote begins a cell and does not end in its line, so that the lines "
+                "behind it would be read as part of the cell",
+            )
         if problem is not None:
             yield RawRecord(identity, problem=problem)
         else:
@@ -106,11 +119,12 @@ def _check_names(path: str, names: Sequence[str]) -> None:
         )
 
 
-def _problem(row: Sequence[str], names: Sequence[str]) -> RecordProblem | None:
+def _problem(
+    row: Sequence[str], names: Sequence[str], whose: str
+) -> RecordProblem | None:
     if len(row) != len(names):
         return RecordProblem(
-            "wrong_cells",
-            f"the row has {len(row)} cells, but the first row {len(names)}",
+            "wrong_cells", f"the row has {len(row)} cells, but {whose} {len(names)}"
         )
     try:
         "".join(row).encode("utf-8")

@@ -34,6 +34,8 @@ class JsonlSource(RecordSource):
       files: split name to a path or several.
       advice: what to do when a file is missing, added to that error.
       encoding: of files of text; None, UTF-8, or UTF-16 with its mark.
+      columns: the names of the cells of a row, where the files are tables of text
+        without a row of names; None, they are not.
 
     Raises:
       ConfigError: no split, a split without files, or an unknown encoding.
@@ -45,11 +47,13 @@ class JsonlSource(RecordSource):
         *,
         advice: str = "",
         encoding: str | None = None,
+        columns: Sequence[str] | None = None,
     ):
         self._files = {split: _as_paths(given) for split, given in files.items()}
         self._advice = advice or "check the path"
         check_encoding(encoding)
         self._encoding = encoding
+        self._columns = None if columns is None else tuple(columns)
         if not self._files or not all(self._files.values()):
             raise ConfigError(
                 "JsonlSource needs at least one file for every split, as in "
@@ -84,6 +88,8 @@ class JsonlSource(RecordSource):
         if files and None not in facts.values():
             digests = [[facts[path].sha256, facts[path].size] for path in files]
             contents = {"files": digests, "encoding": self._encoding}
+            if self._columns is not None:
+                contents["columns"] = list(self._columns)
         return Parts(tuple(numbered), contents, tuple(files))
 
     def unit_records(self, split: str, unit: Unit) -> Iterator[RawRecord]:
@@ -103,6 +109,8 @@ class JsonlSource(RecordSource):
         if facts is None:
             return [Unit(path=path)]
         status = (facts.size, facts.mtime_ns)
+        if self._columns is not None:
+            return [Unit(path=path, status=status)]
         if not facts.cuts or not holds_json_lines(path, self._encoding):
             return [Unit(path=path, status=status)]
         begins = [(0, 1), *facts.cuts]
@@ -113,7 +121,12 @@ class JsonlSource(RecordSource):
         ]
 
     def _records_of(self, path: str) -> Iterator[RawRecord]:
-        return read_records(path, encoding=self._encoding, advice=self._advice)
+        return read_records(
+            path,
+            encoding=self._encoding,
+            advice=self._advice,
+            columns=self._columns,
+        )
 
 
 def _is_as_it_was(unit: Unit) -> bool:

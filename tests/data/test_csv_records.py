@@ -129,3 +129,27 @@ def test_a_table_of_one_column_is_known_by_its_name(table):
 def test_a_table_that_is_broken_as_a_whole_is_named(text, message, table):
     with pytest.raises(DataError, match=message):
         list(read_records(table(text)))
+
+
+def test_a_table_may_have_no_row_of_names(table):
+    text = 'a,x\t"b" and\tc "d"\n\ne\tf\n"g\th\ti\nj\tk\tl\n'
+    path = table(text)
+    first, second, third = read_records(path, columns=("head", "relation", "tail"))
+    assert first.fields == {"head": "a,x", "relation": "b and", "tail": 'c "d"'}
+    assert second.identity == f"{path} line 3"
+    assert second.problem.message == "the row has 2 cells, but rows of this table have 3"
+    # Else the rest of the file would be one cell, in silence.
+    assert third.problem.reason == "wrong_cells"
+    (last,) = read_records(table('a\tb\t"c\nd\te\tf\n'), columns=("x", "y", "z"))
+    assert last.problem.reason == "open_quote"
+    with pytest.raises(DataError, match=r"no table of 2 columns .*\(x, y\)"):
+        list(read_records(path, columns=("x", "y")))
+
+
+def test_columns_tell_prepared_records_from_others(table):
+    path = table("a\tb\n")
+    first, second = (
+        JsonlSource({"train": path}, columns=names).parts("train").contents
+        for names in (("x", "y"), ("y", "x"))
+    )
+    assert first != second

@@ -76,6 +76,11 @@ def logits(folder, texts):
     return found
 
 
+def logits_of_each(folder, lists):
+    """Those of several lists of texts."""
+    return [logits(folder, texts) for texts in lists]
+
+
 if __name__ == "__main__":
     for name, arguments in json.loads(sys.argv[1]):
         answer = globals()[name](**arguments)
