@@ -29,7 +29,7 @@ class Trajectories:
         reward; only where the token's weight is 1 is it the trajectory's own.
       old_token_logprobs: ``[N, T]`` log π_old(y_t|x, y_<t) of the policy that sampled.
       old_token_values: ``[N, T]`` the values of then.
-      token_advantages: ``[N, T]`` of :meth:`Objective.of_rollouts`, in units of reward.
+      token_advantages: ``[N, T]`` of `Objective.of_rollouts`, in units of reward.
       token_returns: ``[N, T]`` of the same, what values are fitted to.
       lengths: ``[N]`` float32 response tokens.
       advantages: ``[N]`` r − V_ref(x), in units of reward.
