@@ -14,6 +14,10 @@ SHIPPED = (
     "dro_jax.tasks.hha_published",
     "dro_jax.tasks.commonsense",
     "dro_jax.tasks.reddit",
+    "dro_jax.tasks.ultrafeedback",
+    "dro_jax.tasks.helpsteer2",
+    "dro_jax.tasks.oasst2",
+    "dro_jax.tasks.dialogue",
 )
 
 

@@ -45,7 +45,7 @@ def _files_of(path: str, advice: str) -> list[str]:
     if not _is_pattern(path) or (not remote and os.path.lexists(path)):
         if not is_folder(path):
             return [path]
-        return _folder(path, remote)
+        return _folder(path, remote, advice)
     found = remote_files.matches(path) if remote else glob.glob(path, recursive=True)
     files = _data(file for file in found if not is_folder(file))
     if not files:
@@ -53,7 +53,7 @@ def _files_of(path: str, advice: str) -> list[str]:
     return files
 
 
-def _folder(folder: str, remote: bool) -> list[str]:
+def _folder(folder: str, remote: bool, advice: str) -> list[str]:
     if remote:
         inside = remote_files.matches(f"{folder.rstrip('/')}/*")
         sub_folders = [path for path in inside if remote_files.is_folder(path)]
@@ -68,7 +68,7 @@ def _folder(folder: str, remote: bool) -> list[str]:
         sub_folders = [path for path in inside if os.path.isdir(path)]
     files = _data(path for path in inside if path not in set(sub_folders))
     if not files:
-        raise DataError(_nothing_in(folder, sub_folders))
+        raise DataError(_nothing_in(folder, sub_folders, advice))
     splits = sorted({_split_of(file) for file in files} - {None})
     if len(splits) > 1:
         raise DataError(
@@ -79,7 +79,7 @@ def _folder(folder: str, remote: bool) -> list[str]:
     return files
 
 
-def _nothing_in(folder: str, sub_folders: list[str]) -> str:
+def _nothing_in(folder: str, sub_folders: list[str], advice: str) -> str:
     if sub_folders:
         names = ", ".join(sorted(os.path.basename(path) for path in sub_folders)[:8])
         return (
@@ -88,7 +88,7 @@ def _nothing_in(folder: str, sub_folders: list[str]) -> str:
         )
     return (
         f"the folder {folder} holds no files of records (names that begin with . or _ "
-        "are passed over): check the path"
+        f"are passed over): {advice}"
     )
 
 

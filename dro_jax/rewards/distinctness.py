@@ -108,7 +108,9 @@ class _Corpus:
 
 @functools.lru_cache(maxsize=4)
 def _corpus(path: str, field: str, layout: str) -> _Corpus:
-    stored = JsonlSource({"corpus": path}, advice="check Distinctness.corpus")
+    stored = JsonlSource(
+        {"corpus": path}, advice="check Distinctness.corpus, in gin files CORPUS"
+    )
     source = find_layout(layout).source(stored)
 
     def texts():

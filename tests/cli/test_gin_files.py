@@ -124,7 +124,10 @@ def test_every_objective_takes_a_step(feedback, tmp_path):
 
 
 # Runs of the papers' tasks, which tests/tasks take steps of.
-OF_TASKS = {"commonsense", "hha_published", "reddit"}
+OF_TASKS = {
+    *("commonsense", "dialogue", "hha_published", "reddit"),
+    *("helpsteer2", "oasst2", "ultrafeedback"),
+}
 RUNS = ["quickstart_reference", "quickstart_dro_v", "paper/dro_v", "paper/a_lol"]
 
 

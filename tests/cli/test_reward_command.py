@@ -59,6 +59,7 @@ KINDS = {
     "classifier": rewards.Classifier,
     "commonsense": CommonsenseCritic,
     "reddit": rewards.WeightedSum,
+    "dialogue": rewards.WeightedSum,
 }
 
 

@@ -40,19 +40,22 @@ def objective_of(files, *bindings):
     return type(gin_setup.macro("MODEL").objective).__name__
 
 
-def cloned(files, model_dir, *bindings):
+def cloned(files, model_dir, *bindings, draws=True):
     """Two steps of cloning what gin files are trained on, as their headers say.
 
     Args:
       files: a run's gin files.
       model_dir: the run's folder.
       *bindings: as `"REDDIT_SHARE = 1.0"`; they come last.
+      draws: whether the run's own objective is one that draws records.
 
     Returns:
       The mean reward of the last batch.
     """
     files = [*files, "gin_configs/objectives/nll.gin"]
-    given = [*SMALL, "SAMPLING = 'none'", f"MODEL_DIR = '{model_dir}'", *bindings]
+    given = [*SMALL, f"MODEL_DIR = '{model_dir}'", *bindings]
+    if draws:
+        given.append("SAMPLING = 'none'")
     train_from_gin(files, given)
     last = read_metrics(model_dir)[-1]
     assert last["step"] == STEPS
