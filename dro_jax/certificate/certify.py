@@ -215,7 +215,7 @@ def _figures(
     values = None
     if needs.value:
         values = outcome.values[run]
-    elif needs.prompt_values:
+    elif needs.prompt_values and method.family == "optimum":  # others' are not of V*
         values = np.asarray(inputs.prompt_values).reshape(len(policy), -1)[:, 0]
     error = None
     if values is not None:

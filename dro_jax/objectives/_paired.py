@@ -129,13 +129,11 @@ class DPO(Objective):
 
     def __call__(self, trajectories: Trajectories) -> Losses:
         loss = functools.partial(dpo, beta=self.beta)
-        return _over_pairs(
-            loss,
-            trajectories,
-            trajectories.policy_logprobs,
-            trajectories.reference_logprobs,
-            scale=self.beta,
-        )
+        policy = trajectories.policy_logprobs
+        reference = trajectories.reference_logprobs
+        check_per_trajectory(policy_logprobs=policy, reference_logprobs=reference)
+        implicit = self.beta * arithmetic.log_ratios(policy, reference)
+        return over_pairs(loss, trajectories, policy, reference, implicit=implicit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,36 +168,40 @@ class IPO(Objective):
             lengths = jnp.maximum(trajectories.lengths, 1.0)
             policy, reference = policy / lengths, reference / lengths
         loss = functools.partial(ipo, tau=self.tau)
-        return _over_pairs(loss, trajectories, policy, reference, scale=self.tau)
+        implicit = self.tau * arithmetic.log_ratios(policy, reference)
+        return over_pairs(loss, trajectories, policy, reference, implicit=implicit)
 
 
-def _over_pairs(
+def over_pairs(
     loss: Callable[..., jax.Array],
     trajectories: Trajectories,
-    policy_logprobs: jax.Array,
-    reference_logprobs: jax.Array,
-    *,
-    scale: float,
+    *sides: jax.Array,
+    implicit: jax.Array,
 ) -> Losses:
-    """The mean of a pair's loss over the pairs of each group, best response first."""
+    """The mean of a pair's loss over the pairs of each group, best response first.
+
+    Args:
+      loss: of the chosen and the rejected response's number of each side, in turn.
+      trajectories: in groups; their rewards say which response is chosen.
+      sides: ``[N]`` each, what the loss reads of a response.
+      implicit: ``[N]`` implicit rewards, to be logged.
+
+    Returns:
+      ``[N]`` a group's loss and terms at each of its responses, 0 without a pair.
+    """
     better, worse = np.triu_indices(trajectories.group_size, k=1)
     # Of empty places whatever stands there must not reach a gradient.
-    policy, reference, rewards = (
+    implicit, rewards, *sides = (
         trajectories.by_group(arithmetic.keep_present(x, trajectories.weights))
-        for x in (policy_logprobs, reference_logprobs, trajectories.rewards)
+        for x in (jax.lax.stop_gradient(implicit), trajectories.rewards, *sides)
     )
     weights = trajectories.by_group(trajectories.weights)
     decided = (weights[:, better] > 0) & (weights[:, worse] > 0)
     decided &= rewards[:, better] > rewards[:, worse]
     losses = loss(
-        *(
-            side[:, which].reshape(-1)
-            for side in (policy, reference)
-            for which in (better, worse)
-        )
+        *(side[:, which].reshape(-1) for side in sides for which in (better, worse))
     ).reshape(decided.shape)
-    log_ratios = jax.lax.stop_gradient(arithmetic.log_ratios(policy, reference))
-    margins = scale * (log_ratios[:, better] - log_ratios[:, worse])
+    margins = implicit[:, better] - implicit[:, worse]
 
     def group_mean(per_pair):
         count = jnp.maximum(jnp.sum(decided, axis=1, dtype=jnp.float32), 1.0)
@@ -207,8 +209,8 @@ def _over_pairs(
         return jnp.repeat(mean, trajectories.group_size)
 
     terms = {
-        "rewards/chosen": group_mean(scale * log_ratios[:, better]),
-        "rewards/rejected": group_mean(scale * log_ratios[:, worse]),
+        "rewards/chosen": group_mean(implicit[:, better]),
+        "rewards/rejected": group_mean(implicit[:, worse]),
         "rewards/margins": group_mean(margins),
         "rewards/accuracies": group_mean((margins > 0).astype(jnp.float32)),
         "pair_rate": group_mean(jnp.ones_like(margins)),

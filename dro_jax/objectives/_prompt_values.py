@@ -83,6 +83,35 @@ def logged_values(
     return rpo_prompt_values(counts, rewards, groups, tau=tau, weights=weights)
 
 
+def mean_rewards(
+    rewards: jax.Array, groups: jax.Array, *, weights: jax.Array | None = None
+) -> jax.Array:
+    """The mean reward of what is logged for a prompt: the logging policy's value.
+
+    Args:
+      rewards: ``[N]``.
+      groups: ``[N]`` integers, equal for responses of one prompt.
+      weights: ``[N]`` how often each is logged, 0 for padding, whose reward is not read;
+        default 1.
+
+    Returns:
+      ``[N]`` the mean of each response's prompt, without gradient; 0 at padding.
+
+    Raises:
+      TypeError, ValueError: wrong type, rank or shape.
+    """
+    if weights is None:
+        weights = jnp.ones_like(rewards)
+    check_per_trajectory(rewards=rewards, weights=weights)
+    owners = _owners(groups, rewards)
+    rewards = arithmetic.keep_present(jax.lax.stop_gradient(rewards), weights)
+    sums, totals = (
+        jax.ops.segment_sum(x, owners, num_segments=len(rewards))[owners]
+        for x in (rewards * weights, weights)
+    )
+    return jnp.where(weights > 0, sums / jnp.where(totals > 0, totals, 1.0), 0.0)
+
+
 def rpo_prompt_values(
     reference_logprobs: jax.Array,
     rewards: jax.Array,
@@ -122,19 +151,23 @@ def rpo_prompt_values(
     check_per_trajectory(
         reference_logprobs=reference_logprobs, rewards=rewards, weights=weights
     )
-    check_groups(groups=groups)
-    check_one_length(rewards=rewards, groups=groups)
     check_positive(tau=tau)
+    owners = _owners(groups, rewards)
     present = weights > 0
-    # Numbers from 0 on, so that segments need no more places than there are rows;
-    # `size` keeps the shape known to a trace.
-    owners = jnp.unique(groups, return_inverse=True, size=groups.shape[0])[1]
     logprobs = jnp.where(present, jax.lax.stop_gradient(reference_logprobs), -jnp.inf)
     rewards = arithmetic.keep_present(jax.lax.stop_gradient(rewards), weights)
     if normalized:
         logprobs = logprobs - _logsumexp_of_group(logprobs, owners)
     values = tau * _logsumexp_of_group(logprobs + rewards / tau, owners)
     return jnp.where(present, values, 0.0)
+
+
+def _owners(groups, rewards):
+    """``[N]`` numbers of prompts from 0 on: segments need no more places than rows."""
+    check_groups(groups=groups)
+    check_one_length(rewards=rewards, groups=groups)
+    # `size` keeps the shape known to a trace.
+    return jnp.unique(groups, return_inverse=True, size=groups.shape[0])[1]
 
 
 def _logsumexp_of_group(values, owners):

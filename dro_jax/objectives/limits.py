@@ -43,6 +43,16 @@ def weighted_by_advantage(logged: Logged, objective) -> np.ndarray:
     return _normalized(logged.logging * np.mean(advantages, axis=-1))
 
 
+def weighted_above_baseline(logged: Logged, objective) -> np.ndarray | None:
+    """∝ μ (r − V + δ), V the mean reward under μ, if nowhere negative: AsymRE."""
+    means = np.mean(logged.rewards, axis=-1)
+    values = np.sum(logged.logging * means, axis=1, keepdims=True)
+    coefficients = means - values + objective.delta
+    if np.any(coefficients < 0):
+        return None
+    return _normalized(logged.logging * coefficients)
+
+
 def weighted_exponentially(logged: Logged, objective) -> np.ndarray:
     """∝ μ min(exp(A/β), cap): AWR."""
     weights = np.exp(logged.advantages / objective.beta)

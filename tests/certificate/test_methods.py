@@ -51,7 +51,8 @@ def test_a_limit_is_a_fixed_point(name, which):
     np.testing.assert_allclose(limit.sum(axis=1), 1)
     policy = TablePolicy(problem)
     needs = method.objective().needs
-    inputs = make_inputs(needs, method.reads(condition), ranked=False, seed=0)
+    read = method.reads(condition)
+    inputs = make_inputs(needs, read, ranked=method.ranked, seed=0)
     if needs.prompt_values:
         inputs = inputs.with_prompt_values(
             method.objective(), policy.reference_logprobs
@@ -72,7 +73,9 @@ def test_a_limit_is_a_fixed_point(name, which):
     if needs.logits_value:  # the policy's first logits say it
         logits[:, 0] += problem.optimal_values[:, None] + np.log(logits.shape[-1])
         values = {}
-    there = jax.tree.map(lambda x: jnp.asarray(x, "float32"), {"policy": logits} | values)
+    there = jax.tree.map(
+        lambda x: jnp.asarray(x, "float32"), {"policy": logits} | values
+    )
     there, start = gradient(there), gradient(policy.start(needs))
     if name == "NLL" and which != 1:
         start = {"policy": jnp.ones(1)}  # the reference is its limit

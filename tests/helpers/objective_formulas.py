@@ -127,6 +127,49 @@ def pro(i, a, s):
     return total + 0.05 * (RANKED[i] - 1) ** 2 * a.best_nll[i]
 
 
+def list_ratio(i, k, a, s):
+    return a.list_logprobs[i, k] - s.list_reference_logprobs[i, k]
+
+
+def dro_group(value):
+    def formula(i, a, s):
+        if RANKED[i] == 1:
+            return 0.0
+        total = 0.0
+        for k in range(RANKED[i]):
+            advantage = s.list_rewards[i, k] - value(i, s)
+            total += 0.5 * (advantage - 0.7 * list_ratio(i, k, a, s)) ** 2
+        return total / RANKED[i]
+
+    return formula
+
+
+def mean_residual(i, s):
+    shown = range(RANKED[i])
+    total = sum(s.list_rewards[i, k] - 0.7 * list_ratio(i, k, s, s) for k in shown)
+    return total / RANKED[i]
+
+
+def value_of_rewards(i, s):
+    shown = range(RANKED[i])
+    return 0.7 * log(sum(exp(s.list_rewards[i, k] / 0.7) for k in shown) / RANKED[i])
+
+
+def nca(i, a, s):
+    shown = range(RANKED[i])
+    masses = [exp(s.list_rewards[i, k] / 0.7) for k in shown]
+    total = 0.0
+    for k in shown:
+        implicit = 0.3 * list_ratio(i, k, a, s)
+        total -= masses[k] / sum(masses) * log(sigmoid(implicit))
+        total -= log(sigmoid(-implicit)) / len(shown)
+    return total if len(shown) > 1 else 0.0
+
+
+def log_odds(mean_logprob):
+    return log(exp(mean_logprob) / (1 - exp(mean_logprob)))
+
+
 def ppo_clip(i, a, s):
     def term(i, t):
         rho = exp(a.token_logprobs[i, t] - s.reference_token_logprobs[i, t])
@@ -174,6 +217,8 @@ FOUR = (
     "chosen_reference_logprobs rejected_reference_logprobs"
 )
 PAIR = "chosen_policy_logprobs rejected_policy_logprobs"
+LISTS = "list_logprobs list_reference_logprobs list_rewards list_weights"
+MEANS = "chosen_mean_logprobs rejected_mean_logprobs"
 TOKENS = "token_logprobs reference_token_logprobs token_weights"
 CASES = [
     Case("nll", POLICY, POLICY, lambda i, a, s: -a.policy_logprobs[i]),
@@ -201,6 +246,22 @@ CASES = [
         part=1,
     ),
     Case("dro_p", f"{BOTH} rewards", f"{POLICY} rewards", dro_p, {"tau": 0.7}),
+    Case(
+        "dro_group",
+        LISTS,
+        "list_logprobs",
+        dro_group(mean_residual),
+        {"tau": 0.7, "group_value": "residuals"},
+        keywords=("weights",),
+    ),
+    Case(
+        "dro_group",
+        LISTS,
+        "list_logprobs",
+        dro_group(value_of_rewards),
+        {"tau": 0.7, "group_value": "rewards"},
+        keywords=("weights",),
+    ),
     Case(
         "weighted_bc",
         f"{POLICY} rewards",
@@ -289,6 +350,13 @@ CASES = [
         {"beta": 0.7},
     ),
     Case("topr", f"{BOTH} rewards", POLICY, topr),
+    Case(
+        "asym_re",
+        f"{POLICY} advantages",
+        POLICY,
+        lambda i, a, s: -(s.advantages[i] + 0.2) * a.policy_logprobs[i],
+        {"delta": 0.2},
+    ),
     Case("pmpo", f"{BOTH} desirable", POLICY, pmpo, {"alpha": 0.3, "beta": 0.5}),
     Case(
         "rpo",
@@ -358,6 +426,44 @@ CASES = [
         PAIR,
         lambda i, a, s: (margin(i, a, s) - 1 / 1.4) ** 2,
         {"tau": 0.7},
+    ),
+    Case(
+        "simpo",
+        MEANS,
+        MEANS,
+        lambda i, a, s: (
+            -log(
+                sigmoid(
+                    2.5 * (a.chosen_mean_logprobs[i] - a.rejected_mean_logprobs[i])
+                    - 0.5
+                )
+            )
+        ),
+        {"beta": 2.5, "gamma": 0.5},
+    ),
+    Case(
+        "orpo",
+        MEANS,
+        MEANS,
+        lambda i, a, s: (
+            -a.chosen_mean_logprobs[i]
+            - 0.3
+            * log(
+                sigmoid(
+                    log_odds(a.chosen_mean_logprobs[i])
+                    - log_odds(a.rejected_mean_logprobs[i])
+                )
+            )
+        ),
+        {"odds_weight": 0.3},
+    ),
+    Case(
+        "nca",
+        LISTS,
+        "list_logprobs",
+        nca,
+        {"beta": 0.3, "alpha": 0.7},
+        keywords=("weights",),
     ),
     Case(
         "reward_regression",

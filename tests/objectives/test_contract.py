@@ -17,6 +17,7 @@ SETTINGS = {
     "dro": [objectives.DRO(0.7)],
     "dro_v": [objectives.DROV(0.7)],
     "dro_p": [objectives.DROP(0.7)],
+    "dro_group": [objectives.DROGroup(0.7), objectives.DROGroup(0.7, "rewards")],
     "una": [objectives.UNA(0.7)],
     "apo_zero": [objectives.APOZero(), objectives.APOZero("batch_mean")],
     "kto": [
@@ -28,6 +29,7 @@ SETTINGS = {
     "qrpo": [objectives.QRPO(0.7)],
     "tbrm": [objectives.TBRM(0.7)],
     "oreo": [objectives.OREO(0.7, kl_weight=0.3)],
+    "asym_re": [objectives.AsymRE(0.2), objectives.AsymRE(0.2, "value")],
     "bradley_terry": [objectives.BradleyTerry(0.3)],
     "ipo": [objectives.IPO(0.7), objectives.IPO(0.7, length_averaged=True)],
 }
@@ -228,6 +230,14 @@ def test_low_precision_sums_are_refused(objective):
         (lambda: objectives.OREO(kl_weight=-1.0), "kl_weight must be a number of 0 or"),
         (lambda: objectives.DPO(0.0), "beta must be a positive number"),
         (lambda: objectives.IPO(0.0), "tau must be a positive number"),
+        (lambda: objectives.DROGroup(0.0), "tau must be a positive number"),
+        (lambda: objectives.DROGroup(group_value="mean"), "group_value must be 'res"),
+        (lambda: objectives.NCA(alpha=0.0), "alpha must be a positive number"),
+        (lambda: objectives.AsymRE(-0.1), "delta must be a number of 0 or more"),
+        (lambda: objectives.AsymRE(baseline="batch"), "baseline must be 'prompt' or"),
+        (lambda: objectives.SimPO(0.0), "beta must be a positive number"),
+        (lambda: objectives.SimPO(gamma=-1.0), "gamma must be a number of 0 or more"),
+        (lambda: objectives.ORPO(-1.0), "odds_weight must be a number of 0 or more"),
         (lambda: objectives.BradleyTerry(-1.0), "margin must be a number of 0 or more"),
         (lambda: objectives.PRO(-1.0), "sft_weight must be a number of 0 or more"),
     ],
@@ -263,7 +273,7 @@ def test_values_of_prompts_are_said_by_who_needs_them(objective):
             objective.values_of_samples(samples),
         ):
             np.testing.assert_allclose(found, 1, rtol=1e-6)
-    else:
+    elif not type(objective)().needs.prompt_values:
         with pytest.raises(NotImplementedError, match="values_of_prompts"):
             objective.values_of_prompts(*arguments)
         with pytest.raises(NotImplementedError, match="values_of_samples"):

@@ -26,7 +26,7 @@ def draw(name, rng):
         return padded(-2 * rng.random((N, T)), LENGTHS)
     if name in ("token_values", "old_values", "returns", "token_advantages"):
         return padded(0.3 * rng.normal(size=(N, T)), LENGTHS)
-    if name == "mean_logprobs":
+    if name in ("mean_logprobs", "list_logprobs", "list_reference_logprobs"):
         return padded(-2 * rng.random((N, K)), RANKED)
     if name == "list_rewards":
         return padded(-np.sort(rng.normal(size=(N, K))), RANKED)

@@ -15,23 +15,19 @@ _PADDED_TO = 1 << 16
 
 
 def prompt_value_table(
-    objective: Objective, records: PromptRecords, reference: ReferenceTable
+    objective: Objective, records: PromptRecords, reference: ReferenceTable | None
 ) -> RecordField:
     """The field `prompt_values`, of what is logged.
 
     Args:
       objective: computes the values of prompts from their responses.
       records: a split's.
-      reference: log-probabilities of the same records.
+      reference: log-probabilities of the same records; None, where the objective needs
+        no reference: 0 for each.
     """
     values = scratch.array(len(records), np.float32)
     for positions in records.by_prompt():
-        logprobs, known = reference.logprobs_of(records.ids.take(positions))
-        if not known.all():
-            raise DataError(
-                f"the reference cache lacks {np.sum(~known)} of the split's "
-                f"{len(records)} records: it was computed from other data"
-            )
+        logprobs = _logprobs(records, positions, reference)
         # Large parts are padded, so that two or three sizes are compiled for: by records
         # of a prompt of their own, whose values are thrown away.
         large = len(positions) > _PADDED_TO
@@ -44,6 +40,18 @@ def prompt_value_table(
         )
         values[positions] = np.asarray(found)[: len(positions)]
     return RecordField("prompt_values", records.ids, values)
+
+
+def _logprobs(records, positions, reference):
+    if reference is None:
+        return np.zeros(len(positions), np.float32)
+    logprobs, known = reference.logprobs_of(records.ids.take(positions))
+    if not known.all():
+        raise DataError(
+            f"the reference cache lacks {np.sum(~known)} of the split's "
+            f"{len(records)} records: it was computed from other data"
+        )
+    return logprobs
 
 
 def check_several_responses(records: PromptRecords, objective: str, split: str) -> None:
