@@ -5,7 +5,7 @@ import pytest
 
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import DataError
-from dro_jax.objectives import RPO
+from dro_jax.objectives import RPO, AsymRE
 from dro_jax.training.before.prompt_statistics import (
     check_several_responses,
     prompt_value_table,
@@ -49,6 +49,12 @@ def test_prompt_values_are_those_of_the_formula_whatever_the_cache_s_order():
     p /= p.sum()
     expected = 0.5 * np.log(np.sum(p * np.exp(np.array([1.0, 0.0, -1.0]) / 0.5)))
     np.testing.assert_allclose(values, [2.0, expected, expected, 0.0], rtol=1e-5)
+
+
+def test_prompt_values_of_rewards_alone_need_no_reference():
+    table = prompt_value_table(AsymRE(), RECORDS, None)
+    values = table.attach(batch_of([1, 3, 0, 0]))["prompt_values"][0]
+    np.testing.assert_allclose(values, [2.0, 0.0, 0.0, 0.0], atol=1e-7)
 
 
 def test_a_cache_of_other_records_is_refused():
