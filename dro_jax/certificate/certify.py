@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dro_jax.certificate.inputs import Expectation, Inputs, make_inputs
+from dro_jax.certificate.iteration_study import RoundRow, study_iterations
 from dro_jax.certificate.methods import Method
 from dro_jax.certificate.problem import (
     Condition,
@@ -17,6 +18,7 @@ from dro_jax.certificate.problem import (
     make_problem,
     mean_kl,
 )
+from dro_jax.certificate.source_study import SourceRow, study_sources
 from dro_jax.certificate.t5_policy import T5_TRAINING, T5Policy
 from dro_jax.certificate.table_policy import TABLE_TRAINING, Outcome, TablePolicy
 from dro_jax.certificate.training import Training
@@ -90,6 +92,8 @@ class FormReport:
       frontier: the best reward at each KL.
       reference_leaked: the reference's mass outside the space.
       values: the study of DRO-V's value; empty where it was not made.
+      sources: that of where V comes from; likewise.
+      rounds: that of a reference that moves; likewise.
     """
 
     form: str
@@ -103,6 +107,8 @@ class FormReport:
     frontier: Curve
     reference_leaked: float = 0.0
     values: list[ValueRow] = dataclasses.field(default_factory=list)
+    sources: list[SourceRow] = dataclasses.field(default_factory=list)
+    rounds: list[RoundRow] = dataclasses.field(default_factory=list)
 
 
 def certify(
@@ -132,6 +138,10 @@ def certify(
         policy, sweep = TablePolicy(problem), SWEEP
         further["values"] = study_values(problem, training, seed)
         progress("table: the value")
+        further["sources"] = study_sources(problem, training, seed)
+        progress("table: where the value comes from")
+        further["rounds"] = study_iterations(problem, training, seed)
+        progress("table: a reference that moves")
     else:
         policy, sweep = T5Policy(problem, training, seed), ()
         problem = policy.problem

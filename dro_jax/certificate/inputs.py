@@ -97,7 +97,8 @@ class Expectation(Objective):
     Attributes:
       objective: one of `dro_jax.objectives`.
       inputs: the logging distribution.
-      on_policy: 1 weighs responses by the policy as it stands instead; it may be traced.
+      on_policy: the share of responses that are the policy's own as it stands, in place
+        of the log's; it may be traced.
     """
 
     objective: Objective
@@ -121,7 +122,9 @@ class Expectation(Objective):
         trajectories = self.inputs.trajectories(base)
         # Where the data come from is no part of the objective: no gradient through it.
         current = jnp.exp(jax.lax.stop_gradient(trajectories.policy_logprobs))
-        weights = jnp.where(self.on_policy, current, trajectories.weights)
+        share = self.on_policy
+        weights = (1 - share) * trajectories.weights
+        weights += share * current / jnp.sum(current)
         losses = self.objective(dataclasses.replace(trajectories, weights=weights))
         size = base.rewards.shape[0]
         # A model's loss is the mean over the base, hence its size.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dro_jax.certificate.certify import Figures, FormReport
 from dro_jax.certificate.methods import METHODS
 from dro_jax.certificate.problem import CONDITIONS, ResponseSpace
+from dro_jax.certificate.source_study import DATA
 from dro_jax.certificate.value_study import LOGGING
 
 _CLEAN = CONDITIONS[:2]  # without noise
@@ -16,6 +17,21 @@ _ON_VALUES = (
     "one constant for the whole batch, not one a prompt: it is DRO with one V, and exact "
     "once V*(x) is subtracted from the rewards. With one V the loss can have several "
     "minima: where those two rows differ, they stopped in different ones."
+)
+
+
+_ON_SOURCES = (
+    "V learnt leaves no residual at π*, whoever logged. A given V that is off does, and "
+    "whose responses are read decides where the policy stops: on its own samples at π* "
+    "all the same, where V is a mere baseline; on a log elsewhere, and a mixture of both "
+    "is in between. V̂ of n samples lies below V* on average (the first column, exact), "
+    "by some τ χ²(π*‖π_ref)/2n; KL is the mean of eight draws of the samples."
+)
+_ON_ROUNDS = (
+    "Each round ends before the reference is moved to its policy. π_k ∝ π_ref exp(k r/τ) "
+    "is what theory predicts of the k-th: every move spends another budget of KL, so that "
+    "a reference that is moved bounds a round's step and not the policy. V of the first "
+    "reference is too low from the second round on, which only samples alone do not mind."
 )
 
 
@@ -109,6 +125,10 @@ def _sections(report: FormReport) -> list[str]:
     lines += [*_verdict(report), ""]
     if report.values:
         lines += [*_value_table(report), ""]
+    if report.sources:
+        lines += [*_source_table(report), ""]
+    if report.rounds:
+        lines += [*_round_table(report), ""]
     return lines
 
 
@@ -166,6 +186,34 @@ def _value_table(report: FormReport) -> list[str]:
         for row in report.values
     ]
     return [*_table(["KL(π‖π*), nats, by V", *LOGGING], rows), "", _ON_VALUES]
+
+
+def _source_table(report: FormReport) -> list[str]:
+    rows = []
+    for row in report.sources:
+        error = "" if row.value_error is None else _places(row.value_error)
+        rows.append([row.name, error, *map(_number, row.kl_to_optimum.values())])
+    header = ["KL(π‖π*), nats, by source of V", "E[V̂] − V*", *DATA]
+    return [*_table(header, rows), "", _ON_SOURCES]
+
+
+def _round_table(report: FormReport) -> list[str]:
+    rounds = range(1, len(report.rounds[0].rewards) + 1)
+    rows = [
+        [
+            row.name,
+            *map(_number, row.kl_to_predicted),
+            *map(_places, row.rewards),
+            *map(_places, row.kl_to_reference),
+        ]
+        for row in report.rounds
+    ]
+    header = [
+        f"{what}, k = {k}"
+        for what in ("KL(π_k‖π_ref exp(k r/τ)/Z)", "E[r]", "KL(π_k‖π_ref)")
+        for k in rounds
+    ]
+    return [*_table(["source of V; responses", *header], rows), "", _ON_ROUNDS]
 
 
 def _verdict(report: FormReport) -> list[str]:

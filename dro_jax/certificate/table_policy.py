@@ -109,6 +109,11 @@ class TablePolicy:
         return by_prefix[:, 0], per_token
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """P, Y."""
+        return self._space.num_prompts, self._space.num_responses
+
+    @property
     def reference_logprobs(self) -> jax.Array:
         """``[N]`` log π_ref(y|x)."""
         return jnp.sum(self._reference, axis=1)
@@ -133,7 +138,6 @@ class TablePolicy:
           runs: the inputs and the temperature of each.
           training: how long and how fast.
         """
-        space = self._space
 
         def loss(params, run):
             base = self.trajectories(params)
@@ -141,8 +145,8 @@ class TablePolicy:
 
         def observe(params, run):
             base = self.trajectories(params)
-            shape = space.num_prompts, space.num_responses
-            return base.policy_logprobs.reshape(shape), base.values.reshape(shape)[:, 0]
+            values = base.values.reshape(self.shape)[:, 0]
+            return base.policy_logprobs.reshape(self.shape), values
 
         start = self.start(expectation(*runs[0]).needs)
         _, (logprobs, values) = minimise(loss, observe, start, runs, training)

@@ -79,7 +79,7 @@ class AStarPO(Objective):
         converges_to="π* if V̂ is V*: of the reference's own responses, without noise",
         family="optimum",
         temperature="tau",
-        limit=limits.optimum_on_reference,
+        limit=limits.optimum_of_logged_values,
     )
 
     def __post_init__(self):

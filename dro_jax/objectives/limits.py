@@ -20,11 +20,69 @@ def optimum_without_noise(logged: Logged, objective):
     return None if logged.noisy else logged.optimum
 
 
-def optimum_on_reference(logged: Logged, objective) -> np.ndarray | None:
-    """π* where the reference logged, unless rewards are noisy: A*-PO."""
-    if logged.noisy or not np.allclose(logged.logging, logged.reference):
-        return None
-    return logged.optimum
+def optimum_of_logged_values(logged: Logged, objective) -> np.ndarray | None:
+    """Of V̂ = τ log E_μ exp(r/τ), unless that lies above V* somewhere: A*-PO."""
+    rewards, tau = logged.rewards, objective.tau
+    tilts = np.mean(np.exp(rewards / tau), axis=-1)
+    values = np.log(np.sum(logged.logging * tilts, axis=1))
+    # V* is what is left of any response's reward.
+    log_ratios = np.log(logged.optimum[:, 0] / logged.reference[:, 0])
+    errors = values - (np.mean(rewards[:, 0], axis=-1) / tau - log_ratios)
+    if np.any(errors > 1e-9):
+        return None  # there are several minima then
+    return optimum_of_low_values(logged.optimum, logged.logging, np.minimum(errors, 0))
+
+
+def optimum_of_low_values(
+    optimum: np.ndarray, logging: np.ndarray, errors: np.ndarray, samples: float = 0.0
+) -> np.ndarray:
+    """Where DRO's square stops with V held below V*.
+
+    ``log(π/π*) = −c − a π/μ``, with the number a of each prompt that makes the sum 1: no
+    policy has a residual of 0 everywhere, and Lagrange's condition shares it out. Where
+    responses are π's own, μ = π, it is π* whatever c is.
+
+    Args:
+      optimum: ``[P, Y]`` π*.
+      logging: ``[P, Y]`` the log's μ.
+      errors: ``[P]`` c = (V − V*)/τ, nats, 0 or less.
+      samples: the share of responses that are π's own, without gradient, in place of the
+        log's.
+
+    Returns:
+      ``[P, Y]``, to the last digits.
+
+    Raises:
+      ValueError: a V lies above V*. There can be several minima then.
+    """
+    if np.any(errors > 0):
+        raise ValueError(f"V must lie below V*, and is off by {errors} nats")
+    top = -np.asarray(errors)[:, None]
+
+    def shares(x):
+        policy = optimum * np.exp(x)
+        return policy / ((1 - samples) * logging + samples * policy)
+
+    def tilts(multipliers):
+        # x + c + a π/μ rises with x = log(π/π*).
+        low, high = top - multipliers * shares(top), np.broadcast_to(top, optimum.shape)
+        for _ in range(80):  # bisection
+            middle = (low + high) / 2
+            above = middle - top + multipliers * shares(middle) > 0
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return (low + high) / 2
+
+    def masses(multipliers):
+        return np.sum(optimum * np.exp(tilts(multipliers)), axis=1, keepdims=True)
+
+    low, high = np.zeros_like(top), np.ones_like(top)
+    while np.any(short := masses(high) > 1):
+        high = np.where(short, 2 * high, high)
+    for _ in range(80):  # bisection: the larger a, the less mass
+        middle = (low + high) / 2
+        more = masses(middle) > 1
+        low, high = np.where(more, middle, low), np.where(more, high, middle)
+    return _normalized(optimum * np.exp(tilts(high)))
 
 
 def logging(logged: Logged, objective) -> np.ndarray:
