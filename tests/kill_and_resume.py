@@ -2,6 +2,7 @@
 
     python tests/kill_and_resume.py --rounds 20
     python tests/kill_and_resume.py --processes 2 --devices 4 --rounds 20
+    python tests/kill_and_resume.py --online --rounds 20
 
 Every round starts the command again and ends one of its processes, whichever: with
 SIGKILL after some steps, while a checkpoint is being written, or while it starts up,
@@ -10,7 +11,10 @@ with Ctrl-C, as a terminal does (130). What a SIGKILL leaves of the others is ki
 too, as a launcher does. Then the run is let through to its end, and its parameters,
 optimiser state, data position and metrics by step are compared, bit by bit, with a
 run that was never touched. It trains DRO-V with dropout on packed batches and a
-cached reference, and samples at each evaluation. The exit status is 1 at any difference.
+cached reference, and samples at each evaluation. With `--online` half of each batch is
+what the policy of a round ago answered, the reference, a frozen copy, moves on the way,
+and some kills come as a round of samples has just been kept. The exit status is 1 at any
+difference.
 """
 
 import argparse
@@ -29,6 +33,7 @@ from several_processes import Processes
 
 STEPS_A_ROUND = 9  # more than any round can get through
 SAVE_PERIOD = 3
+AT_A_ROUND = "at a round"
 KINDS = ("after steps", "during a save", "at start", "SIGTERM", "Ctrl-C")
 # Signals that a run answers, each with its exit code; the others are SIGKILL.
 ENDS = {"SIGTERM": (signal.SIGTERM, 143), "Ctrl-C": (signal.SIGINT, 130)}
@@ -49,6 +54,9 @@ def main(argv=None) -> int:
         "--devices", type=int, nargs="+", help="of each process; default 1 and 8, or 4"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--online", action="store_true", help="runs that sample while they train"
+    )
     arguments = parser.parse_args(argv)
     devices = arguments.devices or ([1, 8] if arguments.processes == [1] else [4])
     layouts = [devices, arguments.processes, arguments.rounds]
@@ -65,7 +73,10 @@ def main(argv=None) -> int:
         command_runs.prepare(folder)
         for devices, processes, rounds in zip(*layouts, strict=True):
             draw = random.Random(arguments.seed + devices)
-            same &= Campaign(folder, processes, devices, rounds, draw).run()
+            campaign = Campaign(
+                folder, processes, devices, rounds, draw, online=arguments.online
+            )
+            same &= campaign.run()
     print("all runs are bitwise the same" if same else "RUNS DIFFER")
     return 0 if same else 1
 
@@ -74,8 +85,17 @@ class Campaign:
     """One whole run and one that is killed again and again, in one layout."""
 
     def __init__(
-        self, folder: pathlib.Path, processes: int, devices: int, rounds, draw
+        self,
+        folder: pathlib.Path,
+        processes: int,
+        devices: int,
+        rounds,
+        draw,
+        *,
+        online: bool,
     ):
+        self._settings = command_runs.ONLINE if online else {}
+        self._kinds = (*KINDS, AT_A_ROUND) if online else KINDS
         self._folder, self._rounds, self._draw = folder, rounds, draw
         self._processes, self._devices = processes, devices
         self._steps = STEPS_A_ROUND * rounds + SAVE_PERIOD
@@ -101,7 +121,7 @@ class Campaign:
 
     def _start(self, model_dir: pathlib.Path) -> Processes:
         settings = {"TRAIN_STEPS": self._steps, "CHECKPOINT_PERIOD": SAVE_PERIOD}
-        settings |= command_runs.SAMPLED
+        settings |= command_runs.SAMPLED | self._settings
         if self._processes * self._devices > 1:
             settings |= {"FSDP": True, "MODEL_PARALLEL": 2}
         return Processes(
@@ -119,16 +139,18 @@ class Campaign:
                 self._fail(run, f"a run that nobody disturbed ended with {statuses}")
 
     def _disturb(self, model_dir: pathlib.Path, round_number: int) -> None:
-        kind = KINDS[round_number % len(KINDS)]
+        kind = self._kinds[round_number % len(self._kinds)]
         rank = self._draw.randrange(self._processes)
         begin = last_step(model_dir)
         after = begin + self._draw.randint(1, STEPS_A_ROUND - SAVE_PERIOD - 1)
         deadline = time.monotonic() + self._draw.uniform(0.2, 4.0)
-        seen = unfinished_saves(model_dir)
+        seen, known = unfinished_saves(model_dir), _rounds_of_samples(model_dir)
 
         def ready() -> bool:
             if kind == "at start":
                 return time.monotonic() > deadline or last_step(model_dir) >= after
+            if kind == AT_A_ROUND:
+                return bool(_rounds_of_samples(model_dir) - known)
             if last_step(model_dir) < after:
                 return False
             return kind != "during a save" or bool(unfinished_saves(model_dir) - seen)
@@ -165,6 +187,10 @@ class Campaign:
 
     def _fail(self, run: Processes, message: str) -> None:
         raise SystemExit(f"{self._layout}: {message}\n{run.ends_of_logs()}")
+
+
+def _rounds_of_samples(model_dir: pathlib.Path) -> set[str]:
+    return {path.name for path in model_dir.glob("fresh_samples/round_*.npz")}
 
 
 if __name__ == "__main__":

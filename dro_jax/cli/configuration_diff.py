@@ -39,6 +39,7 @@ _FREE_BINDINGS = re.compile(
     rf"{re.escape(_TRAIN)}\.(model_dir|total_steps|watchdog_seconds"
     r"|reference_cache_dir|value_of_reference_dir)"
     r"|dro_jax\.training\.checkpoints\.CheckpointConfig\.(period|keep|keep_best)"
+    r"|dro_jax\.training\.online\.fresh_samples\.FreshSamples\.keep_all"
     rf"|{re.escape(_SHARDING)}.*"
 )
 # What says how a run goes on, and not what is learnt from what: a person may change it

@@ -67,6 +67,7 @@ _NAMES = {
     "dro_jax.tasks.support_desk.logs": "support_desk_log",
     "dro_jax.tasks.ultrafeedback": "ultrafeedback_task",
     "dro_jax.training.checkpoints": "CheckpointConfig",
+    "dro_jax.training.online.fresh_samples": "FreshSamples",
     "dro_jax.training.optimizers": "OptimizerConfig adafactor adamw",
     "dro_jax.training.schedules": "learning_rate_schedule",
     "dro_jax.training.sharding": "MeshConfig",

@@ -11,6 +11,7 @@ from dro_jax.plurals import counted
 from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import finished_step
+from dro_jax.training.online.fresh_samples import FreshSamples
 from dro_jax.training.run_settings import RunSettings
 
 
@@ -64,6 +65,24 @@ def _coming(run: RunSettings, plan: RunPlan) -> Iterator[str]:
         which = "all prompts" if prompts is None else f"{counted(prompts, 'prompt')}"
         samples = counted(run.sampled.decoding.num_samples, "response")
         yield f"samples: {samples} each to {which} of it at every evaluation"
+    if (fresh := plan.data.fresh) is not None:
+        yield from _rounds(fresh, plan.data.train.batch_size)
+
+
+def _rounds(fresh: FreshSamples, batch_size: int) -> Iterator[str]:
+    """What is sampled to be trained on."""
+    count = fresh.num_prompts * fresh.decoding.num_samples
+    logged = fresh.log_rows(batch_size)
+    rows = f"{batch_size - logged} of {counted(batch_size, 'row')} of a batch"
+    passes = f", {fresh.epochs} times over" if fresh.epochs > 1 else ""
+    yield (
+        f"rounds: {counted(count, 'response')} to {counted(fresh.num_prompts, 'prompt')} "
+        f"each, trained on in {rows}{passes}"
+    )
+    if fresh.lag:
+        yield f"lag: samples are of the policy {counted(fresh.lag, 'round')} ago"
+    if (every := fresh.move_reference_every) is not None:
+        yield f"reference: moves to the policy every {counted(every, 'step')}"
 
 
 def _count(tree: Params) -> int:

@@ -128,7 +128,8 @@ OF_TASKS = {
     *("commonsense", "dialogue", "hha_published", "reddit"),
     *("helpsteer2", "oasst2", "ultrafeedback"),
 }
-RUNS = ["quickstart_reference", "quickstart_dro_v", "paper/dro_v", "paper/a_lol"]
+RUNS = ["quickstart_reference", "quickstart_dro_v", "quickstart_online_dro_v"]
+RUNS += ["paper/dro_v", "paper/a_lol"]
 
 
 @pytest.mark.slow
@@ -148,7 +149,7 @@ def test_runs_take_a_step(name, feedback, tmp_path):
         nll = ["gin_configs/objectives/nll.gin"]
         train_from_gin(
             [f"gin_configs/runs/{name}.gin", *nll],
-            [*same, f"MODEL_DIR = '{reference}'"],
+            [*same, f"MODEL_DIR = '{reference}'", "FRESH_SAMPLES = None"],
         )
         bindings += [f"INITIAL_CHECKPOINT_PATH = '{reference}'"]
     train_from_gin([f"gin_configs/runs/{name}.gin"], bindings)

@@ -41,6 +41,16 @@ SAMPLED = {
     "sampled_evaluation.SampledEvaluation.rewards": "@rewards.Length()",
     "sampled_evaluation.SampledEvaluation.num_texts": 2,
 }
+# Rounds of samples beside the log's rows, of a policy a round ago, the reference moved.
+ONLINE = {
+    "FRESH_SAMPLES": "@fresh_samples.FreshSamples()",
+    "fresh_samples.FreshSamples.num_prompts": 20,
+    "fresh_samples.FreshSamples.rewards": "@rewards.Length()",
+    "fresh_samples.FreshSamples.epochs": 2,
+    "fresh_samples.FreshSamples.lag": 1,
+    "fresh_samples.FreshSamples.log_share": 0.5,
+    "fresh_samples.FreshSamples.move_reference_every": 7,
+}
 _IMPORTS = """\
 from __gin__ import dynamic_registration
 from dro_jax import rewards
@@ -49,6 +59,7 @@ from dro_jax.models import t5_config
 from dro_jax.training import optimizers
 from dro_jax.training import train
 from dro_jax.training.before import value_fit
+from dro_jax.training.online import fresh_samples
 """
 # What each case has beside its objective's file.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -25,7 +25,7 @@ def test_a_run_leaves_nothing_that_the_table_lacks(tmp_path, reference_dir):
     left = {path.name: path.is_dir() for path in tmp_path.iterdir()}
     assert [n for n, d in left.items() if not is_made_by_a_run(n, folder=d)] == []
     # All but the settings, which the command line keeps, what a reward model leaves, what
-    # goes wrong, what a sweep and `dro-jax evaluate` find, and the owner.
+    # is sampled, what goes wrong, what a sweep and `dro-jax evaluate` find, and the owner.
     unseen = [
         made.name
         for made in RUN_FILES
@@ -37,6 +37,8 @@ def test_a_run_leaves_nothing_that_the_table_lacks(tmp_path, reference_dir):
         "pruned.json",
         "samples.jsonl",
         "sampled_reference",
+        "fresh_samples",
+        "moved_reference",
         REWARD_MODEL,
         "non_finite_step_N.json",
         "evaluations",

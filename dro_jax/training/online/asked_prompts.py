@@ -154,6 +154,7 @@ class AskedPrompts:
             lengths=lengths,
             cut=last != eos_id,
             rewards=rewards.astype(np.float32),
+            logprobs=some.logprobs.reshape(-1).astype(np.float32),
             step=step,
         )
 

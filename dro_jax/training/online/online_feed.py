@@ -89,17 +89,22 @@ class OnlineFeed:
         return {"position": self._position, "samples": dataclasses.asdict(self._at)}
 
     def metrics(self) -> Mapping[str, float]:
-        """Samples used up to now, the mean reward of the round, and the rate of sampling.
+        """What was sampled up to now, the round's own means, and the rate of sampling.
 
-        The rate is of the rounds drawn since the last line, where there are any, with
+        `samples/total` responses and `samples/tokens` of all rounds begun;
+        `samples/reward`, on the scale that training reads, and `samples/kl`, the mean
+        of log π(y|x) − log π_ref(y|x) with the policy that sampled and the reference of
+        now, of the round's responses. The rate is of the rounds drawn since the last line, where there are any, with
         their scores and what is computed of them.
         """
-        return {
+        found = {
             "samples/total": self._at.total,
             "samples/tokens": self._at.tokens,
             "samples/reward": self._at.reward,
-            **self._rounds.rates(),
         }
+        if self._at.kl is not None:
+            found["samples/kl"] = self._at.kl
+        return found | self._rounds.rates()
 
     def _begin(self, state: TrainState, tick: Callable[[], bool]) -> bool:
         """Begins the round at hand, or goes on in it; whether that came to its end."""

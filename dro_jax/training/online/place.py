@@ -18,6 +18,7 @@ class Place:
       total: responses of all rounds begun.
       tokens: theirs.
       reward: the mean of the round that began last.
+      kl: likewise the mean log-ratio to the reference, where it is known.
       moved: the reference, where it has moved: its step and digest.
     """
 
@@ -27,6 +28,7 @@ class Place:
     total: int = 0
     tokens: int = 0
     reward: float = 0.0
+    kl: float | None = None
     moved: dict[str, Any] | None = None
 
     @classmethod

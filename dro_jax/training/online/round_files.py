@@ -14,7 +14,7 @@ from dro_jax.training.host_files import share_files
 from dro_jax.training.online.round_samples import RoundSamples
 
 _NAME = re.compile(r"round_(\d{6,})\.npz")
-_ARRAYS = ("places", "tokens", "lengths", "cut", "rewards")
+_ARRAYS = ("places", "tokens", "lengths", "cut", "rewards", "logprobs")
 _FIELD = "field/"
 _WHAT = "the round of fresh samples"
 

@@ -20,6 +20,7 @@ class RoundSamples:
       lengths: ``[N]`` int32 tokens of each.
       cut: ``[N]`` bool, which met the length limit, without EOS.
       rewards: ``[N]`` float32, as training reads them.
+      logprobs: ``[N]`` float32 log π(y|x) of the policy that sampled, nats.
       fields: what was computed of them, by the names of a batch's fields: ``[N]``, or
         ``[Σ lengths]`` where the field is one of tokens.
       step: updates before they were drawn.
@@ -30,6 +31,7 @@ class RoundSamples:
     lengths: np.ndarray
     cut: np.ndarray
     rewards: np.ndarray
+    logprobs: np.ndarray
     fields: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     step: int = 0
 
@@ -40,6 +42,14 @@ class RoundSamples:
     def starts(self) -> np.ndarray:
         """``[N]`` where each response's tokens begin."""
         return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+
+    @property
+    def kl(self) -> float | None:
+        """The mean log-ratio to the reference, where that is known, nats a response."""
+        if "reference_logprobs" not in self.fields:
+            return None
+        ratios = self.logprobs - self.fields["reference_logprobs"]
+        return float(np.mean(ratios, dtype=np.float64))
 
     def with_fields(self, fields: Mapping[str, np.ndarray]) -> "RoundSamples":
         """The same, and more known of them."""
@@ -58,7 +68,7 @@ class RoundSamples:
     @classmethod
     def joined(cls, parts: Sequence["RoundSamples"]) -> "RoundSamples":
         """Several, one after another; nothing is computed of them yet."""
-        names = ("places", "tokens", "lengths", "cut", "rewards")
+        names = ("places", "tokens", "lengths", "cut", "rewards", "logprobs")
         columns = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
         return cls(**columns, step=parts[0].step)
 
@@ -66,7 +76,7 @@ class RoundSamples:
         """Some of them, in that order."""
         lengths = self.lengths[numbers]
         within = np.repeat(self.starts[numbers], lengths) + counting(lengths)
-        names = ("places", "lengths", "cut", "rewards")
+        names = ("places", "lengths", "cut", "rewards", "logprobs")
         return dataclasses.replace(
             self,
             **{name: getattr(self, name)[numbers] for name in names},

@@ -116,6 +116,7 @@ class Rounds:
             total=at.total + len(samples),
             tokens=at.tokens + int(np.sum(samples.lengths)),
             reward=float(np.mean(samples.rewards, dtype=np.float64)),
+            kl=samples.kl,
             moved=moved,
         )
         self._clean(at)

@@ -1,7 +1,9 @@
 """Runs that sample: what they are trained on, and that kills change nothing of it."""
 
 import dataclasses
+from typing import ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
@@ -10,7 +12,9 @@ from training_runs import run
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import CheckpointError, ServerError
 from dro_jax.models.decoding import DecodingConfig
-from dro_jax.objectives import DROV, NLL
+from dro_jax.models.value import ValueConfig
+from dro_jax.objectives import DPO, DROV, NLL
+from dro_jax.objectives.interface import Losses, Needs, Objective
 from dro_jax.rewards.interface import Scores
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
@@ -133,3 +137,112 @@ def test_what_a_round_needs_is_asked_for(tmp_path, reference):
     (tmp_path / "fresh_samples" / "round_000001.npz").unlink()
     with pytest.raises(CheckpointError, match=r"round_000001\.npz is missing"):
         run_online(tmp_path, **settings)
+
+
+ALL = {  # packed rows, the log's and samples of a policy a round ago, reference moved
+    "settings": fresh(
+        num_prompts=5, epochs=2, lag=1, log_share=0.5, move_reference_every=2
+    ),
+    "train_dataset_cfg": dataclasses.replace(
+        TRAIN,
+        batch_size=4,
+        pack=True,
+        max_trajectories_per_row=4,
+        task_feature_lengths={"inputs": 24, "targets": 16},
+    ),
+}
+
+
+@pytest.mark.slow
+def test_mixed_and_packed_with_a_lag_and_a_moved_reference_it_is_the_same_too(
+    tmp_path, reference
+):
+    settings = ALL | {"initial_checkpoint_path": reference, "steps": 12}
+    run_online(tmp_path / "whole", **settings)
+    run_online(tmp_path / "killed", **settings | {"steps": 5})
+    run_online(tmp_path / "killed", **settings)
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+    log = log_of(tmp_path / "whole")
+    assert log[-1]["samples/total"] > log[0]["samples/total"] == 10
+    # What is kept of moved references is what checkpoints name.
+    kept = [path.name for path in (tmp_path / "whole" / "moved_reference").iterdir()]
+    assert kept and all(name.startswith("checkpoint_") for name in kept)
+
+
+@pytest.mark.slow
+def test_eight_devices_are_trained_as_one(tmp_path, reference, whole):
+    """With layers and parameters spread over them."""
+    mesh = MeshConfig(data=4, model=2, fsdp=True)
+    run_online(tmp_path, initial_checkpoint_path=reference, mesh=mesh)
+    for ours, its in zip(log_of(tmp_path), log_of(whole), strict=True):
+        assert ours["samples/tokens"] == its["samples/tokens"]
+        for name in ("loss", "kl", "samples/reward", "rewards/mean"):
+            assert ours[name] == pytest.approx(its[name], rel=1e-4, abs=1e-4)
+
+
+def test_groups_of_samples_come_best_first(tmp_path, reference):
+    grouped = dataclasses.replace(TRAIN, group_size=3)
+    settings = fresh(num_prompts=16, decoding=DecodingConfig(num_samples=3))
+    run_online(
+        tmp_path,
+        settings,
+        DPO(),
+        train_dataset_cfg=grouped,
+        initial_checkpoint_path=reference,
+        steps=4,
+    )
+    log = log_of(tmp_path)
+    assert log[-1]["samples/total"] == 96
+
+
+@dataclasses.dataclass(frozen=True)
+class OnRollouts(Objective):
+    """Reads all that is known of rollouts; its losses tell whether that fits."""
+
+    needs: ClassVar[Needs] = Needs(
+        reference=True,
+        value=True,
+        token_logprobs=True,
+        token_values=True,
+        rollouts=True,
+    )
+
+    def of_rollouts(self, rollouts):
+        kl = rollouts.token_logprobs - rollouts.reference_token_logprobs
+        advantages = rollouts.rewards[:, None] - kl - rollouts.token_values
+        return advantages * rollouts.token_weights, kl * rollouts.token_weights
+
+    def __call__(self, trajectories):
+        weights = trajectories.token_weights
+        ratios = trajectories.token_logprobs - trajectories.old_token_logprobs
+        values = trajectories.token_values - trajectories.old_token_values
+        told = trajectories.rewards[:, None] - trajectories.token_returns
+        told -= trajectories.old_token_values + trajectories.token_advantages
+        terms = {
+            "ratios": jnp.sum(jnp.abs(ratios) * weights, axis=1),
+            "values": jnp.sum(jnp.abs(values) * weights, axis=1),
+            "told": jnp.sum(jnp.abs(told) * weights, axis=1),
+        }
+        policy = -jnp.sum(
+            trajectories.token_logprobs * trajectories.token_advantages, axis=1
+        )
+        error = trajectories.token_values - trajectories.rewards[:, None]
+        return Losses(policy, jnp.sum(error**2 * weights, axis=1), terms)
+
+
+def test_rollouts_say_what_the_policy_was_when_it_sampled(tmp_path, reference):
+    run_online(
+        tmp_path,
+        fresh(num_prompts=4),
+        OnRollouts(),
+        value=ValueConfig(network="shared_head", granularity="token"),
+        train_dataset_cfg=ALL["train_dataset_cfg"],
+        initial_checkpoint_path=reference,
+        steps=4,
+    )
+    log = log_of(tmp_path)
+    assert log[0]["ratios"] == pytest.approx(0, abs=1e-4)
+    assert log[0]["values"] == pytest.approx(0, abs=1e-4)
+    assert all(line["told"] == pytest.approx(0, abs=1e-3) for line in log)
+    # The second batch of a round is trained on by a policy that has moved.
+    assert log[1]["ratios"] > 1e-3
