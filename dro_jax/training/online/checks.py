@@ -126,7 +126,9 @@ def _reference(
     setting = "FreshSamples.move_reference_every (MOVE_REFERENCE_EVERY)"
     if not needs.reference:
         raise ConfigError(f"{setting} has no effect: {name} has no reference")
-    if needs.prompt_values or needs.advantages:
+    # A value of prompts that is off moves the policy of a log, and not that of its own
+    # samples (docs/online_dro.md).
+    if needs.advantages or (needs.prompt_values and fresh.log_share):
         raise ConfigError(
             f"{name} reads values of prompts under the reference that the run starts "
             f"from, which are computed once: leave {setting} out"

@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import small
 from array_data import ArrayDataset
-from test_online_feed import TRAIN, OnRollouts, fresh
+from online_runs import TRAIN, OnRollouts, fresh
 
 from dro_jax.errors import ConfigError
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
-from dro_jax.objectives import DROV, KTO, NLL, QRPO, RPO, BradleyTerry
+from dro_jax.objectives import DROV, KTO, NLL, QRPO, RPO, ALoL, BradleyTerry
 from dro_jax.training.online.checks import check_fresh
 from dro_jax.training.online.fresh_samples import FreshSamples
 from dro_jax.training.run_settings import ReferenceSettings, RunData
@@ -68,7 +68,13 @@ def checked(objective, settings=None, train=TRAIN, mode=None, **data):
         (DROV(), fresh(log_share=0.05), {}, "leaves 0 rows of the log and 8 of"),
         (KTO(), fresh(log_share=0.9), {}, "7 rows of the log and 1 of"),
         (NLL(), fresh(move_reference_every=2), {}, "NLL has no reference"),
-        (RPO(), fresh(move_reference_every=2), {}, "which are computed once"),
+        (
+            RPO(),
+            fresh(move_reference_every=2, log_share=0.5),
+            {},
+            "which are computed once",
+        ),
+        (ALoL(), fresh(move_reference_every=2), {}, "which are computed once"),
         (
             DROV(),
             fresh(move_reference_every=2, log_share=0.5),
