@@ -111,7 +111,8 @@ def task_of_run(
     given = {name: value for name, value in settings.items() if value is not None}
     name = given.pop("name", f"{task}_of_run")
     # The folder too: a later run of this process may have another.
-    made_of = {**given, "task": task, "options": options, "folder": str(data_folder())}
+    others = {"task": task, "folder": str(data_folder())}
+    made_of = {**given, **(options or {}), **others}
     return made_once(
         name,
         kind,

@@ -9,7 +9,7 @@ from split_texts import prompts_of, responses_of
 
 from dro_jax import rewards
 from dro_jax.data.tasks import feedback_task
-from dro_jax.errors import DataError
+from dro_jax.errors import ConfigError, DataError
 from dro_jax.tasks.hha_published import TASKS, hha_task
 
 
@@ -52,6 +52,27 @@ def test_both_replies_of_all_folders_are_records(published):
 def test_a_reward_stands_in_the_thumbs_place(published):
     records = feedback_task(hha_task(scored_by=rewards.Length())).records("test")
     assert list(records.rewards[:2]) == [2.0, 1.0]
+
+
+class NewEachTime:
+    """A length that equals no other, as a reward model of our own does."""
+
+    name = "new_each_time"
+
+    def __init__(self, fingerprint):
+        self.fingerprint = fingerprint
+
+    def __call__(self, prompts, responses):
+        return rewards.Length()(prompts, responses)
+
+
+def test_a_reward_is_known_by_its_fingerprint(published):
+    names = {hha_task(scored_by=NewEachTime("a")) for _ in range(2)}
+    assert names == {"hha_published_of_run"}
+    with pytest.raises(ConfigError, match="was registered with other settings"):
+        hha_task(scored_by=NewEachTime("b"))
+    with pytest.raises(ConfigError, match="was registered with other settings"):
+        hha_task()
 
 
 def test_without_files_people_are_told_where_to_get_them(data_folder):
