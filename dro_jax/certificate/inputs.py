@@ -121,7 +121,10 @@ class Expectation(Objective):
     def __call__(self, base: Trajectories) -> Losses:
         trajectories = self.inputs.trajectories(base)
         # Where the data come from is no part of the objective: no gradient through it.
-        current = jnp.exp(jax.lax.stop_gradient(trajectories.policy_logprobs))
+        logprobs = jax.lax.stop_gradient(trajectories.policy_logprobs)
+        # A group comes as often as all of its responses do.
+        of_groups = jnp.sum(trajectories.by_group(logprobs), axis=1)
+        current = jnp.exp(jnp.repeat(of_groups, trajectories.group_size))
         share = self.on_policy
         weights = (1 - share) * trajectories.weights
         weights += share * current / jnp.sum(current)

@@ -9,7 +9,7 @@ from dro_jax.certificate.inputs import Expectation, Inputs, make_inputs
 from dro_jax.certificate.problem import FiniteProblem, conditions, mean_kl
 from dro_jax.certificate.table_policy import TablePolicy
 from dro_jax.certificate.training import Training
-from dro_jax.objectives import DROV, AStarPO
+from dro_jax.objectives import DROV, AStarPO, DROGroup
 from dro_jax.objectives.interface import Objective
 
 SAMPLES = (1, 4, 16, 64, 256)  # of the reference, to a prompt
@@ -42,7 +42,7 @@ class SourceRow:
 def study_sources(
     problem: FiniteProblem, training: Training, seed: int = 0
 ) -> list[SourceRow]:
-    """V learnt, estimated from n samples of the reference, or from what is logged.
+    """V learnt, of n samples of the reference, of what is logged, of the group at hand.
 
     Args:
       problem: with V* that differ from prompt to prompt.
@@ -71,7 +71,7 @@ def study_sources(
 
     def read(objective: Objective) -> dict[str, Inputs]:
         return {
-            name: make_inputs(objective.needs, logged[log], ranked=False, seed=seed)
+            name: make_inputs(objective.needs, logged[log], ranked=True, seed=seed)
             for name, (log, _) in DATA.items()
         }
 
@@ -97,7 +97,12 @@ def study_sources(
         for name, inputs in plain.items()
     }
     name = "V̂ of what is logged, as if the reference's (A*-PO)"
-    return [*rows, SourceRow(name, None, kls(given, [of_log]))]
+    rows.append(SourceRow(name, None, kls(given, [of_log])))
+    for group_value in ("residuals", "rewards"):
+        objective = DROGroup(problem.tau, group_value=group_value)
+        name = f"V of the group of three at hand, of its {group_value} (DROGroup)"
+        rows.append(SourceRow(name, None, kls(objective, [read(objective)])))
+    return rows
 
 
 def sampled_rewards(

@@ -55,6 +55,19 @@ def test_on_policy_weights_are_the_policys_own(condition, base):
     np.testing.assert_allclose(jnp.mean(losses), entropy, rtol=1e-5)
 
 
+def test_groups_of_the_policys_own_come_as_often_as_all_their_responses(
+    condition, base
+):
+    inputs = make_inputs(GROUPS, condition, ranked=True, seed=0)
+    objective = objectives.DROGroup(0.5)
+    found = jnp.mean(Expectation(objective, inputs, 1.0)(base).policy)
+    trajectories = inputs.trajectories(base)
+    losses = np.asarray(objective(trajectories).policy, np.float64).reshape(-1, 3)[:, 0]
+    logprobs = np.asarray(trajectories.policy_logprobs, np.float64).reshape(-1, 3)
+    chances = np.exp(logprobs.sum(axis=1))
+    np.testing.assert_allclose(found, losses @ chances / chances.sum(), rtol=1e-4)
+
+
 def test_mismatched_pairs_by_a_slow_loop(condition, base):
     inputs = make_inputs(SINGLES, condition, ranked=False, seed=0)
     trajectories = inputs.trajectories(base)

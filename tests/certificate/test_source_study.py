@@ -126,15 +126,18 @@ def test_rounds_end_where_theory_has_them(problem):
 @pytest.mark.slow
 def test_sources_of_v(problem):
     rows = study_sources(problem, BRIEF)
-    learnt, *sampled, logged = rows
+    learnt, *sampled, logged, residuals, rewards = rows
     assert max(learnt.kl_to_optimum.values()) < 1e-3
+    assert max(residuals.kl_to_optimum.values()) < 1e-2  # 800 steps; 1e-7 of 2,000
+    # Each response's own reward is in its V̂: not even its own samples undo that.
+    assert min(rewards.kl_to_optimum.values()) > 0.05
     errors = [row.value_error for row in sampled]
     assert errors == sorted(errors) and errors[0] < -0.5 and -0.01 < errors[-1] < 0
     first, last = sampled[0].kl_to_optimum, sampled[-1].kl_to_optimum
     for name, (_, share) in DATA.items():
         assert (first[name] > 0.05) == (share < 1)
         assert last[name] < max(0.1 * first[name], 1e-3)
-    assert all(row.kl_to_optimum["samples alone"] < 1e-3 for row in rows)
+    assert all(row.kl_to_optimum["samples alone"] < 1e-3 for row in rows[:-1])
     by_data = logged.kl_to_optimum
     assert by_data["log, on-reference"] < 1e-3 < by_data["half samples"]
     assert by_data["log, off-reference"] > 0.2
