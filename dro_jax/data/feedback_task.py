@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
 from dro_jax.data.interface import SplitRecords
+from dro_jax.data.record_source import RecordSource
 from dro_jax.data.records import RecordReport
 from dro_jax.data.reward_statistics import RewardStatistics
 from dro_jax.data.store.recipe import Recipe
@@ -23,6 +24,8 @@ class FeedbackTask(seqio.Task):
 
     Attributes:
       about: what it is, in a line.
+      source_field: the field that says where a record is from, if there is one.
+      raw_source: yields the records, all their fields among them, before any is scored.
       reward_fn: the true reward of any response, where a program knows it; else None.
       best_response_fn: a response that no other beats, where a program knows it.
     """
@@ -33,6 +36,8 @@ class FeedbackTask(seqio.Task):
         source: FeedbackSource,
         *,
         about: str = "",
+        source_field: str | None = None,
+        raw_source: RecordSource | None = None,
         reward_fn: RewardFn | None = None,
         best_response_fn: ResponseFn | None = None,
         truncation: tuple[str, str] = (LEFT, RIGHT),
@@ -40,6 +45,8 @@ class FeedbackTask(seqio.Task):
     ):
         super().__init__(name=name, source=source, **kwargs)
         self.about = about
+        self.source_field = source_field
+        self.raw_source = raw_source or source.recipe.source
         self.reward_fn = reward_fn
         self.best_response_fn = best_response_fn
         self._truncation = truncation

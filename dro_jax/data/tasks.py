@@ -41,6 +41,7 @@ def register_feedback_task(
     response_field: str = "response",
     reward_field: str = "reward",
     id_field: str | None = None,
+    source_field: str | None = None,
     prompt_template: str = "{prompt}",
     response_template: str = "{response}",
     chat_template: Mapping[str, str] | None = None,
@@ -74,6 +75,8 @@ def register_feedback_task(
       response_field: the field with the response.
       reward_field: the field with the feedback.
       id_field: a field that names records in messages.
+      source_field: a field that says where a record is from, by which the report of
+        advantages tells what is left over; for that raw records are read once more.
       prompt_template: the model's input; `{prompt}` is the prompt field, any other name
         in braces is the record's field of that name.
       response_template: the model's target, likewise; it must contain `{response}`.
@@ -122,6 +125,7 @@ def register_feedback_task(
     )
     vocabulary = resolve_vocabulary(vocabulary, extra_ids, keep_whitespace)
     source = as_record_source(source, name)
+    raw_source = source
     if scored_by is not None:
         source = ScoredSource(source, record_format, scored_by)
     feedback_source = FeedbackSource(
@@ -159,6 +163,8 @@ def register_feedback_task(
             task_cls=FeedbackTask,
             shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
             about=about,
+            source_field=source_field,
+            raw_source=raw_source,
             reward_fn=reward_fn,
             best_response_fn=best_response_fn,
             truncation=(prompt_truncation, response_truncation),

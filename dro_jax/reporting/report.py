@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.reporting import (
+    advantages,
     calibration,
     cost,
     curves,
@@ -71,6 +72,7 @@ def sections_of(runs: Sequence[ReportedRun], max_samples: int) -> list[Section]:
         curves.section(runs, looks),
         spread.section(runs, looks),
         calibration.section(runs, looks),
+        advantages.section(runs, looks, texts=max_samples > 0),
         left_out.section(runs, looks, messages=max_samples > 0),
     ]
     after = [

@@ -17,6 +17,7 @@ from dro_jax.training import run_files
 _FACTS = {
     "rewards": run_files.REWARD_STATISTICS,
     "value of the reference": run_files.VALUE_OF_REFERENCE_REPORT,
+    "advantages": run_files.ADVANTAGES,
     "pruned": run_files.PRUNED,
 }
 
@@ -35,8 +36,8 @@ class ReportedRun:
         nobody has compared them.
       metrics: the lines of its `metrics.jsonl`.
       identity: its data and reference, in words and digests, by name.
-      facts: what it wrote of rewards and drops (`rewards`), of V_ref, and of its early
-        end (`pruned`).
+      facts: what it wrote of rewards and drops (`rewards`), of V_ref, of `advantages`,
+        and of its early end (`pruned`).
       not_finite: steps whose loss or gradient was not finite.
       folder: where it lies, which no page tells; empty where it has no folder.
     """

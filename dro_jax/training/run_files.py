@@ -30,6 +30,7 @@ REFERENCE_CACHE = "reference_cache"
 REFERENCE_CACHE_REPORT = "reference_cache.json"
 VALUE_OF_REFERENCE = "value_of_reference"
 VALUE_OF_REFERENCE_REPORT = "value_of_reference.json"
+ADVANTAGES = "advantages.json"
 REWARD_MODEL = reward_model_folder.FOLDER
 OWNER = "owner.json"
 
@@ -100,6 +101,11 @@ RUN_FILES = (
     RunFile(REFERENCE_CACHE_REPORT, "where these lie, and how many were computed"),
     RunFile(VALUE_OF_REFERENCE, "V_ref: its parameters and values", folder=True),
     RunFile(VALUE_OF_REFERENCE_REPORT, "how well V_ref was fitted"),
+    RunFile(
+        ADVANTAGES,
+        "r − V_ref of the records: histogram, what is left over, of which source, and "
+        "the records of the most and the least",
+    ),
     RunFile(
         REWARD_MODEL,
         "of a reward model: its sizes, how it reads texts, its vocabulary",

@@ -1,8 +1,9 @@
 """Logs of the support desk made to order: their size, thumbs, customers and agents.
 
-The prompts' customers, the held-out prompts with their replies, and the true reward are
-those of the task `support_desk`, whatever the settings: a policy trained on any of these
-logs is judged as all others are. What thumbs say follows the settings in both splits.
+The prompts' customers, the held-out prompts, and the true reward are those of the task
+`support_desk`, whatever the settings: a policy trained on any of these logs is judged as all
+others are. What thumbs say, and which replies are spoilt, follows the settings in both
+splits; held-out replies that are not spoilt are `support_desk`'s.
 """
 
 import dataclasses
@@ -52,7 +53,7 @@ class LogSettings:
       difficulty: logits by which hard requests get fewer thumbs up, easy ones more.
       agents: who replied: `ordinary`, as the reference learned from; `good`; `poor`; or
         `by_problem`, poor ones to hard requests and good ones to easy ones.
-      poisoned_share: of the train split's replies that are spoilt: half of them are
+      poisoned_share: of the replies, held-out ones too, that are spoilt: half of them are
         another customer's, half hostile (:func:`~.poison.spoil`). Their feedback is true
         to them; records then say by `source` which they are.
       feedback: `thumbs`, one; or `stars`, 1 to 5, 1 and the ups of four such thumbs.
@@ -101,8 +102,8 @@ class LogSettings:
         """The records of `train` or `validation`.
 
         Yields:
-          Dicts of `prompt`, `response`, `thumb` or `stars`, and `source` where some of
-          the split are spoilt.
+          Dicts of `prompt`, `response`, `thumb` or `stars`, and `source` where some are
+          spoilt.
         """
         is_train = split == "train"
         seed = self.seed if is_train else 0
@@ -115,8 +116,8 @@ class LogSettings:
         else:
             found = log_records(rng, customers, thumbs=self.thumbs)
         # What is drawn for the settings below leaves the draws above as they are.
-        if is_train and self.poisoned_share:
-            rng = random.Random(f"support desk poison {seed}")
+        if self.poisoned_share:
+            rng = random.Random(f"support desk poison {split} {seed}")
             found = spoil(found, self.poisoned_share, rng, customers, self.thumbs)
         if self.feedback == "stars":
             rng = random.Random(f"support desk stars {split} {seed}")
@@ -174,7 +175,12 @@ def support_desk_log(name: str = "support_desk_log", **settings: Any) -> str:
         name,
         "support_desk_log",
         dataclasses.asdict(log),
-        lambda: register(name, LogSource(log), **_FEEDBACK[log.feedback]),
+        lambda: register(
+            name,
+            LogSource(log),
+            source_field="source" if log.poisoned_share else None,
+            **_FEEDBACK[log.feedback],
+        ),
     )
 
 

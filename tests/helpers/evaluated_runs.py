@@ -35,12 +35,31 @@ REPORT_PARTS = (
     "learning-curves",
     "length-and-diversity",
     "value",
+    "advantages",
     "left-out",
     "samples",
     "settings",
     "fingerprints",
     "cost",
 )
+# As a run of A-LoL leaves them.
+ADVANTAGES = {
+    "name": "desk", "split": "train", "leftover": 60,
+    "advantages": {"count": 200, "mean": -0.1, "std": 1.0, "min": -2.0, "max": 1.5,
+                   "quantiles": [[0.5, -0.2]]},
+    "histogram": {"counts": [40, 100, 60], "values": None,
+                  "edges": [-2.0, -1.0, 0.0, 1.5]},
+    "shares": [
+        {"kind": "source", "name": "chat", "records": 150, "leftover": 57, "mean": 0.1},
+        {"kind": "source", "name": "mail", "records": 50, "leftover": 3, "mean": -0.7},
+    ],
+    "most": [{"identity": "/data/log.jsonl line 3", "task": "desk", "advantage": 1.5,
+              "reward": 1.0, "value": -0.5, "prompt": "The best prompt <1>",
+              "response": "The best reply"}],
+    "least": [{"identity": "/data/log.jsonl line 9", "task": "desk", "advantage": -2.0,
+               "reward": -1.0, "value": 1.0, "prompt": "The worst prompt",
+               "response": "The worst reply"}],
+}  # fmt: skip
 _PROMPTS = (
     "My parcel has not arrived. What now?",
     "How do I change the address of my account?",
@@ -145,6 +164,7 @@ def write_run(folder: pathlib.Path, *, tau: float = 1.0, seed: int = 0) -> None:
     (folder / "reward_statistics.json").write_text(
         json.dumps({"desk": {"rewards": {}, "records": records}})
     )
+    (folder / "advantages.json").write_text(json.dumps(ADVANTAGES))
     run = folder / "checkpoint_40" / "run"
     run.mkdir(parents=True)
     identity = {"task": "desk", "records": "198 070e7747cb9ec763"}

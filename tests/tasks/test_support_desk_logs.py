@@ -130,8 +130,11 @@ def test_a_poisoned_log_is_the_ordinary_one_but_for_the_spoilt(ordinary):
         assert log.scores[spoilt].mean() < 0.1
     assert log.scores[kept].mean() > 0.38
     log.check_ups(6 * (log.scores - 0.5))  # thumbs are true to what stands there
-    held_out = list(LogSettings(poisoned_share=1.0).records("validation"))
-    assert held_out == list(LogSettings().records("validation"))
+    held_out = list(LogSettings(poisoned_share=1 / 3).records("validation"))
+    clean = list(LogSettings().records("validation"))
+    assert [x["prompt"] for x in held_out] == [x["prompt"] for x in clean]
+    kept = [x | {"source": "as written"} in held_out for x in clean]
+    assert np.mean(kept) == pytest.approx(2 / 3, abs=4 * math.sqrt(2 / 9 / len(clean)))
     all_spoilt = LogSettings(num_records=50, poisoned_share=1.0).records("train")
     assert "as written" not in {one["source"] for one in all_spoilt}
 

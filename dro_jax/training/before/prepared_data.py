@@ -20,7 +20,9 @@ from dro_jax.data.interface import (
 )
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import ConfigError, DataError
+from dro_jax.messages import is_first, say
 from dro_jax.objectives.interface import Objective
+from dro_jax.training.before.advantage_report import AdvantageReport
 from dro_jax.training.before.mismatched_pairs import (
     partners,
     with_mismatched_prompts,
@@ -47,11 +49,13 @@ class PreparedData:
       dataset: gives the batches.
       tables: numbers of records, computed before.
       mismatched: whether rows get another row's prompts beside their own.
+      advantages: what is left over of the records, where these are trained on by it.
     """
 
     dataset: Dataset
     tables: tuple[ReferenceTable | RecordField, ...] = ()
     mismatched: bool = False
+    advantages: AdvantageReport | None = None
 
     @property
     def reference(self) -> ReferenceTable | None:
@@ -134,7 +138,7 @@ class Preparation:
             reference = self._reference.table(dataset)
         if reference is not None:
             tables.append(reference)
-        advantages = None
+        advantages = report = None
         if needs.prompt_values or needs.quantiles or needs.advantages:
             records = dataset.prompt_records()
             if needs.prompt_values:
@@ -144,9 +148,13 @@ class Preparation:
             if needs.advantages:
                 advantages = self._advantages(dataset, records)
                 tables.append(RecordField("advantages", records.ids, advantages))
+                if training and logged and is_first():
+                    rewards = records.rewards
+                    report = AdvantageReport.of(dataset, advantages, rewards)
+                    say(report.text())
         if training and logged:
             dataset = self._drawn(dataset, advantages)
-        return PreparedData(dataset, tuple(tables), needs.mismatched)
+        return PreparedData(dataset, tuple(tables), needs.mismatched, report)
 
     def _advantages(self, dataset: Dataset, records: PromptRecords) -> np.ndarray:
         """``[R]`` r − V_ref(x)."""

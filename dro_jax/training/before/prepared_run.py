@@ -49,6 +49,8 @@ class PreparedRun:
         found = {}
         if self.train is not None:
             found[run_files.REWARD_STATISTICS] = self.train.dataset.facts()
+            if self.train.advantages is not None:
+                found[run_files.ADVANTAGES] = self.train.advantages.to_json()
         if self.fit is not None:
             found[run_files.VALUE_OF_REFERENCE_REPORT] = self.fit.to_json()
         if self.reference is not None and (facts := self.reference.facts()):
