@@ -88,6 +88,16 @@ def test_the_end_of_a_given_v_is_a_fixed_point(problem, which, share):
     assert share == 1 or size(problem.optimal_policy) > 0.02
 
 
+def test_a_lag_of_the_samples_changes_the_way_and_not_the_end(problem):
+    """Rounds of samples of the last round's policy, each to its end, with V too low."""
+    errors, policy, distances = np.array([-0.3, -1.0, -0.6]), problem.reference, []
+    for _ in range(8):
+        policy = limits.optimum_of_low_values(problem.optimal_policy, policy, errors)
+        distances.append(mean_kl(policy, problem.optimal_policy))
+    assert distances[0] > 0.05 and distances[-1] < 1e-5
+    assert distances == sorted(distances, reverse=True)
+
+
 def test_a_v_above_v_star_has_no_closed_form(problem):
     with pytest.raises(ValueError, match="V must lie below"):
         limits.optimum_of_low_values(
