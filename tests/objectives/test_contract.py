@@ -17,7 +17,7 @@ SETTINGS = {
     "dro": [objectives.DRO(0.7)],
     "dro_v": [objectives.DROV(0.7)],
     "dro_p": [objectives.DROP(0.7)],
-    "dro_group": [objectives.DROGroup(0.7), objectives.DROGroup(0.7, "rewards")],
+    "dro_group": [objectives.DROGroup(0.7)],
     "una": [objectives.UNA(0.7)],
     "apo_zero": [objectives.APOZero(), objectives.APOZero("batch_mean")],
     "kto": [
@@ -29,7 +29,7 @@ SETTINGS = {
     "qrpo": [objectives.QRPO(0.7)],
     "tbrm": [objectives.TBRM(0.7)],
     "oreo": [objectives.OREO(0.7, kl_weight=0.3)],
-    "asym_re": [objectives.AsymRE(0.2), objectives.AsymRE(0.2, "value")],
+    "asym_re": [objectives.AsymRE(0.2)],
     "bradley_terry": [objectives.BradleyTerry(0.3)],
     "ipo": [objectives.IPO(0.7), objectives.IPO(0.7, length_averaged=True)],
 }
