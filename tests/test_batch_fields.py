@@ -14,7 +14,7 @@ from dro_jax.batch_fields import FIELDS, SOURCES
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import ConfigError
 from dro_jax.models.assembly import with_running
-from dro_jax.objectives import Needs, Objective, Trajectories, registry
+from dro_jax.objectives import Needs, Trajectories, registry
 from dro_jax.training.before.prepared_data import PreparedData, like_prepared
 from dro_jax.training.before.reference_logprobs import ReferenceLogprobs
 from dro_jax.training.before.reference_table import ReferenceTable
@@ -46,15 +46,6 @@ def with_reference(batch):
     return PreparedData(None, (ReferenceTable.of(found),)).complete(batch)
 
 
-class Sampled(Objective):
-    """Reads what is known of responses since they were sampled."""
-
-    needs = Needs(token_logprobs=True, rollouts=True)
-
-    def __call__(self, trajectories):
-        raise NotImplementedError
-
-
 def seen_by(objective, batches):
     """What a step of the objective reads, in each kind of rows that it can have."""
     for name, batch in batches.items():
@@ -70,7 +61,7 @@ def seen_by(objective, batches):
 
 def test_every_field_of_every_objective_is_as_the_table_says(batches):
     seen = set()
-    for kind in [*KINDS.values(), Sampled]:
+    for kind in KINDS.values():
         for batch in seen_by(kind(), batches):
             sizes = batch_fields.sizes(batch)
             assert sizes["B"] == 4 and sizes["L"] == 64 and sizes["T"] in (32, 64)

@@ -11,7 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from dro_jax.certificate.problem import Condition
-from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
+from dro_jax.objectives.interface import (
+    Losses,
+    Needs,
+    Objective,
+    Rollouts,
+    Trajectories,
+)
 
 LISTS_A_PROMPT = 400  # ranked lists of three, drawn once; all triples would be 9,880
 
@@ -99,6 +105,7 @@ class Expectation(Objective):
       inputs: the logging distribution.
       on_policy: the share of responses that are the policy's own as it stands, in place
         of the log's; it may be traced.
+        An objective of rollouts knows no other responses.
     """
 
     objective: Objective
@@ -125,10 +132,13 @@ class Expectation(Objective):
         # A group comes as often as all of its responses do.
         of_groups = jnp.sum(trajectories.by_group(logprobs), axis=1)
         current = jnp.exp(jnp.repeat(of_groups, trajectories.group_size))
-        share = self.on_policy
+        share = 1.0 if self.objective.needs.rollouts else self.on_policy
         weights = (1 - share) * trajectories.weights
         weights += share * current / jnp.sum(current)
-        losses = self.objective(dataclasses.replace(trajectories, weights=weights))
+        trajectories = dataclasses.replace(trajectories, weights=weights)
+        if self.objective.needs.rollouts:
+            trajectories = _sampled(self.objective, trajectories)
+        losses = self.objective(trajectories)
         size = base.rewards.shape[0]
         # A model's loss is the mean over the base, hence its size.
         shares = size * weights / jnp.sum(weights)
@@ -140,6 +150,30 @@ class Expectation(Objective):
 
         value = None if losses.value is None else onto_base(losses.value)
         return Losses(policy=onto_base(losses.policy), value=value)
+
+
+def _sampled(objective: Objective, trajectories: Trajectories) -> Trajectories:
+    """With what a run knows of samples of the policy as it stands: all are fresh."""
+    old_logprobs, old_values = jax.lax.stop_gradient(
+        (trajectories.token_logprobs, trajectories.token_values)
+    )
+    advantages, returns = objective.of_rollouts(
+        Rollouts(
+            rewards=trajectories.rewards,
+            weights=trajectories.weights,
+            token_weights=trajectories.token_weights,
+            token_logprobs=old_logprobs,
+            reference_token_logprobs=trajectories.reference_token_logprobs,
+            token_values=old_values,
+        )
+    )
+    return dataclasses.replace(
+        trajectories,
+        old_token_logprobs=old_logprobs,
+        old_token_values=old_values,
+        token_advantages=advantages,
+        token_returns=returns,
+    )
 
 
 def make_inputs(

@@ -23,6 +23,7 @@ _FAMILIES = {
     "leftover": "#c8642b",
     "labels": "#4f9d69",
     "lists": "#8e5ea2",
+    "online": "#b8902f",
 }
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 

@@ -166,10 +166,11 @@ def _not_read(configuration: Configuration) -> set[str]:
     if not needs.reference:
         found += [f"{_TRAIN}.reference", f"{_TRAIN}.step_zero_tolerance"]
     # The objective itself decides where its reference's log-probs come from.
-    if needs.mismatched or needs.prompt_values:
+    cached = needs.prompt_values or needs.rollouts
+    if needs.mismatched or cached:
         found.append(f"{_TRAIN}.reference")
     copied = configuration.value(f"{_TRAIN}.reference") == "frozen_copy"
-    if not needs.reference or needs.mismatched or (copied and not needs.prompt_values):
+    if not needs.reference or needs.mismatched or (copied and not cached):
         found.append(f"{_TRAIN}.reference_cache_dir")
     if not needs.advantages:
         names = ("value_fit", "value_fit_dataset_cfg", "value_of_reference_dir")

@@ -91,12 +91,20 @@ class T5XContract:
           `params`, `params_axes`; `reference`, `reference_axes` equal to the policy's.
 
         Raises:
-          ConfigError: this is a reward model.
+          ConfigError: this is a reward model, or its policy is to sample what it is
+            trained on.
         """
         if self.reward_config is not None:
             raise ConfigError(
                 f"{type(self.objective).__name__} trains a reward model, which T5X's "
                 "trainer does not know: use `dro-jax train`"
+            )
+        trained = self.t5x.optimizer_def is not None
+        if trained and self.objective.needs.rollouts:
+            raise ConfigError(
+                f"{type(self.objective).__name__} is trained on what the policy samples, "
+                "which T5X's trainer does not do: use `dro-jax train` with "
+                "train.fresh_samples (FRESH_SAMPLES)"
             )
         types = input_types or {}
         batch = {
@@ -105,7 +113,6 @@ class T5XContract:
         }
         params, axes = self.init(rng, batch)
         variables = {"params": params, "params_axes": axes}
-        trained = self.t5x.optimizer_def is not None
         if trained and self.objective.needs.reference and _CACHED not in batch:
             variables[REFERENCE] = policy_params(params)
             variables[f"{REFERENCE}_axes"] = policy_params(axes)

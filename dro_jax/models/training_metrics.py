@@ -31,13 +31,19 @@ def batch_metrics(batch: Batch) -> metrics_lib.Metrics:
 
 
 def trajectory_metrics(
-    trajectories: Trajectories, losses: Losses
+    trajectories: Trajectories, losses: Losses | None
 ) -> metrics_lib.Metrics:
-    """Those of trajectories, a batch's or a split's, and of their losses."""
+    """Those of trajectories, a batch's or a split's, and of their losses.
+
+    Args:
+      trajectories: all of them.
+      losses: None of trajectories that have none: logged ones, of an objective that
+        reads what was known when a response was sampled.
+    """
     weights = trajectories.weights
     mean = functools.partial(_mean, weights=weights)
-    out = {
-        "loss": mean(losses.total),
+    out = {} if losses is None else _of_losses(losses, mean)
+    out |= {
         "rewards/mean": mean(trajectories.rewards),
         "num_trajectories": metrics_lib.Sum(jnp.sum(weights)),
     }
@@ -49,16 +55,12 @@ def trajectory_metrics(
         out["pearson"] = metrics_lib.Correlation.of(
             scores, trajectories.rewards, weights
         )
-    if losses.value is not None:
-        out["loss/policy"] = mean(losses.policy)
-        out["loss/value"] = mean(losses.value)
-    for name, term in losses.terms.items():
-        # Residuals of both signs cancel: their mean is 0 long before they are.
-        out[name] = mean(jnp.abs(term)) if name == "residual" else mean(term)
     if trajectories.reference_logprobs is not None:
         log_ratios = jax.lax.stop_gradient(trajectories.log_ratios)
         out["logps/reference"] = mean(trajectories.reference_logprobs)
-        out["kl"] = mean(-log_ratios)
+        # Of responses that the reference logged, or of those that the policy sampled.
+        sampled = trajectories.old_token_logprobs is not None
+        out["kl"] = mean(trajectories.old_log_ratios if sampled else -log_ratios)
         out["logratio/mean_square"] = mean(jnp.square(log_ratios))
         sizes = jnp.abs(log_ratios)
         out["logratio/largest"] = metrics_lib.Largest.of(sizes, weights)
@@ -72,10 +74,29 @@ def trajectory_metrics(
     if trajectories.values is not None:
         values = trajectories.trajectory_values
         out["value/mean"] = mean(values)
-        out["value/explained_variance"] = metrics_lib.ExplainedVariance.of(
-            trajectories.rewards, values, weights
-        )
+        out["value/explained_variance"] = _explained_variance(trajectories, values)
     return out
+
+
+def _of_losses(losses: Losses, mean) -> metrics_lib.Metrics:
+    out = {"loss": mean(losses.total)}
+    if losses.value is not None:
+        out["loss/policy"] = mean(losses.policy)
+        out["loss/value"] = mean(losses.value)
+    for name, term in losses.terms.items():
+        # Residuals of both signs cancel: their mean is 0 long before they are.
+        out[name] = mean(jnp.abs(term)) if name == "residual" else mean(term)
+    return out
+
+
+def _explained_variance(trajectories: Trajectories, values: jax.Array):
+    """Of rewards by ``[N]`` values; of each token's return, where there are returns."""
+    targets, weights = trajectories.rewards, trajectories.weights
+    if trajectories.token_returns is not None:
+        weights = weights[:, None] * trajectories.token_weights
+        targets = trajectories.token_returns
+        values = jax.lax.stop_gradient(trajectories.token_values)
+    return metrics_lib.ExplainedVariance.of(targets, values, weights)
 
 
 def _token_counts(batch):

@@ -31,10 +31,13 @@ from dro_jax.objectives._paired import *
 from dro_jax.objectives._length_averaged import *
 from dro_jax.objectives._ranked import *
 from dro_jax.objectives._nca import *
+from dro_jax.objectives._advantages import *
+from dro_jax.objectives._ppo_losses import *
 from dro_jax.objectives._ppo import *
 from dro_jax.objectives._reward_model import *
 from dro_jax.objectives.interface import Losses as Losses
 from dro_jax.objectives.interface import Needs as Needs
 from dro_jax.objectives.interface import Objective as Objective
+from dro_jax.objectives.interface import Rollouts as Rollouts
 from dro_jax.objectives.interface import Trajectories as Trajectories
 from dro_jax.objectives.theory import Theory as Theory

@@ -1,255 +1,231 @@
-"""Proximal policy optimisation with a KL penalty, the online baseline.
+"""Proximal policy optimisation with a KL penalty: the online baseline as an objective.
 
-Source: arXiv 1707.06347 (PPO), 1506.02438 (GAE), 1909.08593 (the penalty by token).
+Source: arXiv 1707.06347 (PPO) and 1909.08593 (of language models). Its choices and
+defaults are those of the latter's code (github.com/openai/lm-human-preferences) and of
+TRL's `PPOTrainer`, where they agree.
 """
+
+import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
+from dro_jax.objectives import limits
+from dro_jax.objectives._advantages import (
+    generalized_advantages,
+    ppo_token_rewards,
+    whiten,
+)
+from dro_jax.objectives._ppo_losses import ppo
 from dro_jax.objectives.checks import (
     check_fraction,
     check_non_negative,
-    check_one_length,
-    check_per_token,
-    check_per_trajectory,
     check_positive,
 )
-from dro_jax.objectives.interface import weighted_mean
+from dro_jax.objectives.interface import (
+    Losses,
+    Needs,
+    Objective,
+    Rollouts,
+    Trajectories,
+    weighted_mean,
+)
+from dro_jax.objectives.theory import Theory
 
-__all__ = [
-    "generalized_advantages",
-    "ppo_clip",
-    "ppo_token_rewards",
-    "ppo_value",
-    "whiten",
-]
+__all__ = ["PPO"]
 
-
-def ppo_token_rewards(
-    rewards: jax.Array,
-    old_token_logprobs: jax.Array,
-    reference_token_logprobs: jax.Array,
-    token_weights: jax.Array,
-    *,
-    beta: float = 0.05,
-) -> jax.Array:
-    """Rewards by token: the response's at its last token, and a KL penalty at each.
-
-    ``−β (log π_old(y_t) − log π_ref(y_t)) + r · [t last]``
-
-    Args:
-      rewards: ``[N]``.
-      old_token_logprobs: ``[N, T]`` float32 under the policy that sampled, nats.
-      reference_token_logprobs: ``[N, T]`` under the reference, nats.
-      token_weights: ``[N, T]`` 1 for the response's tokens, 0 for padding, whose
-        numbers are not read.
-      beta: strength of the penalty, reward per nat.
-
-    Returns:
-      ``[N, T]`` rewards, without gradient; 0 at padding.
-
-    Raises:
-      TypeError, ValueError: wrong type, rank or shape, or beta negative.
-    """
-    check_per_token(
-        old_token_logprobs=old_token_logprobs,
-        reference_token_logprobs=reference_token_logprobs,
-        token_weights=token_weights,
-    )
-    check_per_trajectory(rewards=rewards)
-    check_one_length(rewards=rewards, old_token_logprobs=old_token_logprobs)
-    check_non_negative(beta=beta)
-    present = token_weights > 0
-    positions = jnp.where(present, jnp.arange(present.shape[1])[None], -1)
-    last = present & (positions == jnp.max(positions, axis=1, keepdims=True))
-    penalties = beta * arithmetic.log_ratios(
-        old_token_logprobs, reference_token_logprobs
-    )
-    at_end = jnp.where(last, rewards[:, None], 0.0)
-    return jax.lax.stop_gradient(
-        at_end - arithmetic.keep_present(penalties, token_weights)
-    )
+# The published controller's bound on how far the KL counts as off its target.
+_MOST_OFF_TARGET = 0.2
+_SCALE = "log_kl_scale"
 
 
-def generalized_advantages(
-    token_rewards: jax.Array,
-    values: jax.Array,
-    token_weights: jax.Array,
-    *,
-    gamma: float = 1.0,
-    lam: float = 0.95,
-) -> tuple[jax.Array, jax.Array]:
-    """Generalised advantage estimation, and the returns that the value is fitted to.
+@dataclasses.dataclass(frozen=True)
+class PPO(Objective):
+    """:func:`ppo` as an objective of responses that the policy samples.
 
-    ``δ_t = r_t + γ V_{t+1} − V_t``, ``A_t = δ_t + γλ A_{t+1}``, ``R_t = A_t + V_t``,
-    with V and A zero after the response's last token.
+    Once a round, :meth:`of_rollouts` makes token rewards, advantages and returns of all
+    of its samples; then they are trained on in minibatches.
 
-    Source: arXiv 1506.02438.
+    With `kl_target` β follows the KL to the reference, a step's n trajectories at a time:
+    ``β ← β (1 + clip(KL/kl_target − 1, −0.2, 0.2) · n / kl_horizon)``, KL the mean of
+    log π_old(y|x) − log π_ref(y|x).
 
-    Args:
-      token_rewards: ``[N, T]`` float32, see :func:`ppo_token_rewards`.
-      values: ``[N, T]`` V before the token is chosen, in units of reward.
-      token_weights: ``[N, T]`` 1 for the response's tokens, which are neighbours, 0 for
-        padding, whose numbers are not read.
+    Attributes:
+      clip: π_θ/π_old of a token is clamped to [1 − clip, 1 + clip].
+      value_clip: how far V may move from that of sampling, in units of reward.
+      value_coefficient: weight of the value's loss; with a network of its own and an
+        optimiser that scales gradients itself, it changes little.
       gamma: discount, in [0, 1].
-      lam: decay of the estimate's trace, in [0, 1].
-
-    Returns:
-      ``[N, T]`` advantages and ``[N, T]`` returns, without gradient; 0 at padding.
-
-    Raises:
-      TypeError, ValueError: wrong type, rank or shape, or gamma or lam not in [0, 1].
+      lam: λ of the generalised advantages, in [0, 1].
+      beta: strength of the penalty, reward per nat; where it adapts, at the start.
+      kl_target: nats a response that β is adapted to; None, β is fixed.
+      kl_horizon: trajectories over which it adapts, counted as they are trained on: each
+        epoch over a round counts them again.
+      whiten_rewards: scale a round's token rewards, penalty included, to variance 1 and
+        keep their mean. Each token's reward then moves by one constant, by which long
+        responses gain or lose against short ones.
+      whiten_advantages: scale a round's advantages to mean 0 and variance 1.
+      token_mean: average over the batch's tokens, as published code does, and not sum
+        over a response's. The two differ by one factor a batch, its mean length, which
+        Adam and Adafactor undo and `max_grad_norm` does not.
     """
-    check_per_token(
-        token_rewards=token_rewards, values=values, token_weights=token_weights
+
+    clip: float = 0.2
+    value_clip: float = 0.2
+    value_coefficient: float = 0.1
+    gamma: float = 1.0
+    lam: float = 0.95
+    beta: float = 0.05
+    kl_target: float | None = None
+    kl_horizon: float = 10_000
+    whiten_rewards: bool = False
+    whiten_advantages: bool = True
+    token_mean: bool = False
+    theory: ClassVar[Theory] = Theory(
+        converges_to="π*, V → V* at every token, whatever is logged",
+        family="online",
+        temperature="beta",
+        settings={"whiten_advantages": False},
+        limit=limits.optimum,
     )
-    check_fraction(gamma=gamma, lam=lam)
-    rewards = arithmetic.keep_present(token_rewards, token_weights)
-    values = arithmetic.keep_present(values, token_weights)
-    after_last = jnp.zeros_like(values[:, :1])
-    next_values = jnp.concatenate([values[:, 1:], after_last], axis=1)
-    deltas = arithmetic.keep_present(
-        rewards + gamma * next_values - values, token_weights
-    )
 
-    def step(next_advantages, column):
-        delta, present = column
-        advantages = jnp.where(present, delta + gamma * lam * next_advantages, 0.0)
-        return advantages, advantages
+    def __post_init__(self):
+        check_positive(
+            clip=self.clip, value_clip=self.value_clip, kl_horizon=self.kl_horizon
+        )
+        check_non_negative(value_coefficient=self.value_coefficient, beta=self.beta)
+        check_fraction(gamma=self.gamma, lam=self.lam)
+        if self.kl_target is None:
+            return
+        check_positive(kl_target=self.kl_target)
+        if isinstance(self.beta, (int, float)) and not self.beta:
+            raise ValueError(
+                "kl_target has no effect at beta = 0, which no factor changes: give beta "
+                "a positive start, or leave kl_target out"
+            )
 
-    columns = (deltas.T, (token_weights > 0).T)
-    _, advantages = jax.lax.scan(step, deltas[:, 0] * 0.0, columns, reverse=True)
-    advantages = jax.lax.stop_gradient(advantages.T)
-    return advantages, jax.lax.stop_gradient(advantages + values)
+    @property
+    def needs(self) -> Needs:
+        """Tokens, values and rollouts; the whole batch where a statistic of it is read."""
+        adapts = self.kl_target is not None
+        return Needs(
+            reference=True,
+            value=True,
+            token_logprobs=True,
+            token_values=True,
+            rollouts=True,
+            whole_batch=self.token_mean or adapts,
+            running=(_SCALE,) if adapts else (),
+        )
+
+    def beta_of(self, running: dict[str, jax.Array] | None) -> jax.Array | float:
+        """β of now.
+
+        Args:
+          running: what the run carries; where it carries nothing, β is that of the start.
+        """
+        if self.kl_target is None or not running:
+            return self.beta
+        return self.beta * arithmetic.safe_exp(running[_SCALE])
+
+    def of_rollouts(self, rollouts: Rollouts) -> tuple[jax.Array, jax.Array]:
+        weights = rollouts.token_weights * rollouts.weights[:, None]
+        rewards = ppo_token_rewards(
+            rollouts.rewards,
+            rollouts.token_logprobs,
+            rollouts.reference_token_logprobs,
+            rollouts.token_weights,
+            beta=self.beta_of(rollouts.running),
+        )
+        if self.whiten_rewards:
+            rewards = whiten(rewards, weights, keep_mean=True)
+        advantages, returns = generalized_advantages(
+            rewards,
+            rollouts.token_values,
+            rollouts.token_weights,
+            gamma=self.gamma,
+            lam=self.lam,
+        )
+        if self.whiten_advantages:
+            advantages = whiten(advantages, weights)
+        return advantages, returns
+
+    def __call__(self, trajectories: Trajectories) -> Losses:
+        policy_losses, value_losses = ppo(
+            trajectories.token_logprobs,
+            trajectories.old_token_logprobs,
+            trajectories.token_weights,
+            trajectories.token_advantages,
+            trajectories.token_values,
+            trajectories.old_token_values,
+            trajectories.token_returns,
+            clip=self.clip,
+            value_clip=self.value_clip,
+            value_coefficient=self.value_coefficient,
+        )
+        scale = 1 / _mean_length(trajectories) if self.token_mean else 1.0
+        return Losses(
+            policy=scale * policy_losses,
+            value=scale * value_losses,
+            terms=self._terms(trajectories),
+            running=self._running(trajectories),
+        )
+
+    def _running(self, trajectories: Trajectories) -> dict[str, jax.Array]:
+        if self.kl_target is None or trajectories.running is None:
+            return {}
+        scale = trajectories.running[_SCALE]
+        if trajectories.held_out:
+            return {_SCALE: scale}
+        weights = trajectories.weights
+        kl = weighted_mean(trajectories.old_log_ratios, weights)
+        off = jnp.clip(kl / self.kl_target - 1, -_MOST_OFF_TARGET, _MOST_OFF_TARGET)
+        # At most a whole horizon at once, where a batch is larger.
+        share = jnp.minimum(jnp.sum(weights) / self.kl_horizon, 1.0)
+        return {_SCALE: scale + jnp.log1p(off * share)}
+
+    def _terms(self, trajectories: Trajectories) -> dict[str, jax.Array]:
+        """What people look at: means over a trajectory's tokens, and sums in nats."""
+        t = jax.lax.stop_gradient(trajectories)
+        log_ratios = t.token_logprobs - t.old_token_logprobs
+        ratios = arithmetic.safe_exp(log_ratios)
+        near = t.old_token_values + jnp.clip(
+            t.token_values - t.old_token_values, -self.value_clip, self.value_clip
+        )
+        own, held = (
+            jnp.abs(values - t.token_returns) for values in (t.token_values, near)
+        )
+        beta = jnp.broadcast_to(jnp.float32(self.beta_of(t.running)), t.rewards.shape)
+        per_token = {
+            "importance_weight": ratios,
+            "importance_weight/clip_fraction": self._is_clipped(
+                ratios, t.token_advantages
+            ),
+            "kl/old": 0.5 * jnp.square(log_ratios),
+            "value/clip_fraction": held > own,
+            "advantage": t.token_advantages,
+            "return": t.token_returns,
+        }
+        lengths = jnp.maximum(jnp.sum(t.token_weights, axis=-1), 1.0)
+        found = {
+            name: arithmetic.sum_over_tokens(x.astype(jnp.float32), t.token_weights)
+            / lengths
+            for name, x in per_token.items()
+        }
+        old = arithmetic.sum_over_tokens(t.old_token_logprobs, t.token_weights)
+        return found | {"entropy": -old, "kl_coefficient": beta}
+
+    def _is_clipped(self, ratios: jax.Array, advantages: jax.Array) -> jax.Array:
+        """Where the clamp holds, and the token has no gradient."""
+        above = (ratios > 1 + self.clip) & (advantages > 0)
+        below = (ratios < 1 - self.clip) & (advantages < 0)
+        return above | below
 
 
-def ppo_clip(
-    token_logprobs: jax.Array,
-    old_token_logprobs: jax.Array,
-    token_weights: jax.Array,
-    token_advantages: jax.Array,
-    *,
-    clip: float = 0.2,
-) -> jax.Array:
-    """PPO's clipped surrogate.
-
-    ``Σ_t max(−A_t ρ_t, −A_t clamp(ρ_t, 1 − clip, 1 + clip))``,
-    ``ρ_t = π_θ(y_t) / π_old(y_t)``
-
-    Source: arXiv 1707.06347. Summed over tokens; to average over the batch's tokens, as
-    published code does, divide by their number.
-
-    Args:
-      token_logprobs: ``[N, T]`` float32 log π_θ(y_t | x, y_<t), nats.
-      old_token_logprobs: ``[N, T]`` under the policy that sampled; no gradient flows
-        into it.
-      token_weights: ``[N, T]`` 1 for the response's tokens, 0 for padding, whose
-        numbers are not read.
-      token_advantages: ``[N, T]``; no gradient flows into them.
-      clip: ρ is clamped to [1 − clip, 1 + clip] where that lowers the gain.
-
-    Returns:
-      ``[N]`` losses, in units of advantage. Beyond ρ = e^60 they grow no more, nor does
-      the gradient, which stays finite.
-
-    Raises:
-      TypeError, ValueError: wrong type, rank or shape, or clip not positive.
-    """
-    check_per_token(
-        token_logprobs=token_logprobs,
-        old_token_logprobs=old_token_logprobs,
-        token_weights=token_weights,
-        token_advantages=token_advantages,
-    )
-    check_positive(clip=clip)
-    logprobs, old, advantages = (
-        arithmetic.keep_present(x, token_weights)
-        for x in (token_logprobs, old_token_logprobs, token_advantages)
-    )
-    advantages = jax.lax.stop_gradient(advantages)
-    log_ratios = arithmetic.log_ratios(logprobs, old)
-    # exp(ℓ), whose derivative is itself; a bare minimum has none above its bound.
-    held = jax.lax.stop_gradient(arithmetic.safe_exp(log_ratios))
-    ratios = held * jnp.exp(log_ratios - jax.lax.stop_gradient(log_ratios))
-    clipped = jnp.clip(ratios, 1 - clip, 1 + clip)
-    losses = jnp.maximum(-advantages * ratios, -advantages * clipped)
-    return arithmetic.sum_over_tokens(losses, token_weights)
-
-
-def ppo_value(
-    values: jax.Array,
-    old_values: jax.Array,
-    returns: jax.Array,
-    token_weights: jax.Array,
-    *,
-    clip: float = 0.2,
-    coefficient: float = 0.1,
-) -> jax.Array:
-    """PPO's value loss, clipped around the values at sampling time.
-
-    ``coefficient · Σ_t ½ max((V − R)², (clamp(V, V_old − clip, V_old + clip) − R)²)``
-
-    Args:
-      values: ``[N, T]`` float32 V_t, in units of reward.
-      old_values: ``[N, T]`` V_t at sampling time; no gradient flows into them.
-      returns: ``[N, T]`` R of :func:`generalized_advantages`; no gradient flows into
-        them.
-      token_weights: ``[N, T]`` 1 for the response's tokens, 0 for padding, whose
-        numbers are not read.
-      clip: how far V may move from V_old, in units of reward.
-      coefficient: weight of this loss beside the policy's.
-
-    Returns:
-      ``[N]`` losses, reward², summed over tokens.
-
-    Raises:
-      TypeError, ValueError: wrong type, rank or shape, clip not positive, or
-        coefficient negative.
-    """
-    check_per_token(
-        values=values,
-        old_values=old_values,
-        returns=returns,
-        token_weights=token_weights,
-    )
-    check_positive(clip=clip)
-    check_non_negative(coefficient=coefficient)
-    values = arithmetic.keep_present(values, token_weights)
-    old_values, returns = (
-        jax.lax.stop_gradient(arithmetic.keep_present(x, token_weights))
-        for x in (old_values, returns)
-    )
-    clipped = jnp.clip(values, old_values - clip, old_values + clip)
-    losses = jnp.maximum(jnp.square(values - returns), jnp.square(clipped - returns))
-    return 0.5 * coefficient * arithmetic.sum_over_tokens(losses, token_weights)
-
-
-def whiten(
-    values: jax.Array, weights: jax.Array, *, keep_mean: bool = False
-) -> jax.Array:
-    """Values scaled to variance 1, and moved to mean 0 unless that is kept.
-
-    ``(v − mean) / sqrt(var + 1e-8)``, the population variance over present entries.
-
-    Couples trajectories: pass the global batch. PPO's published code whitens rewards
-    with their mean kept, and advantages without.
-
-    Args:
-      values: ``[N, T]`` float32.
-      weights: ``[N, T]`` 1 for an entry that is present, 0 for padding, whose value is
-        not read.
-      keep_mean: whether to add the mean back.
-
-    Returns:
-      ``[N, T]`` whitened values, without gradient; 0 at padding.
-
-    Raises:
-      TypeError, ValueError: wrong type, rank or shape.
-    """
-    check_per_token(values=values, weights=weights)
-    values = jax.lax.stop_gradient(arithmetic.keep_present(values, weights))
-    mean = weighted_mean(values, weights)
-    variance = weighted_mean(jnp.square(values - mean), weights)
-    whitened = (values - mean) * jax.lax.rsqrt(variance + 1e-8)
-    return arithmetic.keep_present(whitened + mean if keep_mean else whitened, weights)
+def _mean_length(trajectories: Trajectories) -> jax.Array:
+    """``[]`` response tokens of a trajectory, over the batch."""
+    lengths = jnp.sum(trajectories.token_weights, axis=-1)
+    mean = weighted_mean(lengths, trajectories.weights)
+    return jax.lax.stop_gradient(jnp.maximum(mean, 1.0))

@@ -7,7 +7,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 # In the order of the certificate's tables.
-Family = Literal["optimum", "log-ratio", "cloning", "leftover", "labels", "lists"]
+Family = Literal[
+    "optimum", "log-ratio", "cloning", "leftover", "labels", "lists", "online"
+]
 
 
 class Logged(Protocol):

@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 
-from dro_jax.objectives._arithmetic import log_ratios
+from dro_jax.objectives._arithmetic import log_ratios, sum_over_tokens
 
 
 @jax.tree_util.register_dataclass
@@ -96,6 +96,18 @@ class Trajectories:
     def log_ratios(self) -> jax.Array:
         """``[N]`` ℓ = log π_θ(y|x) − log π_ref(y|x)."""
         return log_ratios(self.policy_logprobs, self.reference_logprobs)
+
+    @property
+    def old_log_ratios(self) -> jax.Array:
+        """``[N]`` log π_old(y|x) − log π_ref(y|x), without gradient.
+
+        Its mean over samples of π_old estimates KL(π_old‖π_ref) without bias.
+        """
+        per_token = log_ratios(
+            jax.lax.stop_gradient(self.old_token_logprobs),
+            self.reference_token_logprobs,
+        )
+        return sum_over_tokens(per_token, self.token_weights)
 
     @property
     def trajectory_values(self) -> jax.Array:

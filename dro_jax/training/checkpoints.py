@@ -29,7 +29,7 @@ from dro_jax.training.state import TrainState
 
 _ITEM = "state"
 _RUNNING = "running"
-_DEFAULT_METRIC = "eval/loss"  # every evaluation reports it
+_DEFAULT_METRIC = "eval/loss"  # which all report but of objectives of rollouts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ class CheckpointConfig:
             setting about the best has no effect.
         """
         if names is not None:
-            if self.best_metric != _DEFAULT_METRIC:
+            if not self.ranks_by_loss():
                 ranking.check_reported(self.best_metric, names())
             return
         for field in dataclasses.fields(self):
@@ -99,6 +99,10 @@ class CheckpointConfig:
                     "nothing is evaluated: set EVAL_DATASET (train.train_eval_dataset_cfg)"
                     ", or remove it"
                 )
+
+    def ranks_by_loss(self) -> bool:
+        """Whether the metric is the one that is meant where none is chosen."""
+        return self.best_metric == _DEFAULT_METRIC
 
     def rank(self, metrics: dict[str, float]) -> float:
         """What checkpoints are sorted by; without a finite number, behind all others."""

@@ -104,6 +104,16 @@ class Evaluations:
                     f"of which {'more' if better else 'less'} is better"
                 )
 
+    def ranks(self, checkpoints: CheckpointConfig) -> bool:
+        """Whether evaluations rank checkpoints.
+
+        A log gives an objective of rollouts no loss: its run ranks by what is named in
+        `best_metric`, such as `eval/sampled/reward`, and else keeps the newest alone.
+        """
+        if self._plan.model.objective.needs.rollouts and checkpoints.ranks_by_loss():
+            return False
+        return self._plan.data.held_out is not None
+
     def prepare(
         self,
         prepared: PreparedRun,

@@ -51,6 +51,7 @@ class HeldOut:
         # Pairs are formed over the split here, not in its batches.
         self._data = dataclasses.replace(data, mismatched=False)
         self._reference = reference_params
+        self._rollouts = model.objective.needs.rollouts
         self._metrics_of_whole = jax.jit(model.metrics_of_whole)
 
     def __call__(self, state: TrainState, tick: Tick) -> dict[str, float]:
@@ -61,7 +62,9 @@ class HeldOut:
           tick: called once a batch; where it is true the evaluation ends, with nothing.
         """
         is_reward = self._model.reward_config is not None
-        whole = self._model.couples_trajectories or is_reward
+        # Without losses, which are of what the policy samples, nothing is coupled.
+        coupled = self._model.couples_trajectories and not self._rollouts
+        whole = coupled or is_reward
         compute = self._whole if whole else self._summed
         metrics = compute(state, tick)
         if metrics is None:

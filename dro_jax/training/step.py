@@ -12,7 +12,7 @@ from dro_jax.batch_fields import RUNNING
 from dro_jax.models.assembly import with_running
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
-from dro_jax.models.training_metrics import batch_metrics
+from dro_jax.models.training_metrics import batch_metrics, trajectory_metrics
 from dro_jax.objectives.interface import Trajectories
 from dro_jax.training.microbatches import loss_and_gradient
 from dro_jax.training.state import TrainState
@@ -80,9 +80,21 @@ def make_train_step(
 
 
 def make_eval_step(model: FeedbackModel) -> EvalStep:
-    """A jitted `(params, batch, reference_params) -> metrics`, without dropout."""
+    """A jitted `(params, batch, reference_params) -> metrics`, without dropout.
+
+    An objective of rollouts has a loss of what the policy sampled alone, so that a log's
+    metrics are all but losses.
+    """
+
+    def of_log(params, batch, reference_params):
+        trajectories = model.trajectories_of_part(
+            params, batch, reference_params=reference_params
+        )
+        return trajectory_metrics(trajectories, None) | batch_metrics(batch)
 
     def step(params, batch, reference_params):
+        if model.objective.needs.rollouts:
+            return of_log(params, batch, reference_params)
         return model.loss(params, batch, reference_params=reference_params)[1]
 
     return jax.jit(step)

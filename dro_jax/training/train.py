@@ -218,7 +218,7 @@ def train_run(
         # Prepare: what is computed once of the reference and the records. A run that
         # goes on must fit its checkpoint, and find the data that it began with, before
         # hours are spent here; its arrays are not read yet.
-        ranked = plan.data.held_out is not None
+        ranked = evaluations.ranks(run.checkpoints)
         checkpointer = Checkpointer(run.model_dir, run.checkpoints, ranked=ranked)
         stack.callback(checkpointer.close)
         saved = checkpointer.progress(steps.state_layout)

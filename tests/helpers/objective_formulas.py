@@ -188,6 +188,24 @@ def ppo_value(i, a, s):
     return 0.05 * tokens(i, term)
 
 
+def ppo_policy(i, a, s):
+    def term(i, t):
+        rho = exp(a.token_logprobs[i, t] - s.old_token_logprobs[i, t])
+        gain = s.token_advantages[i, t]
+        return -min(gain * rho, gain * clip(rho, 0.9, 1.1))
+
+    return tokens(i, term)
+
+
+def ppo_of_value(i, a, s):
+    def term(i, t):
+        old, target = s.old_token_values[i, t], s.token_returns[i, t]
+        near = clip(a.token_values[i, t], old - 0.3, old + 0.3)
+        return max((a.token_values[i, t] - target) ** 2, (near - target) ** 2)
+
+    return 0.5 * 0.7 * tokens(i, term)
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     name: str
@@ -220,6 +238,11 @@ PAIR = "chosen_policy_logprobs rejected_policy_logprobs"
 LISTS = "list_logprobs list_reference_logprobs list_rewards list_weights"
 MEANS = "chosen_mean_logprobs rejected_mean_logprobs"
 TOKENS = "token_logprobs reference_token_logprobs token_weights"
+PPO = (
+    "token_logprobs old_token_logprobs token_weights token_advantages "
+    "token_values old_token_values token_returns"
+)
+PPO_HYPER = {"clip": 0.1, "value_clip": 0.3, "value_coefficient": 0.7}
 CASES = [
     Case("nll", POLICY, POLICY, lambda i, a, s: -a.policy_logprobs[i]),
     Case(
@@ -494,4 +517,6 @@ CASES = [
         ppo_value,
         {"clip": 0.2, "coefficient": 0.1},
     ),
+    Case("ppo", PPO, "token_logprobs", ppo_policy, PPO_HYPER, part=0),
+    Case("ppo", PPO, "token_values", ppo_of_value, PPO_HYPER, part=1),
 ]

@@ -14,7 +14,7 @@ from dro_jax.models.decoding import DecodingConfig, beam_search, temperature_sam
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5x_contract import T5XSettings
 from dro_jax.models.value import ValueConfig
-from dro_jax.objectives import DRO, DROP, DROV, NLL
+from dro_jax.objectives import DRO, DROP, DROV, NLL, PPO
 
 OPTIMIZER = object()
 OBJECTIVES = {
@@ -201,6 +201,14 @@ def test_training_without_an_optimiser_is_refused():
     with pytest.raises(ConfigError, match="optimizer_def is not set"):
         _ = model_of("nll", optimizer_def=None).optimizer_def
     assert model_of("nll").optimizer_def is OPTIMIZER
+
+
+def test_an_objective_of_samples_is_not_trained_by_t5x():
+    model = FeedbackModel(
+        network=small.NETWORK, objective=PPO(), t5x=T5XSettings(optimizer_def=object())
+    )
+    with pytest.raises(ConfigError, match="PPO is trained on what the policy"):
+        model.get_initial_variables(jax.random.key(0), {})
 
 
 def test_the_converter_is_that_of_feedback_tasks():

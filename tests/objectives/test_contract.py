@@ -30,6 +30,7 @@ SETTINGS = {
     "tbrm": [objectives.TBRM(0.7)],
     "oreo": [objectives.OREO(0.7, kl_weight=0.3)],
     "asym_re": [objectives.AsymRE(0.2)],
+    "ppo": [objectives.PPO(), objectives.PPO(kl_target=1.0, token_mean=True)],
     "bradley_terry": [objectives.BradleyTerry(0.3)],
     "ipo": [objectives.IPO(0.7), objectives.IPO(0.7, length_averaged=True)],
 }
@@ -50,6 +51,10 @@ GIVEN = (
     "prompt_values",
     "quantiles",
     "mismatched_log_ratios",
+    "old_token_logprobs",
+    "old_token_values",
+    "token_advantages",
+    "token_returns",
 )
 
 
@@ -67,6 +72,10 @@ def make_trajectories(objective, seed=0, n=N, **changes):
         "token_weights": np.arange(T) < rng.integers(1, T + 1, (n, 1)),
         "reference_token_logprobs": -2 * rng.random((n, T)),
         "token_values": rng.normal(size=(n, T)),
+        "old_token_logprobs": -2 * rng.random((n, T)),
+        "old_token_values": rng.normal(size=(n, T)),
+        "token_advantages": rng.normal(size=(n, T)),
+        "token_returns": rng.normal(size=(n, T)),
         "lengths": rng.integers(1, T + 1, n),
         "advantages": rng.normal(size=n),
         "prompt_values": rng.normal(size=n),
@@ -238,6 +247,15 @@ def test_low_precision_sums_are_refused(objective):
         (lambda: objectives.SimPO(0.0), "beta must be a positive number"),
         (lambda: objectives.SimPO(gamma=-1.0), "gamma must be a number of 0 or more"),
         (lambda: objectives.ORPO(-1.0), "odds_weight must be a number of 0 or more"),
+        (lambda: objectives.PPO(clip=0.0), "clip must be a positive number"),
+        (lambda: objectives.PPO(value_clip=-1.0), "value_clip must be a positive"),
+        (lambda: objectives.PPO(value_coefficient=-1.0), "value_coefficient must be a"),
+        (lambda: objectives.PPO(gamma=1.5), "gamma must be between 0 and 1"),
+        (lambda: objectives.PPO(lam=-0.5), "lam must be between 0 and 1"),
+        (lambda: objectives.PPO(beta=-1.0), "beta must be a number of 0 or more"),
+        (lambda: objectives.PPO(kl_target=0.0), "kl_target must be a positive number"),
+        (lambda: objectives.PPO(kl_horizon=0), "kl_horizon must be a positive number"),
+        (lambda: objectives.PPO(beta=0, kl_target=1.0), "kl_target has no effect"),
         (lambda: objectives.BradleyTerry(-1.0), "margin must be a number of 0 or more"),
         (lambda: objectives.PRO(-1.0), "sft_weight must be a number of 0 or more"),
     ],
@@ -278,6 +296,20 @@ def test_values_of_prompts_are_said_by_who_needs_them(objective):
             objective.values_of_prompts(*arguments)
         with pytest.raises(NotImplementedError, match="values_of_samples"):
             objective.values_of_samples(samples)
+
+
+@named
+def test_what_samples_were_worth_is_said_by_who_needs_it(objective):
+    tokens, per_token = jnp.ones((3, T)), jnp.full((3, T), -1.0)
+    rollouts = objectives.Rollouts(
+        jnp.ones(3), jnp.ones(3), tokens, per_token, per_token, jnp.zeros((3, T))
+    )
+    if objective.needs.rollouts:
+        for found in objective.of_rollouts(rollouts):
+            assert found.shape == (3, T) and jnp.isfinite(found).all()
+    else:
+        with pytest.raises(NotImplementedError, match="of_rollouts"):
+            objective.of_rollouts(rollouts)
 
 
 def test_what_is_shared_is_no_objective():

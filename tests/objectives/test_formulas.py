@@ -11,6 +11,10 @@ from objective_formulas import CASES, LENGTHS, RANKED, K, N, T
 
 from dro_jax.objectives import registry
 
+PER_TOKEN = (
+    *("token_values", "old_values", "old_token_values"),
+    *("returns", "token_returns", "token_advantages"),
+)
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -22,9 +26,9 @@ def draw(name, rng):
         return np.array([True, False, False, True, False])
     if name in ("kl", "shift"):
         return np.float32(0.4)
-    if name.startswith(("token_log", "reference_token")):
+    if name.startswith(("token_log", "old_token_log", "reference_token")):
         return padded(-2 * rng.random((N, T)), LENGTHS)
-    if name in ("token_values", "old_values", "returns", "token_advantages"):
+    if name in PER_TOKEN:
         return padded(0.3 * rng.normal(size=(N, T)), LENGTHS)
     if name in ("mean_logprobs", "list_logprobs", "list_reference_logprobs"):
         return padded(-2 * rng.random((N, K)), RANKED)

@@ -63,7 +63,8 @@ def mode_for(model: FeedbackModel, mode: Mode | None) -> Mode:
     needs = model.objective.needs
     if needs.mismatched:
         return "frozen_copy"
-    if needs.prompt_values:
+    # What samples are like under the reference is computed once, and kept with them.
+    if needs.prompt_values or needs.rollouts:
         return "cached"
     return mode or "cached"
 
@@ -75,6 +76,8 @@ def why_not(needs: Needs) -> str:
             "reads log-probabilities of mismatched pairs, which differ from batch to "
             "batch and cannot be cached"
         )
+    if needs.rollouts:
+        return "reads what the reference said of responses when they were sampled"
     return "reads the reference's log-probabilities of a whole split before it starts"
 
 

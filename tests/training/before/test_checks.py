@@ -85,6 +85,14 @@ def test_one_command_line_serves_every_objective():
             ),
         ),
         (
+            objectives.PPO(),
+            {"mode": "frozen_copy"},
+            (
+                "REFERENCE is 'cached' for PPO, which reads what the reference said of "
+                "responses when they were sampled"
+            ),
+        ),
+        (
             objectives.NLL(),
             {"mode": "cached"},
             "REFERENCE is not used by NLL, which has no reference",
@@ -101,7 +109,8 @@ def test_what_another_objective_reads_is_a_sentence(objective, settings, sentenc
 
 def test_the_mode_is_the_one_that_the_objective_needs():
     assert mode_for(model_of(objectives.KTO()), "cached") == "frozen_copy"
-    assert mode_for(model_of(objectives.RPO()), "frozen_copy") == "cached"
+    for objective in (objectives.RPO(), objectives.PPO()):
+        assert mode_for(model_of(objective), "frozen_copy") == "cached"
 
 
 @pytest.mark.parametrize("kind", ["WeightedBC", "RGold", "RLoL"])
