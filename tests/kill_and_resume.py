@@ -2,7 +2,7 @@
 
     python tests/kill_and_resume.py --rounds 20
     python tests/kill_and_resume.py --processes 2 --devices 4 --rounds 20
-    python tests/kill_and_resume.py --online --rounds 20
+    python tests/kill_and_resume.py --loops online --rounds 20
 
 Every round starts the command again and ends one of its processes, whichever: with
 SIGKILL after some steps, while a checkpoint is being written, or while it starts up,
@@ -11,7 +11,7 @@ with Ctrl-C, as a terminal does (130). What a SIGKILL leaves of the others is ki
 too, as a launcher does. Then the run is let through to its end, and its parameters,
 optimiser state, data position and metrics by step are compared, bit by bit, with a
 run that was never touched. It trains DRO-V with dropout on packed batches and a
-cached reference, and samples at each evaluation. With `--online` half of each batch is
+cached reference, and samples at each evaluation. With `--loops online` half of each batch is
 what the policy of a round ago answered, the reference, a frozen copy, moves on the way,
 and some kills come as a round of samples has just been kept. The exit status is 1 at any
 difference.
@@ -55,15 +55,19 @@ def main(argv=None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--online", action="store_true", help="runs that sample while they train"
+        "--loops",
+        nargs="+",
+        default=["log"],
+        choices=["log", "online"],
+        help="what each layout trains on: the log, or samples beside it",
     )
     arguments = parser.parse_args(argv)
     devices = arguments.devices or ([1, 8] if arguments.processes == [1] else [4])
-    layouts = [devices, arguments.processes, arguments.rounds]
+    layouts = [devices, arguments.processes, arguments.rounds, arguments.loops]
     longest = max(map(len, layouts))
     if any(len(given) not in (1, longest) for given in layouts):
         parser.error(
-            "give one number of processes, devices and rounds, or as many each"
+            "give one number of processes, devices, rounds and loops, or as many each"
         )
     layouts = [given * longest if len(given) == 1 else given for given in layouts]
     same = True
@@ -71,10 +75,10 @@ def main(argv=None) -> int:
         folder = pathlib.Path(name)
         command_runs.keep_compiled(folder / "compiled")
         command_runs.prepare(folder)
-        for devices, processes, rounds in zip(*layouts, strict=True):
+        for devices, processes, rounds, loop in zip(*layouts, strict=True):
             draw = random.Random(arguments.seed + devices)
             campaign = Campaign(
-                folder, processes, devices, rounds, draw, online=arguments.online
+                folder, processes, devices, rounds, draw, online=loop == "online"
             )
             same &= campaign.run()
     print("all runs are bitwise the same" if same else "RUNS DIFFER")
@@ -95,7 +99,7 @@ class Campaign:
         online: bool,
     ):
         self._settings = command_runs.ONLINE if online else {}
-        self._kinds = (*KINDS, AT_A_ROUND) if online else KINDS
+        self._kinds = (AT_A_ROUND, *KINDS) if online else KINDS
         self._folder, self._rounds, self._draw = folder, rounds, draw
         self._processes, self._devices = processes, devices
         self._steps = STEPS_A_ROUND * rounds + SAVE_PERIOD

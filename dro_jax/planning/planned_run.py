@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from dro_jax.data.interface import HostBatch
+from dro_jax.messages import note
 from dro_jax.models.flops import train_step_flops
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives.interface import Objective
@@ -17,6 +18,7 @@ from dro_jax.planning.topologies import Slice
 from dro_jax.training.before.checks import check_groups
 from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.mesh_steps import MeshSteps
+from dro_jax.training.online.checks import check_fresh
 from dro_jax.training.run_settings import RunSettings
 from dro_jax.training.run_steps import steps_of
 from dro_jax.training.sharding import MeshConfig
@@ -99,12 +101,13 @@ def planned(run: RunSettings, devices: Slice) -> PlannedRun:
     """
     dataset = run.data.train
     check_groups(run.model, dataset, run.data.sampling)
+    reference = check_fresh(run.model, run.data, run.reference, note)
     partitioner = (run.updates.mesh or MeshConfig()).build(devices.devices)
     partitioner.check_batch_size(dataset.batch_size, run.updates.num_microbatches)
     plan = RunPlan(
         _with_rewards(run.model),
         run.data,
-        dataclasses.replace(run.reference, path=None),  # no checkpoint is looked at
+        dataclasses.replace(reference, path=None),  # no checkpoint is looked at
         partitioner,
         folders={},
         starts=True,

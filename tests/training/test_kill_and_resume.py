@@ -14,6 +14,7 @@ def test_a_killed_run_ends_as_the_whole_one():
     # One server of forks for both layouts, so that TensorFlow is imported once.
     command = [sys.executable, str(SCRIPT), "--processes", "1", "2"]
     command += ["--devices", "1", "2", "--rounds", "3", "4", "--seed", "1"]
+    command += ["--loops", "online", "log"]
     result = subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=1200
     )
