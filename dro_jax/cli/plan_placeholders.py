@@ -12,4 +12,8 @@ PLACEHOLDERS: Mapping[str, str] = {
     "TRAIN_PATH": "'not_read'",
     "VALIDATION_PATH": "None",
     "VOCABULARY": "'byte'",
+    "REWARD": "None",
+    "REDDIT_SHARE": "1.0",
+    "SAFETY_CLASSIFIER": "'not_read'",
+    "SAFE_LABEL": "0",
 }
