@@ -92,10 +92,12 @@ class AdvantageReport:
         """Some lines for people."""
         figures = self.advantages
         lines = [
-            f"advantages r − V_ref of {self.name}, split '{self.split}': "
-            f"{self.leftover / figures.count:.1%} of {counted(figures.count, 'record')} "
-            f"left over (above 0); mean {figures.mean:+.3f}, from {figures.min:+.3f} to "
-            f"{figures.max:+.3f}"
+            (
+                f"advantages r − V_ref of {self.name}, split '{self.split}': "
+                f"{self.leftover / figures.count:.1%} of {counted(figures.count, 'record')} "
+                f"left over (above 0); mean {figures.mean:+.3f}, from {figures.min:+.3f} to "
+                f"{figures.max:+.3f}"
+            )
         ]
         width = max((len(share.name) for share in self.shares), default=0)
         lines += [
