@@ -37,27 +37,29 @@ class MovedReference:
     model: FeedbackModel
     steps: MeshSteps
 
-    def move(self, params: Params, step: int) -> tuple[Params, dict[str, Any]]:
-        """Keeps a policy, before any step is anchored to it.
+    def move(self, state: TrainState) -> tuple[Params, dict[str, Any]]:
+        """Keeps a state's policy, before any step is anchored to it.
 
         Args:
-          params: the run's, which its next step may overwrite.
-          step: updates that made them.
+          state: the run's, which its next step may overwrite.
 
         Returns:
           A copy on the devices, and what :meth:`load` finds it by, as JSON holds it.
         """
-        layout = self.steps.reference_layout
+        step, layout = int(state.step), self.steps.reference_layout
         shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
         copy = jax.jit(
             lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings
         )
         with self.steps.partitioner.context():
-            policy = copy(self.model.policy_params(params))
+            policy = copy(self.model.policy_params(state.params))
         # What a run that went on from before had kept: later ones are none of ours.
         self._delete(lambda kept: kept >= step)
         kept = Checkpointer(self.folder, CheckpointConfig(keep=None), ranked=False)
-        kept.save(TrainState(jnp.int32(step), policy, {}), RunProgress())
+        # Over several hosts a number of one's own cannot be saved.
+        own = hosts.count() == 1
+        number = jnp.int32(step) if own else state.step
+        kept.save(TrainState(number, policy, {}), RunProgress())
         kept.close()
         path = self._path(step)
         digest = hosts.first_says(lambda: digest_of(str(path)))

@@ -94,7 +94,7 @@ class Rounds:
         began, step, moved = time.monotonic(), int(state.step), at.moved
         reference = self.reference
         if self._moves(at, step):
-            reference, moved = self._kept_references.move(state.params, step)
+            reference, moved = self._kept_references.move(state)
         last = at.round + self._settings.lag
         drawn = dict(self._waiting)
         for number in range(at.round, last + 1):
