@@ -25,6 +25,7 @@ _FREE_MACROS = frozenset(
         "KEEP_CHECKPOINTS",
         "WATCHDOG_SECONDS",
         "REFERENCE_CACHE_DIR",
+        "REFERENCE_SAMPLES_DIR",
         "VALUE_OF_REFERENCE_DIR",
         "DATA_PARALLEL",
         "MODEL_PARALLEL",
@@ -37,7 +38,7 @@ _SCHEDULE = "dro_jax.training.schedules.learning_rate_schedule"
 _SHARDING = "dro_jax.training.sharding."
 _FREE_BINDINGS = re.compile(
     rf"{re.escape(_TRAIN)}\.(model_dir|total_steps|watchdog_seconds"
-    r"|reference_cache_dir|value_of_reference_dir)"
+    r"|reference_cache_dir|reference_samples_dir|value_of_reference_dir)"
     r"|dro_jax\.training\.checkpoints\.CheckpointConfig\.(period|keep|keep_best)"
     r"|dro_jax\.training\.online\.fresh_samples\.FreshSamples\.keep_all"
     rf"|{re.escape(_SHARDING)}.*"

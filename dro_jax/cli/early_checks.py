@@ -154,7 +154,12 @@ def _check_train(arguments: Any, elsewhere: Sequence[str]) -> None:
     configuration = Configuration.of([*read.statements, *typed])
 
     if not arguments.dry_run:
-        for name in ("MODEL_DIR", "REFERENCE_CACHE_DIR", "VALUE_OF_REFERENCE_DIR"):
+        for name in (
+            "MODEL_DIR",
+            "REFERENCE_CACHE_DIR",
+            "REFERENCE_SAMPLES_DIR",
+            "VALUE_OF_REFERENCE_DIR",
+        ):
             if path := local_path(name, configuration, elsewhere):
                 check_folder(expanded(path), name)
     check_run(configuration, elsewhere)

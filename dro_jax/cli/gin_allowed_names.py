@@ -71,6 +71,7 @@ _NAMES = {
     "dro_jax.training.optimizers": "OptimizerConfig adafactor adamw",
     "dro_jax.training.schedules": "learning_rate_schedule",
     "dro_jax.training.sharding": "MeshConfig",
+    "dro_jax.training.before.reference_samples": "ReferenceSamples",
     "dro_jax.training.before.value_fit": "ValueFitConfig",
     "optax": f"{_OPTAX_SCHEDULES} {_OPTAX_TRANSFORMS}",
     "seqio": _SEQIO,

@@ -27,6 +27,7 @@ _FREE = {
     for name in (
         "model_dir",
         "reference_cache_dir",
+        "reference_samples_dir",
         "value_of_reference_dir",
         "watchdog_seconds",
         "tensorboard",
@@ -35,6 +36,8 @@ _FREE = {
     f"dro_jax.training.checkpoints.CheckpointConfig.{name}"
     for name in ("period", "keep")
 }
+# What earlier versions had not is nothing where it is None: runs of theirs stay equal.
+_NOTHING_IF_NONE = {f"{_TRAIN}.reference_samples"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Effect:
         runs. What changes no number of a run is left out.
       reference: of these, what a reference's log-probs may depend on, beside its
         parameters: network and data.
+      samples: likewise what is sampled of it; "" where nothing is.
       value_of_reference: likewise how its value is fitted; "" where none is.
     """
 
@@ -55,6 +59,7 @@ class Effect:
     bindings: frozenset[str]
     settings: str
     reference: str
+    samples: str
     value_of_reference: str
 
     @classmethod
@@ -71,11 +76,13 @@ class Effect:
             for scope in _SPLITS
         ]
         reference = repr((reader.value(network, ()), data))
-        fit = ""
+        found = dict(reader.arguments(_TRAIN, ()))
+        samples = fit = ""
+        if found.get("reference_samples") is not None:
+            samples = repr(found["reference_samples"])
         if f"{_TRAIN}.value_of_reference_dir" in reader.bindings:
-            found = dict(reader.arguments(_TRAIN, ()))
             fit = repr([found.get(f"value_fit{own}") for own in ("", "_dataset_cfg")])
-        return cls(*read, settings, reference, fit)
+        return cls(*read, settings, reference, samples, fit)
 
 
 class _Reader:
@@ -109,7 +116,8 @@ class _Reader:
                 continue
             self.bindings.add(name)
             value = self.value(self._configuration.bindings[name], scope)
-            if full not in _FREE:
+            nothing = value is None and full in _NOTHING_IF_NONE
+            if full not in _FREE and not nothing:
                 found.append((argument, value))
         return found
 
@@ -175,6 +183,11 @@ def _not_read(configuration: Configuration) -> set[str]:
     if not needs.advantages:
         names = ("value_fit", "value_fit_dataset_cfg", "value_of_reference_dir")
         found += [f"{_TRAIN}.{name}" for name in names]
+    samples = f"{_TRAIN}.reference_samples"
+    if not (needs.advantages or needs.prompt_values or needs.quantiles):
+        found += [samples, f"{samples}_dir"]
+    elif configuration.value(samples) is None:
+        found.append(f"{samples}_dir")
     return set(found)
 
 

@@ -11,7 +11,7 @@ from dro_jax.shipped_names import FOLDER
 _FILES = (
     "runs/train.gin",
     "evaluation/sampled.gin",
-    "samples/fresh.gin",
+    "samples/*.gin",
     "models/t5_1_1.gin",
     "tasks/jsonl.gin",
     "tasks/support_desk_log.gin",

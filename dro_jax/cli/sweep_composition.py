@@ -20,6 +20,7 @@ from dro_jax.sweeps.sweep import Evaluation, Stage
 
 _MODEL_DIR, STEPS = "MODEL_DIR", "TRAIN_STEPS"
 CACHE_DIR, VALUE_DIR = "REFERENCE_CACHE_DIR", "VALUE_OF_REFERENCE_DIR"
+SAMPLES_DIR = "REFERENCE_SAMPLES_DIR"
 
 
 class Setting(NamedTuple):

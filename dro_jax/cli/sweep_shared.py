@@ -6,13 +6,18 @@ from typing import Any
 
 from dro_jax.cli.sweep_composition import (
     CACHE_DIR,
+    SAMPLES_DIR,
     VALUE_DIR,
     Composed,
     keeps,
     token_logprobs,
 )
 from dro_jax.sweeps.names import SWEEP_DIR
-from dro_jax.training.run_files import REFERENCE_CACHE, VALUE_OF_REFERENCE
+from dro_jax.training.run_files import (
+    REFERENCE_CACHE,
+    REFERENCE_SAMPLES,
+    VALUE_OF_REFERENCE,
+)
 
 _START = "INITIAL_CHECKPOINT_PATH"
 
@@ -33,8 +38,14 @@ def shared_settings(composed: Composed, builds_on: Mapping[str, str]) -> Iterato
     if keeps(composed, CACHE_DIR):
         digest = _digest(*reference, token_logprobs(composed))
         yield f"{CACHE_DIR} = '${SWEEP_DIR}/{REFERENCE_CACHE}/{digest}'"
+    samples = composed.effect.samples
+    if samples and keeps(composed, SAMPLES_DIR):
+        digest = _digest(*reference, samples)
+        yield f"{SAMPLES_DIR} = '${SWEEP_DIR}/{REFERENCE_SAMPLES}/{digest}'"
     if keeps(composed, VALUE_DIR):
-        digest = _digest(*reference, composed.effect.value_of_reference)
+        own = composed.effect.value_of_reference
+        # As before there were samples: the folders of earlier sweeps stay.
+        digest = _digest(*reference, *((own, samples) if samples else (own,)))
         yield f"{VALUE_DIR} = '${SWEEP_DIR}/{VALUE_OF_REFERENCE}/{digest}'"
 
 

@@ -26,6 +26,8 @@ TRAIN = "train"
 SIDES = ("inputs", "targets")
 _SHAPES = {"inputs": [], "targets": [], "reward": [1], "record_id": [2]}
 _READ_AT_ONCE = 64
+# Rewards that tell transforms apart, whatever their unit.
+_PROBES = 2.0 ** np.arange(-10, 11)
 
 
 class FeedbackSource(seqio.DataSource):
@@ -155,6 +157,13 @@ class FeedbackSource(seqio.DataSource):
                 f"{found[bad[0]]}: clip or normalise the rewards first"
             )
         return found
+
+    def transform_digest(self) -> str:
+        """What :meth:`on_training_scale` does, in words and a digest of its numbers."""
+        probes = np.concatenate([-_PROBES, [0.0], _PROBES])
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = np.asarray(self._fitted()(probes), "<f8")
+        return f"{self._transforms} {hashlib.sha256(found.tobytes()).hexdigest()[:16]}"
 
     def statistics(self, split: str = TRAIN) -> RewardStatistics:
         """Figures of the rewards before and after the transform."""

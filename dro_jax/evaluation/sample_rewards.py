@@ -11,6 +11,7 @@ from dro_jax.rewards.task_reward import FunctionReward
 
 if TYPE_CHECKING:  # imports TensorFlow
     from dro_jax.data.different_prompts import DifferentPrompts
+    from dro_jax.data.tasks import FeedbackTask
 
 
 class SampleRewards:
@@ -22,38 +23,14 @@ class SampleRewards:
     Args:
       prompts: of the split.
       reward: scores responses; None, each task's own program.
-      setting: the reward's name in gin, for messages.
 
     Raises:
       ConfigError: there is neither a reward nor a program.
     """
 
-    def __init__(
-        self,
-        prompts: "DifferentPrompts",
-        reward: Reward | None,
-        setting: str = "REWARD",
-    ):
+    def __init__(self, prompts: "DifferentPrompts", reward: Reward | None):
         self._prompts = prompts
-        self._rewards: dict[str, Reward] = {}
-        for task in prompts.records.tasks:
-            if reward is None and task.reward_fn is None:
-                raise ConfigError(
-                    f"no program knows the reward of task '{task.name}', so sampled "
-                    f"responses need one that scores them: set {setting}, as the files "
-                    "of gin_configs/rewards do"
-                )
-            self._rewards[task.name] = reward or FunctionReward(task.reward_fn)
-
-    def fingerprint(self) -> dict[str, str]:
-        """What the scores depend on beside prompts and responses, by task.
-
-        The transform's own statistics are those of the recorded rewards.
-        """
-        return {
-            f"reward of {name}": reward.fingerprint
-            for name, reward in self._rewards.items()
-        }
+        self._rewards = _rewards_of(prompts.records.tasks, reward)
 
     def __call__(self, places: np.ndarray, responses: Sequence[str]) -> np.ndarray:
         """``[R]`` float32 rewards of responses, as training reads them.
@@ -76,3 +53,32 @@ class SampleRewards:
                 raise DataError(f"reward '{reward.name}': {error}") from error
             found[own] = task.source.on_training_scale(scores)
         return found
+
+
+def reward_facts(
+    tasks: Sequence["FeedbackTask"], reward: Reward | None
+) -> dict[str, str]:
+    """What rewards of responses depend on beside prompts and responses, by name.
+
+    Raises:
+      ConfigError: there is neither a reward nor a program.
+    """
+    found = _rewards_of(tasks, reward)
+    facts = {f"reward of {task.name}": found[task.name].fingerprint for task in tasks}
+    return facts | {
+        f"reward_transform of {task.name}": task.source.transform_digest()
+        for task in tasks
+    }
+
+
+def _rewards_of(
+    tasks: Sequence["FeedbackTask"], reward: Reward | None
+) -> dict[str, Reward]:
+    for task in tasks:
+        if reward is None and task.reward_fn is None:
+            raise ConfigError(
+                f"no program knows the reward of task '{task.name}', so sampled responses "
+                "need one that scores them: set REWARD, as the files of "
+                "gin_configs/rewards do"
+            )
+    return {task.name: reward or FunctionReward(task.reward_fn) for task in tasks}

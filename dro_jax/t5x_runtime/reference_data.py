@@ -16,10 +16,11 @@ from dro_jax.t5x_runtime.forward_steps import forward_steps
 from dro_jax.training.before.prepared_data import Sampling
 from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
 from dro_jax.training.before.reference import Mode
+from dro_jax.training.before.reference_samples import ReferenceSamples, reads_samples
 from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.before.value_of_reference import ValueFitConfig
 from dro_jax.training.mesh_steps import MeshSteps
-from dro_jax.training.run_files import VALUE_OF_REFERENCE
+from dro_jax.training.run_files import REFERENCE_SAMPLES, VALUE_OF_REFERENCE
 from dro_jax.training.run_settings import ReferenceSettings, RunData
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.step_zero import StepZeroCheck
@@ -43,6 +44,8 @@ class ReferenceData:
       value_fit: as for `dro_jax.training.train`.
       value_fit_split: the split that the value of the reference is fitted on, but for
         the prompts that judge (`ValueFitConfig.judged_fraction`), an evaluation's.
+      samples: as `reference_samples` of `dro_jax.training.train`; they are kept beside
+        the log-probabilities.
       sampling, step_zero_tolerance: as for `dro_jax.training.train`.
 
     Raises:
@@ -59,6 +62,7 @@ class ReferenceData:
     single_responses: Singles = "keep"
     value_fit: ValueFitConfig | None = None
     value_fit_split: str = "validation"
+    samples: ReferenceSamples | None = None
     sampling: Sampling = "none"
     step_zero_tolerance: float | None = None
 
@@ -120,15 +124,20 @@ class ReferenceData:
         )
 
     def _settings(self) -> ReferenceSettings:
-        value_dir = None
-        if self.cache_dir and self.model.objective.needs.advantages:
+        value_dir = samples_dir = None
+        needs = self.model.objective.needs
+        if self.cache_dir and needs.advantages:
             value_dir = f"{self.cache_dir}/{VALUE_OF_REFERENCE}"
+        if self.cache_dir and self.samples is not None and reads_samples(needs):
+            samples_dir = f"{self.cache_dir}/{REFERENCE_SAMPLES}"
         return ReferenceSettings(
             self.path,
             self.mode,
             self.cache_dir,
             self.value_fit,
             value_dir,
+            self.samples,
+            samples_dir,
             self.step_zero_tolerance,
         )
 

@@ -54,6 +54,8 @@ def _coming(run: RunSettings, plan: RunPlan) -> Iterator[str]:
     yield f"trains: to step {run.total_steps:,} with {objective}"
     if plan.mode is not None:
         yield f"reference: {plan.mode}"
+    for split, count in plan.num_samples().items():
+        yield f"samples of the reference: {counted(count, 'response')} ({split})"
     held_out = plan.data.held_out
     if held_out is None:
         yield "evaluates: never"

@@ -28,6 +28,7 @@ MOVED_REFERENCE = "moved_reference"
 REWARD_STATISTICS = "reward_statistics.json"
 REFERENCE_CACHE = "reference_cache"
 REFERENCE_CACHE_REPORT = "reference_cache.json"
+REFERENCE_SAMPLES = "reference_samples"
 VALUE_OF_REFERENCE = "value_of_reference"
 VALUE_OF_REFERENCE_REPORT = "value_of_reference.json"
 ADVANTAGES = "advantages.json"
@@ -99,6 +100,11 @@ RUN_FILES = (
     RunFile(REWARD_STATISTICS, "the rewards before and after their transform; drops"),
     RunFile(REFERENCE_CACHE, "the reference's log-probabilities", folder=True),
     RunFile(REFERENCE_CACHE_REPORT, "where these lie, and how many were computed"),
+    RunFile(
+        REFERENCE_SAMPLES,
+        "the reference's own responses and their rewards",
+        folder=True,
+    ),
     RunFile(VALUE_OF_REFERENCE, "V_ref: its parameters and values", folder=True),
     RunFile(VALUE_OF_REFERENCE_REPORT, "how well V_ref was fitted"),
     RunFile(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,7 @@ def identity_of(
     sampling: str,
     reference: str | None,
     judged_fraction: float | None,
+    samples: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """What a run's data and reference are, by name.
 
@@ -96,6 +98,8 @@ def identity_of(
       reference: the fingerprint of the reference's parameters, where it has one.
       judged_fraction: share of the held-out prompts that judge, where the value of the
         reference is fitted to the others.
+      samples: what samples of the reference depend on, where statistics of prompts come
+        from them.
     """
     identity = dataset.fingerprint(rewards=True, order=True)
     if sampling != "none":
@@ -109,7 +113,7 @@ def identity_of(
         identity["share of held-out prompts that judge"] = str(judged_fraction)
         # Their hashes say which: a run must not change its judges on its way.
         identity["prompts told apart by"] = "their text"
-    return identity
+    return identity | {f"reference's {n}": x for n, x in (samples or {}).items()}
 
 
 def check_identity(before: dict[str, str], now: dict[str, str]) -> None:

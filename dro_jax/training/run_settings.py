@@ -11,6 +11,7 @@ from dro_jax.evaluation.sampled_evaluation import SampledEvaluation
 from dro_jax.models.model import FeedbackModel
 from dro_jax.training.before.prepared_data import Sampling, check_sampling
 from dro_jax.training.before.reference import Mode, check_mode
+from dro_jax.training.before.reference_samples import ReferenceSamples
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig
 from dro_jax.training.online.fresh_samples import FreshSamples
@@ -71,6 +72,9 @@ class ReferenceSettings:
       cache_dir: where they are kept; None, in the run's folder.
       value_fit: how the value of the reference is fitted; None, by default settings.
       value_dir: where the fit is kept; None, in the run's folder.
+      samples: what is sampled of it, for objectives that take its rewards from there;
+        None, they take what was logged.
+      samples_dir: where samples are kept; None, in the run's folder.
       tolerance: the largest |ℓ| of a response before the first update, in nats; None,
         what rounding makes of it.
 
@@ -83,6 +87,8 @@ class ReferenceSettings:
     cache_dir: str | None = None
     value_fit: ValueFitConfig | None = None
     value_dir: str | None = None
+    samples: ReferenceSamples | None = None
+    samples_dir: str | None = None
     tolerance: float | None = None
 
     def __post_init__(self):

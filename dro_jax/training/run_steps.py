@@ -1,17 +1,21 @@
 """A run's plan from its settings, and its steps on its devices from its plan."""
 
 import contextlib
+from collections.abc import Callable
 
 import jax
 
 from dro_jax.data.interface import HostBatch
 from dro_jax.models.flops import train_step_flops
+from dro_jax.models.networks import Params
 from dro_jax.training import hosts, initialization, run_files
+from dro_jax.training.before.prepared_run import PreparedRun
 from dro_jax.training.before.run_plan import RunPlan, plan_run
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.run_progress import RunProgress
 from dro_jax.training.run_settings import RunSettings, Updates
+from dro_jax.training.step_zero import StepZeroCheck, checked
 from dro_jax.training.throughput import Throughput, peak_flops
 from dro_jax.training.watchdog import Watchdog
 
@@ -97,3 +101,21 @@ def writer_of(
         run.model_dir, start_step=start, tensorboard=run.process.tensorboard
     )
     return contextlib.closing(writer)
+
+
+def train_step_of(
+    plan: RunPlan,
+    prepared: PreparedRun,
+    steps: MeshSteps,
+    feed: Feed,
+    start_params: Callable[[], Params] | None,
+) -> Callable:
+    """The loop's step; the first of a run that starts is looked at."""
+
+    def train_step(state, batch):
+        return steps.train(state, batch, feed.reference_params)
+
+    if start_params is None or plan.mode is None:
+        return train_step
+    check = StepZeroCheck.of(plan, prepared, steps, start_params)
+    return checked(train_step, check)

@@ -11,22 +11,20 @@ from dro_jax.data.interface import Dataset
 from dro_jax.evaluation.sampled_evaluation import SampledEvaluation
 from dro_jax.messages import say
 from dro_jax.models.model import FeedbackModel
-from dro_jax.models.networks import VALUE, Params
+from dro_jax.models.networks import VALUE
 from dro_jax.training import hosts
 from dro_jax.training.before.checks import local_folder
 from dro_jax.training.before.prepared_data import Sampling
-from dro_jax.training.before.prepared_run import PreparedRun, prepare_run
+from dro_jax.training.before.prepared_run import prepare_run
 from dro_jax.training.before.reference import Mode
+from dro_jax.training.before.reference_samples import ReferenceSamples
 from dro_jax.training.before.reference_share import Share
-from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
 from dro_jax.training.dry_run import description
 from dro_jax.training.evaluations import Evaluations
-from dro_jax.training.feed import Feed
 from dro_jax.training.kept_reward_model import keep_reward_model
 from dro_jax.training.loop import Loop
-from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import read_metrics
 from dro_jax.training.non_finite import NonFiniteGuard
 from dro_jax.training.online.asked_prompts import asked_of
@@ -45,11 +43,16 @@ from dro_jax.training.run_settings import (
     RunSettings,
     Updates,
 )
-from dro_jax.training.run_steps import plan_of, steps_of, throughput_of, writer_of
+from dro_jax.training.run_steps import (
+    plan_of,
+    steps_of,
+    throughput_of,
+    train_step_of,
+    writer_of,
+)
 from dro_jax.training.sharding import MeshConfig
 from dro_jax.training.state import TrainState
 from dro_jax.training.step import NonFinite
-from dro_jax.training.step_zero import StepZeroCheck, checked
 from dro_jax.training.watchdog import Watchdog
 from dro_jax.training.watched_metrics import MetricWatch, OnMetrics
 
@@ -67,6 +70,8 @@ def train(
     initial_checkpoint_path: str | None = None,
     reference: Mode | None = None,
     reference_cache_dir: str | None = None,
+    reference_samples: ReferenceSamples | None = None,
+    reference_samples_dir: str | None = None,
     value_of_reference_dir: str | None = None,
     value_fit: ValueFitConfig | None = None,
     value_fit_dataset_cfg: Dataset | None = None,
@@ -107,6 +112,10 @@ def train(
         and kept on disk; `frozen_copy`, a second forward pass in every step.
       reference_cache_dir: where they are kept; default `MODEL_DIR/reference_cache`.
         Runs with the same reference and data can share one folder; and likewise
+      reference_samples: responses of the reference that are sampled and scored before
+        the first step, from whose rewards A-LoL's V_ref is fitted, and RPO's, A*-PO's
+        and QRPO's statistics of prompts come; None, from what was logged.
+      reference_samples_dir: where they are kept; default `MODEL_DIR/reference_samples`.
       value_of_reference_dir: of its value; default `MODEL_DIR/value_of_reference`.
       value_fit: how the value of the frozen reference is fitted, for objectives of
         advantages; default `ValueFitConfig()`.
@@ -173,6 +182,8 @@ def train(
             reference_cache_dir,
             value_fit,
             value_of_reference_dir,
+            reference_samples,
+            reference_samples_dir,
             tolerance=step_zero_tolerance,
         ),
         updates=Updates(optimizer, mesh, num_microbatches, on_non_finite, random_seed),
@@ -258,7 +269,7 @@ def train_run(
             *(plan, prepared, steps, asked, run.model_dir, progress),
             saving=lambda: checkpointer.saving,
         )
-        train_step = _train_step(
+        train_step = train_step_of(
             plan, prepared, steps, feed, start if step == 0 else None
         )
         rates, has_value = run.updates.optimizer.rates, VALUE in state.params
@@ -278,21 +289,3 @@ def train_run(
             watch=watch,
         )
         return loop.run(state, feed, run.total_steps, progress)
-
-
-def _train_step(
-    plan: RunPlan,
-    prepared: PreparedRun,
-    steps: MeshSteps,
-    feed: Feed,
-    start_params: Callable[[], Params] | None,
-) -> Callable:
-    """The loop's step; the first of a run that starts is looked at."""
-
-    def train_step(state, batch):
-        return steps.train(state, batch, feed.reference_params)
-
-    if start_params is None or plan.mode is None:
-        return train_step
-    check = StepZeroCheck.of(plan, prepared, steps, start_params)
-    return checked(train_step, check)

@@ -13,7 +13,8 @@ from dro_jax.cli.sweep_plan import Planner
 from dro_jax.errors import CheckpointError, ConfigError
 from dro_jax.objectives.registry import kinds
 from dro_jax.sweeps.trial_store import open_store
-from dro_jax.training.before.checks import unused_settings
+from dro_jax.training.before.reference_samples import ReferenceSamples
+from dro_jax.training.before.settings_in_use import unused_settings
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.run_settings import ReferenceSettings, RunData
 
@@ -279,6 +280,17 @@ def test_trials_of_equal_reference_share_what_is_computed_of_it():
     assert value.startswith("VALUE_OF_REFERENCE_DIR = '$SWEEP_DIR/value_of_reference/")
     # Its cache holds tokens' log-probs too.
     assert shared["a_lol_seq"][0] != cache and shared["a_lol_seq"][1] == value
+    # Samples of the reference are shared by all that read any, and change V_ref's folder.
+    samples = {"REFERENCE_SAMPLES": "@optimizers.adamw()"}  # any that the files import
+    sampled = {
+        one.values["objective"]: [own for own in one.bindings if "SWEEP_DIR" in own]
+        for one in of(files, bindings=samples)
+    }
+    assert sampled["dro_v"] == shared["dro_v"]
+    own_cache, kept, fit = sampled["a_lol"]
+    assert own_cache == cache and fit != value
+    assert kept.startswith("REFERENCE_SAMPLES_DIR = '$SWEEP_DIR/reference_samples/")
+    assert sampled["a_lol_seq"][1:] == [kept, fit]
     own = of(bindings={"REFERENCE_CACHE_DIR": "/tmp/mine"})
     assert "REFERENCE_CACHE_DIR = '/tmp/mine'" in own[0].bindings
     assert own[1].unused == ("REFERENCE_CACHE_DIR",)
@@ -302,13 +314,20 @@ def test_one_settings_file_serves_all_objectives():
         "CLIP": 0.5,
         "REFERENCE": "cached",
         "REFERENCE_CACHE_DIR": "/tmp/cache",
+        "REFERENCE_SAMPLES": "@optimizers.adamw()",  # any that the files import
+        "REFERENCE_SAMPLES_DIR": "/tmp/samples",
         "VALUE_OF_REFERENCE_DIR": "/tmp/value",
         "VALUE_LEARNING_RATE": 1e-3,
-        "train.train.value_fit": "@optimizers.adamw()",  # any that the files import
+        "train.train.value_fit": "@optimizers.adamw()",
         "train.train.step_zero_tolerance": 1.0,
     }
     reference = ReferenceSettings(
-        mode="cached", cache_dir="/c", value_dir="/v", value_fit=ValueFitConfig()
+        mode="cached",
+        cache_dir="/c",
+        value_dir="/v",
+        value_fit=ValueFitConfig(),
+        samples=ReferenceSamples(),
+        samples_dir="/s",
     )
     found = of(files, bindings=common)
     assert [one.values["objective"] for one in found] == [*kinds()]

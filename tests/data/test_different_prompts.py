@@ -4,7 +4,7 @@ import pytest
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.different_prompts import different_prompts
 from dro_jax.errors import ConfigError, DataError
-from dro_jax.evaluation.sample_rewards import SampleRewards
+from dro_jax.evaluation.sample_rewards import SampleRewards, reward_facts
 from dro_jax.rewards.interface import Scores
 
 LENGTHS = {"inputs": 6, "targets": 8}
@@ -94,9 +94,6 @@ def test_another_reward_stands_in_for_programs(mixed):
     prompts = different_prompts(mixed[0])
     rewards = SampleRewards(prompts, Given(9.0))
     np.testing.assert_array_equal(rewards(np.array([0, 1]), ["", "a"]), [4.0, 4.0])
-    of_program = SampleRewards(prompts, None).fingerprint()
-    assert set(rewards.fingerprint().values()) == {"numbers"}
-    assert rewards.fingerprint().keys() == of_program.keys()
     with pytest.raises(DataError, match="reward 'given': a reward gave nan"):
         SampleRewards(prompts, Given(np.nan))(np.array([0]), [""])
 
@@ -107,3 +104,22 @@ def test_a_task_without_a_program_needs_a_reward(register):
     with pytest.raises(ConfigError, match="no program knows .* set REWARD"):
         SampleRewards(prompts, None)
     SampleRewards(prompts, Given(1.0))
+
+
+def test_facts_tell_rewards_and_transforms_apart(register):
+    def facts(reward=None, rewards=(0.0, 1.0), **settings):
+        records = recorded([(*ONE[i][:2], own) for i, own in enumerate(rewards)])
+        task = register(records, **{"reward_fn": counted} | settings)
+        return tuple(reward_facts([task], reward).values())
+
+    plain = facts()
+    assert facts(rewards=(3.0, 4.0)) == plain  # nothing is fitted to them
+    assert facts(Given(1.0)) == ("numbers", plain[1])
+    others = [
+        facts(reward_transform="clip(0, 4)"),
+        facts(reward_transform="clip(0, 5)"),
+        facts(reward_transform="normalize"),
+        facts(reward_transform="normalize", rewards=(0.0, 2.0)),
+    ]
+    assert len({plain, *others}) == 5
+    assert {own[0] for own in others} == {plain[0]}

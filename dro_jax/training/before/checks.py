@@ -11,7 +11,6 @@ from dro_jax.models.t5_config import check_vocabulary
 from dro_jax.objectives.interface import Objective
 from dro_jax.paths import expanded, is_url, reason
 from dro_jax.training.before.prompt_statistics import check_several_responses
-from dro_jax.training.before.reference import mode_for, why_not
 from dro_jax.training.run_settings import ReferenceSettings, RunData
 
 
@@ -46,6 +45,7 @@ def check_data(
     sampling: str = "none",
     *,
     training: bool,
+    sampled: bool = False,
     tell: Callable[[str], None] = note,
 ) -> FeedbackModel:
     """Refuses a split that the objective can learn nothing from, before work is done.
@@ -57,6 +57,8 @@ def check_data(
       dataset: a split that is trained on, or evaluated.
       sampling: as for `train`.
       training: whether the objective is fitted to its rewards too.
+      sampled: whether statistics of prompts come from the reference's own samples, so
+        that one logged response to each is enough.
       tell: as for :func:`fitted_to_rewards`.
 
     Returns:
@@ -69,7 +71,7 @@ def check_data(
     check_groups(model, dataset, sampling)
     check_vocabulary(dataset.vocabulary, model.network_config.vocab_size)
     needs = model.objective.needs
-    if needs.prompt_values or needs.quantiles:
+    if (needs.prompt_values or needs.quantiles) and not sampled:
         check_several_responses(
             dataset.prompt_records(), type(model.objective).__name__, dataset.split
         )
@@ -109,52 +111,6 @@ def check_groups(model: FeedbackModel, dataset: Dataset, sampling: str) -> None:
             f"{name} puts each row's responses under another row's prompts, so a batch "
             "needs two rows or more: raise BATCH_SIZE"
         )
-
-
-def unused_settings(
-    model: FeedbackModel, data: RunData, reference: ReferenceSettings
-) -> list[str]:
-    """What is set for other objectives than the model's, or is unwise; a sentence each.
-
-    Losses are compared by changing the objective's file alone, so that the rest of the
-    command line holds what any of them reads.
-
-    Args:
-      model: whose objective reads these or not.
-      data, reference: the run's.
-    """
-    needs, name = model.objective.needs, type(model.objective).__name__
-    found = []
-    mode = mode_for(model, reference.mode)
-    if reference.mode is not None and not needs.reference:
-        found.append(f"REFERENCE is not used by {name}, which has no reference")
-    elif reference.mode is not None and mode != reference.mode:
-        found.append(f"REFERENCE is {mode!r} for {name}, which {why_not(needs)}")
-    if reference.cache_dir is not None and not needs.reference:
-        found.append(f"REFERENCE_CACHE_DIR is not used by {name}: it has no reference")
-    elif reference.cache_dir is not None and mode != "cached":
-        found.append(
-            f"REFERENCE_CACHE_DIR is not used by {name}: its reference is a frozen copy"
-        )
-    if reference.value_dir is not None and not needs.advantages:
-        found.append(
-            f"VALUE_OF_REFERENCE_DIR is not used by {name}, which reads no advantages"
-        )
-    for setting, value in (
-        ("value_fit", reference.value_fit),
-        ("value_fit_dataset_cfg", data.value_fit),
-    ):
-        if value is not None and not needs.advantages:
-            found.append(
-                f"train.{setting} is not used by {name}, which reads no advantages"
-            )
-    if needs.advantages and same_split(data.fitted, data.train):
-        found.append(
-            f"the value of the reference is fitted to '{data.train.split}', on which the "
-            "policy is trained: what it has seen of a record's own reward is missing from "
-            "that record's advantage"
-        )
-    return found
 
 
 def held_out_data(

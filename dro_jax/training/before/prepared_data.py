@@ -31,10 +31,12 @@ from dro_jax.training.before.mismatched_pairs import (
 from dro_jax.training.before.prompt_statistics import (
     prompt_value_table,
     quantile_table,
+    sampled_value_table,
 )
 from dro_jax.training.before.record_fields import RecordField
 from dro_jax.training.before.reference import Reference
 from dro_jax.training.before.reference_table import ReferenceTable
+from dro_jax.training.before.samples_of_reference import SamplesOfReference
 from dro_jax.training.before.value_of_reference import ValueOfReference
 
 Sampling = Literal["none", "priority"]
@@ -98,6 +100,8 @@ class Preparation:
       objective: says what it needs.
       reference: gives log-probabilities; None where none are cached.
       value: V_ref, fitted; None where no advantages are needed.
+      samples: of the reference, from whose rewards statistics of prompts come; None,
+        from what was logged.
       sampling: which records are trained on: `none`, all alike, or, for objectives of
         the leftover, those of positive advantage; `priority`, drawn with replacement in
         proportion to their positive advantage or, without advantages, to r − min r.
@@ -109,8 +113,10 @@ class Preparation:
         reference: Reference | None,
         value: ValueOfReference | None,
         sampling: Sampling = "none",
+        samples: SamplesOfReference | None = None,
     ):
         self._objective = objective
+        self._samples = samples
         self._reference = reference
         self._value = value
         self._sampling = sampling
@@ -134,17 +140,16 @@ class Preparation:
         """
         needs, tables = self._objective.needs, []
         reference = None
-        if self._reference is not None and (logged or needs.prompt_values):
+        of_log = needs.prompt_values and self._samples is None
+        if self._reference is not None and (logged or of_log):
             reference = self._reference.table(dataset)
         if reference is not None:
             tables.append(reference)
         advantages = report = None
         if needs.prompt_values or needs.quantiles or needs.advantages:
             records = dataset.prompt_records()
-            if needs.prompt_values:
-                tables.append(prompt_value_table(self._objective, records, reference))
-            if needs.quantiles:
-                tables.append(quantile_table(records))
+            if needs.prompt_values or needs.quantiles:
+                tables += self._statistics(dataset, records, reference)
             if needs.advantages:
                 advantages = self._advantages(dataset, records)
                 tables.append(RecordField("advantages", records.ids, advantages))
@@ -155,6 +160,22 @@ class Preparation:
         if training and logged:
             dataset = self._drawn(dataset, advantages)
         return PreparedData(dataset, tuple(tables), needs.mismatched, report)
+
+    def _statistics(
+        self,
+        dataset: Dataset,
+        records: PromptRecords,
+        reference: ReferenceTable | None,
+    ) -> Iterator[RecordField]:
+        """What an objective reads of all responses to a prompt."""
+        needs = self._objective.needs
+        samples = self._samples and self._samples.of(dataset)
+        if needs.prompt_values and samples is not None:
+            yield sampled_value_table(self._objective, records, samples)
+        elif needs.prompt_values:
+            yield prompt_value_table(self._objective, records, reference)
+        if needs.quantiles:
+            yield quantile_table(records, samples)
 
     def _advantages(self, dataset: Dataset, records: PromptRecords) -> np.ndarray:
         """``[R]`` r − V_ref(x)."""

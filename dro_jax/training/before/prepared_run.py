@@ -11,6 +11,10 @@ from dro_jax.training.before.prepared_data import Preparation, PreparedData
 from dro_jax.training.before.reference import Reference
 from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.before.same_data import check_same_data
+from dro_jax.training.before.samples_of_reference import (
+    SamplesOfReference,
+    sample_facts,
+)
 from dro_jax.training.before.value_fit_report import FitReport
 from dro_jax.training.before.value_of_reference import ValueOfReference
 from dro_jax.training.mesh_steps import MeshSteps
@@ -104,6 +108,7 @@ def prepare_run(
             data.sampling,
             reference and reference.fingerprint(),
             plan.judged_fraction,
+            plan.samples and sample_facts(plan.samples, data.train),
         ) | dict(sampled or {})
     # First, since what follows may take hours.
     loads = plan.starts or plan.mode == "frozen_copy"
@@ -111,8 +116,18 @@ def prepare_run(
     # A run of the first versions recorded nothing, which is not what is there now.
     if began is not None:
         check_identity(began, identity)
-    value = fit = None
+    value = fit = samples = None
     held_out = data.held_out
+    if plan.samples is not None:
+        samples = SamplesOfReference(
+            plan.model,
+            reference.load,
+            steps,
+            plan.samples,
+            fingerprint=reference.fingerprint(),
+            folder=plan.folders[run_files.REFERENCE_SAMPLES],
+            **signals,
+        )
     if needs.advantages:
         value = ValueOfReference(
             plan.model,
@@ -128,8 +143,10 @@ def prepare_run(
         if judged and data.value_fit is None:
             held_out = judged_part(held_out, judged)
         say("fitting the value of the reference …")
-        fit = value.fit(data.fitted, judged_fraction=judged)
-    preparation = Preparation(plan.model.objective, reference, value, data.sampling)
+        fit = value.fit(data.fitted, judged_fraction=judged, samples=samples)
+    preparation = Preparation(
+        plan.model.objective, reference, value, data.sampling, samples
+    )
     train = None
     if data.train is not None:
         logged = data.trains_on_log

@@ -1,5 +1,6 @@
-"""Statistics of all responses that are logged for a prompt, as fields of batches."""
+"""Statistics of responses to a prompt, logged or the reference's, as fields of batches."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -10,6 +11,7 @@ from dro_jax.objectives import quantiles
 from dro_jax.objectives.interface import Objective
 from dro_jax.training.before.record_fields import RecordField
 from dro_jax.training.before.reference_table import ReferenceTable
+from dro_jax.training.before.sampled_rewards import SampledRewards
 
 _PADDED_TO = 1 << 16
 
@@ -54,6 +56,32 @@ def _logprobs(records, positions, reference):
     return logprobs
 
 
+def sampled_value_table(
+    objective: Objective, records: PromptRecords, samples: SampledRewards
+) -> RecordField:
+    """The field `prompt_values` from the reference's own samples.
+
+    Args:
+      objective: computes the values of prompts from rewards of their samples.
+      records: a split's.
+      samples: of all its prompts.
+    """
+    values_of = jax.jit(objective.values_of_samples)
+    values = scratch.array(len(records), np.float32)
+    for positions in records.by_prompt():
+        prompts, numbers = np.unique(records.prompts[positions], return_inverse=True)
+        found = []
+        for part in scratch.chunks(len(prompts), _PADDED_TO):
+            rewards = samples.of(prompts[part])
+            # One size is compiled for, but for small splits; what pads is thrown away.
+            large = len(prompts) > _PADDED_TO
+            padding = (0, _PADDED_TO - len(rewards) if large else 0)
+            found.append(values_of(jnp.asarray(np.pad(rewards, (padding, (0, 0))))))
+            found[-1] = np.asarray(found[-1])[: len(rewards)]
+        values[positions] = np.concatenate(found)[numbers]
+    return RecordField("prompt_values", records.ids, values)
+
+
 def check_several_responses(records: PromptRecords, objective: str, split: str) -> None:
     """Refuses a split in which no prompt has two responses: nothing would be learnt.
 
@@ -70,19 +98,29 @@ def check_several_responses(records: PromptRecords, objective: str, split: str) 
     if records.num_prompts == len(records):
         raise DataError(
             f"none of the {len(records)} prompts of the split '{split}' has "
-            f"more than one response, and {objective} needs several. Use DRO-V; or, for "
+            f"more than one response, and {objective} needs several. Let the reference "
+            "answer them (gin_configs/samples/reference.gin), or use DRO-V; or, for "
             "held-out data alone, set EVAL_DATASET = None"
         )
 
 
-def quantile_table(records: PromptRecords) -> RecordField:
-    """The field `quantiles` of QRPO, the logged responses taken for the reference's.
+def quantile_table(
+    records: PromptRecords, samples: SampledRewards | None = None
+) -> RecordField:
+    """The field `quantiles` of QRPO.
 
     Args:
       records: a split's.
+      samples: of the reference, among whose rewards at x a reward's place is; None, the
+        logged responses are taken for the reference's.
     """
     values = scratch.array(len(records), np.float32)
     for positions in records.by_prompt():
         own = records.rewards[positions], records.prompts[positions]
-        values[positions] = quantiles(*own, *own)
+        of_reference = own
+        if samples is not None:
+            prompts = np.unique(own[1])
+            rewards = samples.of(prompts)
+            of_reference = rewards.ravel(), np.repeat(prompts, rewards.shape[1])
+        values[positions] = quantiles(*own, *of_reference)
     return RecordField("quantiles", records.ids, values)

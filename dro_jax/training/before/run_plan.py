@@ -24,10 +24,12 @@ from dro_jax.training.before.checks import (
     check_value_settings,
     held_out_data,
     local_folder,
-    unused_settings,
 )
 from dro_jax.training.before.prepared_data import like_prepared
 from dro_jax.training.before.reference import Mode, check_path, mode_for
+from dro_jax.training.before.reference_samples import ReferenceSamples, reads_samples
+from dro_jax.training.before.samples_of_reference import num_prompts
+from dro_jax.training.before.settings_in_use import check_samples, unused_settings
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.online.checks import check_fresh
 from dro_jax.training.run_settings import ReferenceSettings, RunData
@@ -42,6 +44,7 @@ _NAMES = {
 # What says where each folder of what is computed of the reference lies.
 _SETTINGS = {
     run_files.REFERENCE_CACHE: "REFERENCE_CACHE_DIR",
+    run_files.REFERENCE_SAMPLES: "REFERENCE_SAMPLES_DIR",
     run_files.VALUE_OF_REFERENCE: "VALUE_OF_REFERENCE_DIR",
 }
 
@@ -55,8 +58,8 @@ class RunPlan:
       data: its splits; no `held_out` where the task has none.
       reference: what the run starts from.
       partitioner: its devices.
-      folders: where log-probabilities of the reference, and its value, are kept, by
-        their names in a run's folder; those that the objective needs.
+      folders: where log-probabilities of the reference, its samples and its value are
+        kept, by their names in a run's folder; those that the objective needs.
       starts: whether it starts; else it goes on from a checkpoint of its folder.
     """
 
@@ -78,6 +81,26 @@ class RunPlan:
     def runs_networks(self) -> bool:
         """Whether networks must run before the first step."""
         return bool(self.folders)
+
+    @property
+    def samples(self) -> ReferenceSamples | None:
+        """What is sampled of the reference; None where nothing is read of samples."""
+        return self.reference.samples if _samples(self.model, self.reference) else None
+
+    def num_samples(self) -> dict[str, int]:
+        """Responses of the reference that the run needs, by data set and split."""
+        if self.samples is None:
+            return {}
+        needs, data = self.model.objective.needs, self.data
+        datasets, judged = [data.train, data.held_out], 0.0
+        if needs.advantages:
+            datasets, judged = [data.fitted], self.judged_fraction or 0.0
+        return {
+            f"{own.name}, split '{own.split}'": self.samples.decoding.num_samples
+            * num_prompts(own.prompt_records(), judged)
+            for own in datasets
+            if own is not None
+        }
 
     @property
     def value_fit(self) -> ValueFitConfig:
@@ -148,6 +171,7 @@ def plan_run(
     held_out = held_out_data(model, data.held_out, data.value_fit, tell)
     data = dataclasses.replace(data, held_out=held_out)
     check_value_settings(model, data, reference)
+    check_samples(model, data, reference, tell)
     if data.train is not None:
         for sentence in unused_settings(model, data, reference):
             tell(sentence)
@@ -164,7 +188,8 @@ def plan_run(
         )
         if starts and reference.path is not None:
             initialization.check_tokenizer(reference.path, dataset.vocabulary)
-    model = _check_records(model, data, tell)
+    sampled = _samples(model, reference)
+    model = _check_records(model, data, tell, sampled=sampled)
     return RunPlan(model, data, reference, partitioner, folders, starts)
 
 
@@ -174,18 +199,29 @@ def _used(model: FeedbackModel, data: RunData) -> list[Dataset]:
 
 
 def _check_records(
-    model: FeedbackModel, data: RunData, tell: Callable[[str], None]
+    model: FeedbackModel,
+    data: RunData,
+    tell: Callable[[str], None],
+    *,
+    sampled: bool,
 ) -> FeedbackModel:
     for dataset in _used(model, data):
         if dataset is data.train:
             note_spare_rows(dataset.vocabulary, model.network_config.vocab_size, tell)
             say(f"reading {dataset.name}, split '{dataset.split}' …")
-            model = check_data(model, dataset, data.sampling, training=True, tell=tell)
+            model = check_data(
+                model,
+                dataset,
+                data.sampling,
+                training=True,
+                sampled=sampled,
+                tell=tell,
+            )
             facts = dataset.facts().values()
             kept = sum(task["records"]["num_kept"] for task in facts)
             say(f"  {counted(kept, 'record')}")
         else:
-            check_data(model, dataset, training=False)
+            check_data(model, dataset, training=False, sampled=sampled)
     return model
 
 
@@ -222,12 +258,19 @@ def _folders(
     needs, named = model.objective.needs, {}
     if needs.reference and mode_for(model, reference.mode) == "cached":
         named[run_files.REFERENCE_CACHE] = reference.cache_dir
+    if _samples(model, reference):
+        named[run_files.REFERENCE_SAMPLES] = reference.samples_dir
     if needs.advantages:
         named[run_files.VALUE_OF_REFERENCE] = reference.value_dir
     return {
         name: _local(folder or (model_dir and f"{model_dir}/{name}"), _SETTINGS[name])
         for name, folder in named.items()
     }
+
+
+def _samples(model: FeedbackModel, reference: ReferenceSettings) -> bool:
+    """Whether the reference is sampled before the first step."""
+    return reference.samples is not None and reads_samples(model.objective.needs)
 
 
 def _local(folder: str | None, setting: str) -> str:

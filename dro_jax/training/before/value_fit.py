@@ -257,8 +257,8 @@ class ValueFit:
             *self._bounds,
             train_prompts=data.num_prompts(data.train),
             held_out_prompts=data.num_prompts(data.held_out),
-            train_records=int(data.train.sum()),
-            held_out_records=int(data.held_out.sum()),
+            train_records=data.num_responses(data.train),
+            held_out_records=data.num_responses(data.held_out),
         )
 
 
@@ -275,19 +275,20 @@ def value_module(
 
 
 def _bounds(config: ValueFitConfig, data: FitData) -> tuple[float, float]:
-    rewards = data.rewards[data.train | data.held_out]
+    least, greatest = data.limits
     low, high = config.min_value, config.max_value
-    low = float(rewards.min()) if low is None else low
-    high = float(rewards.max()) if high is None else high
-    if rewards.min() == rewards.max():
+    low = least if low is None else low
+    high = greatest if high is None else high
+    if least == greatest:
+        of = "of the split" if data.samples is None else "of the reference's samples"
         raise DataError(
-            f"every reward of the split is {rewards.min():g}, so there is no value to "
-            "fit, and no advantage to learn from: check the task's reward"
+            f"every reward {of} is {least:g}, so there is no value to fit, and no "
+            "advantage to learn from: check the task's reward"
         )
-    if rewards.max() <= low or rewards.min() >= high:
+    if greatest <= low or least >= high:
         raise ConfigError(
             f"the value of the reference cannot lie between {low:g} and {high:g}: "
             "ValueFitConfig.min_value and max_value leave out all of the split's "
-            f"rewards, from {rewards.min():g} to {rewards.max():g}"
+            f"rewards, from {least:g} to {greatest:g}"
         )
     return low, high

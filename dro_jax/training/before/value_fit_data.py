@@ -14,6 +14,7 @@ from dro_jax.data.settings import shard_rows
 from dro_jax.errors import DataError
 from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.before.record_fields import RecordIndex
+from dro_jax.training.before.sampled_rewards import SampledRewards
 from dro_jax.training.host_rows import whole_batch
 from dro_jax.training.sharding import Partitioner
 
@@ -29,17 +30,23 @@ _KEPT = (*_PROMPT_FIELDS, "rewards")
 class FitData:
     """A split's rows without their responses, in temporary files.
 
+    Rewards are those of the responses that were logged; or, of samples of the
+    reference, the mean of a prompt's, at the place of its first record alone. To V that
+    is one: the square errors of n rewards are those of their mean and a constant.
+
     Attributes:
       fields: what the encoder and its pool read, of all N rows.
       rewards: ``[N, S]`` float32.
       prompts: ``[N, S]`` hashes, uint64, equal for equal prompts.
       held_out: bool ``[N, S]``, trajectories that choose the epoch.
+      samples: what rewards are of, where it is not what was logged.
     """
 
     fields: HostBatch
     rewards: np.ndarray
     prompts: np.ndarray
     held_out: np.ndarray
+    samples: SampledRewards | None = None
 
     @classmethod
     def of(
@@ -48,6 +55,7 @@ class FitData:
         records: PromptRecords,
         held_out_fraction: float,
         judged_fraction: float = 0.0,
+        samples: SampledRewards | None = None,
     ) -> "FitData":
         """Reads a split once.
 
@@ -60,6 +68,7 @@ class FitData:
           held_out_fraction: share of the distinct prompts; at least one is held out,
             and one is not.
           judged_fraction: share of the prompts that are left out, for they judge.
+          samples: the reference's, whose rewards take the place of the logged ones.
 
         Raises:
           DataError: the split has fewer than two prompts.
@@ -70,6 +79,9 @@ class FitData:
             entries, present = index.find(batch)
             prompts = np.where(present, records.prompts[entries], 0).astype(np.uint64)
             present &= ~is_judged(prompts, judged_fraction)
+            if samples is not None:
+                present &= samples.is_first(entries)
+                batch = {**batch, "rewards": _means(samples, prompts, present)}
             weights = np.where(present, batch["trajectory_weights"], np.float32(0))
             batch = {**batch, "trajectory_weights": weights, _PROMPTS: prompts}
             for name in (*_KEPT, _PROMPTS):
@@ -95,6 +107,7 @@ class FitData:
             fields=fields,
             prompts=prompts,
             held_out=present & (prompts <= last),
+            samples=samples,
         )
 
     def __len__(self) -> int:
@@ -105,9 +118,33 @@ class FitData:
         """Bool ``[N, S]``, trajectories that are fitted."""
         return (self.fields["trajectory_weights"] > 0) & ~self.held_out
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest reward, of one response."""
+        if self.samples is not None:
+            fitted = self.prompts[self.train | self.held_out]
+            rewards = self.samples.of(np.unique(fitted))
+        else:
+            rewards = self.rewards[self.train | self.held_out]
+        return float(rewards.min()), float(rewards.max())
+
+    def num_responses(self, which: np.ndarray) -> int:
+        """Responses whose rewards some trajectories stand for, bool ``[N, S]``."""
+        samples = 1 if self.samples is None else self.samples.num_samples
+        return samples * int(which.sum())
+
     def num_prompts(self, which: np.ndarray) -> int:
         """Distinct prompts of some trajectories, bool ``[N, S]``."""
         return len(np.unique(self.prompts[which]))
+
+
+def _means(
+    samples: SampledRewards, prompts: np.ndarray, present: np.ndarray
+) -> np.ndarray:
+    """``[B, S]`` float32 mean rewards of samples; 0 where none is asked for."""
+    found = np.zeros(prompts.shape, np.float32)
+    found[present] = samples.of(prompts[present]).mean(-1, dtype=np.float64)
+    return found
 
 
 def prompts_of_all(batch: HostBatch, shard: Shard) -> HostBatch:

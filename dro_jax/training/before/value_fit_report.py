@@ -1,7 +1,11 @@
 """What the fit of a value gave."""
 
 import dataclasses
+import json
+import pathlib
 from typing import Any
+
+from dro_jax.errors import CheckpointError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,21 @@ class FitReport:
         fields = {name: x for name, x in values.items() if name != "best"}
         fields["epochs"] = tuple(EpochErrors(**epoch) for epoch in fields["epochs"])
         return cls(**fields)
+
+    @classmethod
+    def read(cls, path: pathlib.Path) -> "FitReport":
+        """From a file with what :meth:`to_json` gave.
+
+        Raises:
+          CheckpointError: it is damaged.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text("utf-8")))
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read ({error!r}): delete it, and the run fits the "
+                "value of the reference anew"
+            ) from error
 
     def text(self) -> str:
         """A line for people."""

@@ -7,8 +7,6 @@ records. Nothing of it is written over: what was made from something else is ref
 
 import contextlib
 import functools
-import hashlib
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +16,7 @@ import numpy as np
 from flax import traverse_util
 
 from dro_jax.data.interface import Dataset, HostBatch, Shard
-from dro_jax.errors import CheckpointError, DataError
+from dro_jax.errors import DataError
 from dro_jax.messages import say
 from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
 from dro_jax.models.model import FeedbackModel
@@ -32,6 +30,7 @@ from dro_jax.training.atomic_files import (
     write_json,
 )
 from dro_jax.training.before.reference import network_key
+from dro_jax.training.before.samples_of_reference import SamplesOfReference
 from dro_jax.training.before.value_fit import ValueFit, ValueFitConfig, value_module
 from dro_jax.training.before.value_fit_data import (
     FitData,
@@ -41,6 +40,7 @@ from dro_jax.training.before.value_fit_data import (
 from dro_jax.training.before.value_fit_report import FitReport
 from dro_jax.training.before.value_pass import (
     encode_prompts,
+    fit_digest,
     one_pass,
     read_values,
     values_of_split,
@@ -107,12 +107,21 @@ class ValueOfReference:
         self._fitted: tuple[PromptValue, Params] | None = None
         self.num_forwards = 0
 
-    def fit(self, dataset: Dataset, *, judged_fraction: float = 0.0) -> FitReport:
+    def fit(
+        self,
+        dataset: Dataset,
+        *,
+        judged_fraction: float = 0.0,
+        samples: SamplesOfReference | None = None,
+    ) -> FitReport:
         """Fits V to the rewards of a split, or reads the fit that is there.
 
         Args:
           dataset: responses to other prompts than those trained on.
           judged_fraction: share of its prompts that are left out, for they judge the run.
+          samples: the reference's own responses to its prompts, to whose rewards V is
+            fitted; None, to those that were logged. They are not asked for where the
+            fit is there.
 
         Raises:
           CheckpointError: the folder holds a fit of something else; the message says
@@ -124,7 +133,8 @@ class ValueOfReference:
         """
         key = {
             **self._reference,
-            **dataset.fingerprint(rewards=True),
+            **dataset.fingerprint(rewards=samples is None),
+            **({} if samples is None else samples.facts(dataset)),
             **self._config.facts(),
             # Which are held out and which judge, their hashes decide.
             "prompts told apart by": "their text",
@@ -140,7 +150,10 @@ class ValueOfReference:
                 share_files(self._folder, (_FIT, _REPORT))
                 params, report = hosts.agree(self._read_fit)
             else:
-                params, report = self._fitted_anew(dataset, judged_fraction)
+                params, report = self._fitted_anew(
+                    dataset,
+                    functools.partial(self._fit, dataset, judged_fraction, samples),
+                )
         module = value_module(self._config, (report.min_value, report.max_value))
         self._fitted = module, params
         return report
@@ -166,7 +179,7 @@ class ValueOfReference:
         name = f"{dataset.name}-{dataset.split}"
         folder = self._folder / name
         key = {
-            "value estimate": _digest(*self._fitted),
+            "value estimate": fit_digest(*self._fitted),
             **self._reference,
             **dataset.fingerprint(),
         }
@@ -184,11 +197,11 @@ class ValueOfReference:
         return hosts.agree(lambda: read_values(path, len(dataset.prompt_records())))
 
     def _fitted_anew(
-        self, dataset: Dataset, judged_fraction: float
+        self, dataset: Dataset, fit: Callable[[], tuple[Params, FitReport]]
     ) -> tuple[Params, FitReport]:
         """Fits, and keeps the fit."""
         try:
-            params, report = self._fit(dataset, judged_fraction)
+            params, report = fit()
         except DataError as error:
             raise DataError(
                 "fitting the value of the reference to the split "
@@ -202,7 +215,10 @@ class ValueOfReference:
         return params, report
 
     def _fit(
-        self, dataset: Dataset, judged_fraction: float
+        self,
+        dataset: Dataset,
+        judged_fraction: float,
+        samples: SamplesOfReference | None,
     ) -> tuple[Params, FitReport]:
         shard = self._shard(dataset)
         data = FitData.of(
@@ -210,6 +226,7 @@ class ValueOfReference:
             dataset.prompt_records(),
             self._config.held_out_fraction,
             judged_fraction,
+            samples and samples.of(dataset, judged_fraction),
         )
         params = self._load()
         encode = self._compiled(functools.partial(encode_prompts, self._model))
@@ -268,25 +285,9 @@ class ValueOfReference:
             )
 
     def _read_fit(self) -> tuple[Params, FitReport]:
-        path = self._folder / _REPORT
-        try:
-            report = FitReport.from_json(json.loads(path.read_text("utf-8")))
-        except (ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(
-                f"{path} cannot be read ({error!r}): delete it, and the run fits the "
-                "value of the reference anew"
-            ) from error
+        report = FitReport.read(self._folder / _REPORT)
         flat = read_arrays(self._folder / _FIT, _WHAT)
         return traverse_util.unflatten_dict(flat, sep="/"), report
-
-
-def _digest(module: PromptValue, params: Params) -> str:
-    """Of all that turns encoder states into values."""
-    digest = hashlib.sha256(f"{module.min_value} {module.max_value}".encode())
-    for name, array in sorted(traverse_util.flatten_dict(params, sep="/").items()):
-        digest.update(f"{name} {array.shape}".encode())
-        digest.update(np.asarray(array, "<f4").tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _claim(folder: pathlib.Path, key: dict[str, str]) -> None:

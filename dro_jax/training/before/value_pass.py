@@ -1,15 +1,18 @@
 """One pass of the value of the reference over a split."""
 
+import hashlib
 import pathlib
 from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from dro_jax import batch_fields
 from dro_jax.data import scratch
 from dro_jax.data.interface import Dataset, HostBatch, Shard
 from dro_jax.errors import CheckpointError, DataError
+from dro_jax.models.attention_pool import PromptValue
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
 from dro_jax.progress_bar import ProgressBar
@@ -94,3 +97,12 @@ def read_values(path: pathlib.Path, count: int) -> np.ndarray:
             "delete it, and the run computes it anew"
         )
     return values
+
+
+def fit_digest(module: PromptValue, params: Params) -> str:
+    """A digest of all that turns encoder states into values."""
+    digest = hashlib.sha256(f"{module.min_value} {module.max_value}".encode())
+    for name, array in sorted(traverse_util.flatten_dict(params, sep="/").items()):
+        digest.update(f"{name} {array.shape}".encode())
+        digest.update(np.asarray(array, "<f4").tobytes())
+    return digest.hexdigest()[:16]

@@ -7,13 +7,15 @@ from dro_jax import objectives
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import registry
+from dro_jax.objectives.interface import Objective
 from dro_jax.training.before.checks import (
     check_value_settings,
     fitted_to_rewards,
     local_folder,
-    unused_settings,
 )
 from dro_jax.training.before.reference import mode_for
+from dro_jax.training.before.reference_samples import ReferenceSamples, reads_samples
+from dro_jax.training.before.settings_in_use import check_samples, unused_settings
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.run_settings import ReferenceSettings, RunData
 
@@ -45,6 +47,8 @@ def test_one_command_line_serves_every_objective():
             cache_dir="/some/cache",
             value_dir="/some/value",
             value_fit=ValueFitConfig(),
+            samples=ReferenceSamples(),
+            samples_dir="/some/samples",
         )
         data = RunData(ArrayDataset(), value_fit=ArrayDataset(split="other"))
         check_value_settings(model, data, reference)
@@ -52,7 +56,8 @@ def test_one_command_line_serves_every_objective():
         assert all(type(objective).__name__ in sentence for sentence in notes)
         needs = objective.needs
         expected = 2 * (not needs.reference or needs.mismatched)
-        assert len(notes) == expected + 3 * (not needs.advantages), objective
+        expected += 3 * (not needs.advantages) + 2 * (not reads_samples(needs))
+        assert len(notes) == expected, objective
 
 
 @pytest.mark.parametrize(
@@ -97,6 +102,20 @@ def test_one_command_line_serves_every_objective():
             {"mode": "cached"},
             "REFERENCE is not used by NLL, which has no reference",
         ),
+        (
+            objectives.KTO(),
+            {"samples": ReferenceSamples()},
+            (
+                "REFERENCE_SAMPLES is not used by KTO, which reads no advantages, prompt "
+                "values or quantiles"
+            ),
+        ),
+        (
+            objectives.RPO(),
+            {"samples_dir": "/s"},
+            "REFERENCE_SAMPLES_DIR is not used by RPO, for which nothing is sampled",
+        ),
+        (objectives.RPO(), {"samples": ReferenceSamples()}, None),
         (objectives.DROV(), {"mode": "frozen_copy"}, None),
         (objectives.DROV(), {"cache_dir": "/c"}, None),
     ],
@@ -105,6 +124,28 @@ def test_what_another_objective_reads_is_a_sentence(objective, settings, sentenc
     reference = ReferenceSettings(**settings)
     found = unused_settings(model_of(objective), RunData(), reference)
     assert found == ([sentence] if sentence else [])
+
+
+def test_samples_of_which_nothing_can_be_made_are_refused():
+    class NoValues(objectives.RPO):
+        values_of_samples = Objective.values_of_samples
+
+    settings = ReferenceSettings(path="/reference", samples=ReferenceSamples())
+    data = RunData(ArrayDataset(), ArrayDataset(split="other"))
+    for objective, told in (
+        (
+            NoValues(),
+            "NoValues makes no prompt values of .* leave REFERENCE_SAMPLES out",
+        ),
+        (
+            objectives.QRPO(),
+            "ArrayDataset has no tasks with texts: give a DatasetConfig",
+        ),
+        (objectives.AWR(), "asks prompts of arrays"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            check_samples(model_of(objective), data, settings)
+    check_samples(model_of(objectives.KTO()), data, settings)
 
 
 def test_the_mode_is_the_one_that_the_objective_needs():
