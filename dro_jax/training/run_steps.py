@@ -11,6 +11,7 @@ from dro_jax.models.networks import Params
 from dro_jax.training import hosts, initialization, run_files
 from dro_jax.training.before.prepared_run import PreparedRun
 from dro_jax.training.before.run_plan import RunPlan, plan_run
+from dro_jax.training.feed import Feed
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.metric_writers import MetricWriter
 from dro_jax.training.run_progress import RunProgress

@@ -201,10 +201,11 @@ def sample_facts(settings: ReferenceSamples, dataset: Dataset) -> dict[str, str]
     Raises:
       ConfigError: nothing scores them.
     """
+    tasks = tasks_of(dataset)
     decoding = dataclasses.asdict(decoding_of(settings, dataset))
     return {
         "samples": ", ".join(f"{name} {value}" for name, value in decoding.items()),
-        **reward_facts(tasks_of(dataset), settings.reward),
+        **reward_facts(tasks, settings.reward),
     }
 
 

@@ -141,7 +141,7 @@ def test_samples_of_which_nothing_can_be_made_are_refused():
             objectives.QRPO(),
             "ArrayDataset has no tasks with texts: give a DatasetConfig",
         ),
-        (objectives.AWR(), "asks prompts of arrays"),
+        (objectives.AWR(), "asks prompts of copying"),
     ):
         with pytest.raises(ConfigError, match=told):
             check_samples(model_of(objective), data, settings)
