@@ -39,6 +39,7 @@ def test_a_run_leaves_nothing_that_the_table_lacks(tmp_path, reference_dir):
         "sampled_reference",
         "fresh_samples",
         "moved_reference",
+        "reference_samples",
         REWARD_MODEL,
         "non_finite_step_N.json",
         "evaluations",
