@@ -44,6 +44,7 @@ _SETTINGS = {
 _SVG = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _INCH = 72  # units of SVG
+_SHORT_NAME = 24  # letters, of which a legend has room for three beside each other
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _LONG = re.compile(r"(-?\d+\.\d)\d+")
 _FONT = re.compile(r"font: ?[^;]*?(\d+(?:\.\d+)?)px[^;]*|font-family:[^;]*")
@@ -92,9 +93,10 @@ def png(figure: "Figure") -> bytes:
             handles, names = axes.get_legend_handles_labels()
             if names and axes.get_legend() is None:
                 figure.set_layout_engine("constrained")
+                columns = 3 if max(map(len, names)) <= _SHORT_NAME else 2
                 figure.legend(
                     handles, names, loc="outside lower center", frameon=False,
-                    ncols=min(3, len(names)), fontsize=8,
+                    ncols=min(columns, len(names)), fontsize=8,
                 )  # fmt: skip
         figure.savefig(file, format="png", dpi=160, metadata={"Software": None})
     return file.getvalue()

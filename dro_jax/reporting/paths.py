@@ -31,6 +31,7 @@ _AXES = {
     SECONDS: ("seconds of steps", "Reward against time"),
 }
 _SIZE = (380, 290)
+_LONGEST_NAME = 36
 _TEXT = (
     "Each point is an evaluation of a run while it trained, on the same held-out prompts "
     "each time; thin lines are seeds, the thick one is their mean at the evaluations that "
@@ -155,7 +156,7 @@ def draw(ways: Sequence[Way], axis: str):
         for way in ways:
             look, mean = way.look, way.mean()
             style = {"color": look.colour, "linestyle": look.line}
-            name = short(look.label)
+            name = short(look.label, _LONGEST_NAME)
             if axis == SAMPLES and not any(
                 SAMPLES in p for run in way.runs for p in run
             ):
