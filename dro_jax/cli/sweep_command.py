@@ -11,7 +11,7 @@ from dro_jax import exit_codes
 from dro_jax.cli.sweep_budget import Budget
 from dro_jax.cli.sweep_evaluation import SweepEvaluation
 from dro_jax.cli.sweep_plan import Plan
-from dro_jax.cli.sweep_table import plan_table, trials_table
+from dro_jax.cli.sweep_table import plan_table, stages_table, trials_table
 from dro_jax.cli.sweep_trial import TrialRunner, forget
 from dro_jax.cli.sweep_workers import command_of, run_workers
 from dro_jax.errors import ConfigError
@@ -48,6 +48,8 @@ def run(arguments) -> int:
     if arguments.dry_run:
         print(plan_table(plan, folder))
         return exit_codes.DONE.number
+    if worker is None:
+        say(stages_table(plan, folder))
     make_folder(folder, "--output_dir")
     plan.searches.folder = folder
     log = worker and worker.log

@@ -8,17 +8,41 @@ from dro_jax.plurals import counted
 from dro_jax.sweeps.interface import PlannedTrial
 from dro_jax.sweeps.names import SWEEP_DIR
 from dro_jax.sweeps.results import RESULTS, SweepResults
+from dro_jax.training import run_files
 
 _ENDED = ("complete", "failed", "pruned")
 _SHARED = f"'${SWEEP_DIR}/"
+# What a folder that trials share holds when what is kept there of a split is whole.
+_WHOLE = {
+    run_files.REFERENCE_CACHE: "*/table",
+    run_files.REFERENCE_SAMPLES: "*/rewards.npy",
+    run_files.VALUE_OF_REFERENCE: "report.json",
+}
 
 
 def plan_table(plan: Plan, folder: pathlib.Path) -> str:
     """What would be run, stage by stage, what trials share and what has no effect."""
-    states = {}
-    if (folder / RESULTS).is_file():
-        states = {one.key: one.state for one in SweepResults.read(folder).trials}
-    return "\n".join(_planned(plan, folder, states))
+    return "\n".join(_planned(plan, folder, _states(folder)))
+
+
+def stages_table(plan: Plan, folder: pathlib.Path) -> str:
+    """A line a stage: how many runs, and what is there already of them and for them."""
+    states, lines = _states(folder), []
+    for number, (name, trials) in enumerate(plan.trials.items(), 1):
+        shared = list(dict.fromkeys(own for one in trials for own in _shared(one)))
+        there = [own for own in shared if _is_there(folder, own)]
+        kept = f"; there already: {', '.join(there)}" if there else ""
+        lines.append(
+            f"{number}/{len(plan.trials)} {name}: {_runs(trials, states)}{kept}"
+        )
+    return "\n".join(lines)
+
+
+def _states(folder: pathlib.Path) -> Mapping[str, str]:
+    """By key, what became of trials that an earlier command ran."""
+    if not (folder / RESULTS).is_file():
+        return {}
+    return {one.key: one.state for one in SweepResults.read(folder).trials}
 
 
 def _planned(
@@ -26,24 +50,46 @@ def _planned(
 ) -> Iterator[str]:
     yield f"{plan.sweep.name} in {folder}"
     for name, trials in plan.trials.items():
-        ended = sum(states.get(one.key) in _ENDED for one in trials)
-        left = f", {len(trials) - ended} of them left" if ended else ""
-        yield f"\n{name}: {counted(len(trials), 'run')}{left}"
+        yield f"\n{name}: {_runs(trials, states)}"
         width = max((len(one.label) for one in trials), default=0)
         for one in trials:
-            yield f"  {one.label:{width}}{_told(one, states.get(one.key))}".rstrip()
+            told = _told(one, states.get(one.key), folder)
+            yield f"  {one.label:{width}}{told}".rstrip()
 
 
-def _told(trial: PlannedTrial, state: str | None) -> str:
+def _runs(trials: Sequence[PlannedTrial], states: Mapping[str, str]) -> str:
+    left = sum(states.get(one.key) not in _ENDED for one in trials)
+    runs = counted(len(trials), "run")
+    if left == len(trials):
+        return runs
+    return f"{runs}, {left} of them left" if left else f"{runs}, there already"
+
+
+def _told(trial: PlannedTrial, state: str | None, folder: pathlib.Path) -> str:
     parts = [state] if state in _ENDED else []
     if trial.builds_on:
         parts.append(f"from {', '.join(trial.builds_on)}")
-    shared = [own.partition(_SHARED)[2].rstrip("'") for own in trial.bindings]
-    if found := [own for own in shared if own]:
+    found = [
+        f"{own} (there already)" if _is_there(folder, own) else own
+        for own in _shared(trial)
+    ]
+    if found:
         parts.append(f"shares {', '.join(found)}")
     if trial.unused:
         parts.append(f"no effect: {', '.join(trial.unused)}")
     return "  " + "; ".join(parts) if parts else ""
+
+
+def _shared(trial: PlannedTrial) -> list[str]:
+    """Folders within the sweep's that the trial shares."""
+    found = [own.partition(_SHARED)[2].rstrip("'") for own in trial.bindings]
+    return [own for own in found if own]
+
+
+def _is_there(folder: pathlib.Path, shared: str) -> bool:
+    """Whether what trials share is computed, of one split at least."""
+    marker = _WHOLE.get(shared.partition("/")[0])
+    return marker is not None and any((folder / shared).glob(marker))
 
 
 def trials_table(results: SweepResults) -> str:

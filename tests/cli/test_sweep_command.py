@@ -138,12 +138,16 @@ def test_a_sweep_runs_each_trial_once_and_goes_on_with_what_is_new(swept, capfd)
     assert re.findall(r"^policies \d{4}: (.*)$", told.err, re.MULTILINE) == [
         "DRO-V · TAU 1.0"
     ]
+    # What is there is said before anything is run.
+    begun = told.out + told.err
+    assert re.search(r"1/\d reference: 1 run, there already", begun)
+    assert re.search(r"policies: 3 runs, 1 of them left; there already: ref", begun)
     assert {x: x.stat().st_mtime_ns for x in before} == before
     again = SweepResults.read(out)
     assert [one.number for one in again.trials] == [0, 1, 2, 3, 4]
 
     assert sweep(folder, "--dry_run") == exit_codes.DONE.number
     told = capfd.readouterr().out
-    assert "policies: 3 runs, 0 of them left" in told
+    assert "policies: 3 runs, there already" in told
     assert re.search(r"KTO +complete; from reference; no effect: TAU", told)
-    assert "shares reference_cache/" in told
+    assert re.search(r"shares reference_cache/\w+ \(there already\)", told)
