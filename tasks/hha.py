@@ -116,20 +116,24 @@ def _half(belongs: Any) -> ExpandedSource:
     )
 
 
-for _name, _source, _transform in (
-    ("hha", _SCORED, "normalize"),
-    ("hha_sigmoid", _SCORED, "sigmoid"),
-    ("hha_half_1", _half(in_half_1), "normalize"),
-    ("hha_half_2", _half(in_half_2), "normalize"),
+for _name, _source, _transform, _about in (
+    ("hha", _SCORED, "normalize", "Replies in dialogues, with a reward model's score."),
+    ("hha_sigmoid", _SCORED, "sigmoid", "hha with the score's sigmoid."),
+    ("hha_half_1", _half(in_half_1), "normalize", "hha with half of the prompts."),
+    ("hha_half_2", _half(in_half_2), "normalize", "hha with the other half of them."),
 ):
-    _register(_name, _source, id_field="prompt_id", reward_transform=_transform)
+    _register(
+        _name, _source, id_field="prompt_id", reward_transform=_transform, about=_about
+    )
 _register(
     "hha_raw",
     _by_prompt("hh_rlhf_raw/harmless-base-test.jsonl.gz", expand_dialogues),
     reward_kind="thumbs",
+    about="One of Anthropic's files: the chosen reply a thumb up, the rejected down.",
 )
 _register(
     "hha_pro",
     _by_prompt("hha_pro_raw/dev-200.jsonl.gz", expand_pro),
     reward_transform="normalize",
+    about="Ranked replies of the PRO and A-LoL experiments, each with a reward.",
 )

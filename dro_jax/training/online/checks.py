@@ -43,6 +43,7 @@ def check_fresh(
             "trainer reads its batches from a log"
         )
     _check_objective(model, data)
+    _check_scales(model, data, reference)
     _check_rows(model, data)
     return _reference(model, data, reference, tell)
 
@@ -77,6 +78,21 @@ def _check_objective(model: FeedbackModel, data: RunData) -> None:
         raise ConfigError(
             "SAMPLING = 'priority' draws records of the log, of which none is trained "
             "on: leave it out, or set FreshSamples.log_share (FRESH_LOG_SHARE)"
+        )
+
+
+def _check_scales(
+    model: FeedbackModel, data: RunData, reference: ReferenceSettings
+) -> None:
+    """Refuses rewards of samples in other units than those of the reference's own."""
+    needs, fresh = model.objective.needs, data.fresh
+    reads = needs.prompt_values or needs.advantages
+    if reads and reference.samples is not None and (fresh.scale, fresh.shift) != (1, 0):
+        raise ConfigError(
+            f"{type(model.objective).__name__} takes rewards of fresh samples less a value "
+            "of rewards of the reference's samples, and FreshSamples.scale and shift "
+            "(FRESH_REWARD_SCALE, FRESH_REWARD_SHIFT) change the first alone: leave them "
+            "out, and change TAU or the reward in their place"
         )
 
 

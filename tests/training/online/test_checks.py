@@ -12,6 +12,7 @@ from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import DROV, KTO, NLL, QRPO, RPO, ALoL, BradleyTerry
+from dro_jax.training.before.reference_samples import ReferenceSamples
 from dro_jax.training.online.checks import check_fresh
 from dro_jax.training.online.fresh_samples import FreshSamples
 from dro_jax.training.run_settings import ReferenceSettings, RunData
@@ -108,3 +109,14 @@ def test_a_moved_reference_beside_the_log_is_a_frozen_copy():
 def test_settings_out_of_range_are_refused(settings, said):
     with pytest.raises(ConfigError, match=said):
         FreshSamples(**settings)
+
+
+def test_fresh_and_reference_samples_have_one_scale():
+    model = FeedbackModel(network=small.NETWORK, objective=RPO())
+    reference = ReferenceSettings("somewhere", samples=ReferenceSamples())
+    data = [RunData(TRAIN, fresh=x) for x in (fresh(), fresh(shift=-1.0))]
+    assert check_fresh(model, data[0], reference, print) == reference
+    with pytest.raises(ConfigError, match="FRESH_REWARD_SHIFT. change the first alone"):
+        check_fresh(model, data[1], reference, print)
+    # Of what was logged the scale is any.
+    check_fresh(model, data[1], ReferenceSettings("somewhere"), print)
