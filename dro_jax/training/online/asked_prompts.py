@@ -65,11 +65,11 @@ class AskedPrompts:
 
     def identity(self) -> dict[str, str]:
         """What a run that goes on must find the same, by name."""
+        from dro_jax.evaluation.sample_rewards import reward_facts
+
         found = {"fresh samples": self.settings.identity()}
-        return found | {
-            f"fresh samples: {name}": its
-            for name, its in self.rewards.fingerprint().items()
-        }
+        facts = reward_facts(self.prompts.records.tasks, self.settings.reward)
+        return found | {f"fresh samples: {name}": its for name, its in facts.items()}
 
     def of_round(self, number: int) -> Iterator[np.ndarray]:
         """Places of a round's prompts; each part has none twice.
