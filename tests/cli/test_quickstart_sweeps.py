@@ -72,8 +72,8 @@ def test_runs_that_sample_are_compared_with_one_of_the_log():
     planned = plan("online")
     trials = planned.trials["policies"]
     names = list(dict.fromkeys(one.values["method"] for one in trials))
-    assert names[0] == "DRO-V, log" and names[-1] == "PPO" and len(names) == 6
-    assert [one.values["RANDOM_SEED"] for one in trials] == [0] * 6 + [1] * 6 + [2] * 6
+    assert names[0] == "DRO-V, log" and names[-1] == "PPO" and len(names) == 7
+    assert [one.values["RANDOM_SEED"] for one in trials] == [0] * 7 + [1] * 7 + [2] * 7
     assert planned.sweep.compared == "method"
     quick = plan("online", fast=True).trials["policies"]
     assert [one.values["method"] for one in quick] == [names[0], names[1], names[-1]]
