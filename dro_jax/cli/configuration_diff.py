@@ -41,6 +41,8 @@ _FREE_BINDINGS = re.compile(
     r"|reference_cache_dir|reference_samples_dir|value_of_reference_dir)"
     r"|dro_jax\.training\.checkpoints\.CheckpointConfig\.(period|keep|keep_best)"
     r"|dro_jax\.training\.online\.fresh_samples\.FreshSamples\.keep_all"
+    # What a report sorts records by.
+    r"|dro_jax\.tasks\.jsonl\.jsonl_task\.source_field"
     rf"|{re.escape(_SHARDING)}.*"
 )
 # What says how a run goes on, and not what is learnt from what: a person may change it

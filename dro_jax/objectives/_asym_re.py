@@ -91,7 +91,7 @@ class AsymRE(Objective):
         groups: jax.Array,
         weights: jax.Array | None = None,
     ) -> jax.Array:
-        """:func:`mean_rewards` of a whole split, ``[R]`` each."""
+        """Each prompt's mean reward over a whole split, ``[R]``."""
         return mean_rewards(rewards, groups, weights=weights)
 
     def values_of_samples(self, rewards: jax.Array) -> jax.Array:

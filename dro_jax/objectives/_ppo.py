@@ -45,7 +45,7 @@ _SCALE = "log_kl_scale"
 class PPO(Objective):
     """:func:`ppo` as an objective of responses that the policy samples.
 
-    Once a round, :meth:`of_rollouts` makes token rewards, advantages and returns of all
+    Once a round, `of_rollouts` makes token rewards, advantages and returns of all
     of its samples; then they are trained on in minibatches.
 
     With `kl_target` β follows the KL to the reference, a step's n trajectories at a time:

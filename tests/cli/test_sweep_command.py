@@ -141,7 +141,7 @@ def test_a_sweep_runs_each_trial_once_and_goes_on_with_what_is_new(swept, capfd)
     # What is there is said before anything is run.
     begun = told.out + told.err
     assert re.search(r"1/\d reference: 1 run, there already", begun)
-    assert re.search(r"policies: 3 runs, 1 of them left; there already: ref", begun)
+    assert re.search(r"policies: 4 runs, 1 of them left; there already: ref", begun)
     assert {x: x.stat().st_mtime_ns for x in before} == before
     again = SweepResults.read(out)
     assert [one.number for one in again.trials] == [0, 1, 2, 3, 4]

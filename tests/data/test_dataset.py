@@ -12,8 +12,8 @@ from array_data import assert_same_batches
 
 from dro_jax.data.converter import FeedbackFeatureConverter
 from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.store import preparation
-from dro_jax.data.tasks import fingerprint
 from dro_jax.errors import ConfigError, DataError
 
 LENGTHS = {"inputs": 6, "targets": 4}

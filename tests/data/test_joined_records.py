@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.joined_records import JoinedRecords
-from dro_jax.data.tasks import fingerprint
 
 LENGTHS = {"inputs": 5, "targets": 3}
 TEXTS = [("abcdef", "a"), ("a", "abcd"), ("abcd", "ab"), ("ab", "abc"), ("abc", "b")]
