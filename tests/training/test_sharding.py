@@ -10,6 +10,7 @@ import pytest
 import small
 from jax.sharding import PartitionSpec
 
+from dro_jax import batch_fields
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.value import ValueConfig
@@ -23,10 +24,13 @@ from dro_jax.objectives import (
     IPO,
     KTO,
     NLL,
+    OREO,
     PMPO,
+    PPO,
     PRO,
     QRPO,
     RPO,
+    TBRM,
     TOPR,
     UNA,
     ALoL,
@@ -79,6 +83,9 @@ OTHERS = {
     "dpo": (DPO(), None),
     "ipo": (IPO(0.5), None),
     "pro": (PRO(), None),
+    "oreo": (OREO(0.5), None),
+    "tbrm": (TBRM(0.5), None),
+    "ppo": (PPO(kl_target=1.0, token_mean=True), None),
 }
 # A head on the trunk, a network of its own, a statistic of the batch: what meshes could
 # break in a way of its own. Of the others the mesh that has everything tells.
@@ -115,6 +122,9 @@ def of_records(batch):
         "prompt_values": rng.normal(0, 1, shape),
         "quantiles": rng.random(shape),
     }
+    tokens = batch_fields.names(source="samples")
+    shape_of_tokens = batch["decoder_input_tokens"].shape
+    fields |= {name: rng.normal(-4, 1, shape_of_tokens) for name in tokens}
     fields = {name: x.astype(np.float32) for name, x in fields.items()}
     ids = np.stack([np.full(shape, 7), np.arange(np.prod(shape)).reshape(shape)], -1)
     paired = with_mismatched_prompts(batch | {"record_ids": ids})
@@ -158,7 +168,7 @@ def starting_params(value):
 
     That what is drawn does not depend on a mesh is a test of the initialisation.
     """
-    kind = next(k for k in MODELS if model_of(k).value_config == value)
+    kind = next(k for k in MODELS | OTHERS if model_of(k).value_config == value)
     return jax.device_get(small.init(model_of(kind), packed_batch(), seed=1))
 
 
