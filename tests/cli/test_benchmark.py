@@ -44,7 +44,7 @@ def tiny(monkeypatch):
 @pytest.mark.slow
 def test_prints_a_table_and_writes_json(tiny, tmp_path, capsys):
     path = tmp_path / "figures.json"
-    assert main(["benchmark", "--rounds", "2", "--json", str(path)]) == 0
+    assert main(["benchmark", "--rounds", "1", "--json", str(path)]) == 0
     report = json.loads(path.read_text())
     for name in (
         "packing.speedup",
