@@ -30,7 +30,8 @@ def stages_table(plan: Plan, folder: pathlib.Path) -> str:
     states, lines = _states(folder), []
     for number, (name, trials) in enumerate(plan.trials.items(), 1):
         shared = list(dict.fromkeys(own for one in trials for own in _shared(one)))
-        there = [own for own in shared if _is_there(folder, own)]
+        left = any(states.get(one.key) not in _ENDED for one in trials)
+        there = [own for own in shared if left and _is_there(folder, own)]
         kept = f"; there already: {', '.join(there)}" if there else ""
         lines.append(
             f"{number}/{len(plan.trials)} {name}: {_runs(trials, states)}{kept}"
