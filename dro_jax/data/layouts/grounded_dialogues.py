@@ -78,21 +78,30 @@ def expand_faithdial(
 
     Each has its `history`, texts of which the last is the apprentice's, `knowledge` and
     `response`; `original_response`, `BEGIN` and `VRM` are kept. An object that is such an
-    utterance itself, as the hub's own tables have them, is one trajectory.
+    utterance itself, as the hub's own tables have them, is one trajectory. An utterance
+    that cannot be used costs the others nothing: the first such is told at the end.
 
     Args:
       fields: the object's.
       most_words: as for :func:`expand_wizard`.
 
     Raises:
-      RecordProblem: it is of another shape.
+      RecordProblem: it, or an utterance of it, is of another shape or has no knowledge.
     """
     if "utterances" not in fields:
         yield "", _utterance(fields, "", most_words, fields)
         return
+    first = None
     for number, utterance in enumerate(_objects(fields, "utterances"), start=1):
         place = f"utterances[{number - 1}]."
-        yield f"reply {number}", _utterance(utterance, place, most_words, fields)
+        try:
+            made = _utterance(utterance, place, most_words, fields)
+        except RecordProblem as problem:
+            first = first or problem
+        else:
+            yield f"reply {number}", made
+    if first is not None:
+        raise first
 
 
 def _utterance(
@@ -113,6 +122,8 @@ def _utterance(
         for role, text in zip(reversed(roles), history, strict=True)
     ]
     knowledge = _text(utterance, "knowledge", place.rstrip("."))
+    if not knowledge.strip():
+        raise RecordProblem("no_knowledge", f"'{place}knowledge' is empty")
     response = _text(utterance, "response", place.rstrip("."))
     others = {n: utterance.get(n) for n in ("original_response", "BEGIN", "VRM")}
     names = {

@@ -149,6 +149,12 @@ def test_the_oldest_turns_are_left_out_of_long_dialogues(most, count):
             "wrong_type",
             "'knowledge' is (null|None)",
         ),
+        (
+            "faithdial",
+            {"utterances": [utterance(["a"], " ", "r")]},
+            "no_knowledge",
+            r"'utterances\[0\].knowledge' is empty",
+        ),
     ],
 )
 def test_what_is_of_another_shape_is_named(load, layout, row, reason, message):
@@ -156,3 +162,12 @@ def test_what_is_of_another_shape_is_named(load, layout, row, reason, message):
     (dropped,) = load(rows, layout).report.dropped
     assert dropped.reason == reason
     assert re.search(message, dropped.message), dropped.message
+
+
+def test_an_utterance_that_cannot_be_used_costs_the_others_nothing(load):
+    row = {"utterances": [utterance(["a"], k, f"{k} r") for k in ("k", "", "l", None)]}
+    records = load([row], "faithdial")
+    assert list(responses_of(records)) == ["k r", "l r"]
+    (dropped,) = records.report.dropped
+    assert dropped.identity.endswith("records.jsonl line 1")
+    assert "'utterances[1].knowledge' is empty" in dropped.message
