@@ -46,6 +46,7 @@ _ATOMIC2020 = (
     "allenai/comet-atomic-2020 leads; lay it into the folder commonsense."
 )
 _COLUMNS = ("head", "relation", "tail")
+_SPLITS = ("train", "val", "test")  # that ATOMIC10x's records are of
 _OTHER = "other"  # records of relations that ATOMIC10x does not have
 
 Fields = Mapping[str, Any]
@@ -79,6 +80,22 @@ def expand_triple(fields: Fields) -> Iterator[tuple[str, Fields]]:
     if "p_valid_model" in fields:
         made["reward"] = fields["p_valid_model"]
     yield "", DerivedFields(made, names, fields)
+
+
+def expand_logged(fields: Fields) -> Iterator[tuple[str, Fields]]:
+    """As :func:`expand_triple`, of a record that must say which split it is of.
+
+    Raises:
+      RecordProblem: as there, or its `split` is missing or none of ATOMIC10x's.
+    """
+    if "split" not in fields:
+        raise missing_field(fields, "split")
+    if fields["split"] not in _SPLITS:
+        raise RecordProblem(
+            "unknown_split",
+            f"'split' is {fields['split']!r}, none of {', '.join(map(repr, _SPLITS))}",
+        )
+    yield from expand_triple(fields)
 
 
 def expand_by_people(fields: Fields) -> Iterator[tuple[str, Fields]]:
@@ -151,7 +168,7 @@ class BestResponses(RecordSource):
 def _source(critic: Reward | None = None) -> RecordSource:
     logged = ExpandedSource(
         published_files({"all": "commonsense/ATOMIC10X.jsonl"}, _ATOMIC10X),
-        expand_triple,
+        expand_logged,
         {"train": ("all", _of_train), "validation": ("all", _of_validation)},
     )
     splits: dict[str, RecordSource] = {"train": logged, "validation": logged}

@@ -15,6 +15,7 @@ from dro_jax.tasks.commonsense import (
     TASKS,
     BestResponses,
     commonsense_task,
+    expand_logged,
     expand_triple,
 )
 from dro_jax.tasks.commonsense_critic import CommonsenseCritic
@@ -139,6 +140,17 @@ def test_triples_that_cannot_be_used(change, reason):
     fields = {name: value for name, value in fields.items() if value is not ...}
     with pytest.raises(RecordProblem) as caught:
         list(expand_triple(fields))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({}, "missing_field"), ({"split": "dev"}, "unknown_split")],
+)
+def test_a_record_of_no_split_is_told_of(change, reason):
+    fields = {"head": "PersonX naps", "relation": "xNeed", "tail": "a bed"} | change
+    with pytest.raises(RecordProblem, match="'split' is") as caught:
+        list(expand_logged(fields))
     assert caught.value.reason == reason
 
 
