@@ -35,8 +35,8 @@ def register_jsonl_task(
         `trajectories`, one; `pairs`, `chosen` and `rejected`; `hh_rlhf`, `oasst2`, ….
       encoding: of files of text, as `latin-1`; None, UTF-8, or UTF-16 with its mark.
       **settings: those of `dro_jax.data.tasks.register_feedback_task`, as
-        `prompt_field`, `reward_kind`, `reward_transform` or `on_bad_record`; None, as
-        the layout has it.
+        `prompt_field`, `reward_kind`, `reward_transform`, `scored_by` or
+        `on_bad_record`; None, as the layout has it.
 
     Raises:
       ConfigError: a path is missing, a setting cannot be used, or the name is taken.
@@ -47,6 +47,8 @@ def register_jsonl_task(
             "a file with the fields prompt, response and reward, or name its own "
             "fields by prompt_field, response_field and reward_field"
         )
+    if settings.get("scored_by") is not None and settings.get("reward_kind") is None:
+        settings["reward_kind"] = "float"  # of scores, whatever the files hold
     files = {"train": train_path}
     if validation_path:
         files["validation"] = validation_path

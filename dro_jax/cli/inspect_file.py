@@ -52,7 +52,7 @@ def inspect_file(
       The report, and in words what was guessed and how to go on.
 
     Raises:
-      ConfigError: the records do not tell the layout or a field.
+      ConfigError: the records do not tell the layout or a field, or hold no rewards.
       DataError: the file or its records cannot be read.
     """
     if arguments.split != _SPLIT:
@@ -63,6 +63,7 @@ def inspect_file(
         _first_records(arguments.name),
         {name: getattr(arguments, name) for name in _GIVEN},
     )
+    _check_has_rewards(arguments.name, guess)
     if _TASK in seqio.TaskRegistry.names():
         seqio.TaskRegistry.remove(_TASK)  # an earlier call's in this process
     settings = settings_of(guess.layout, guess.settings)
@@ -89,6 +90,24 @@ def _first_records(name: str) -> list[Any]:
     if not good:
         raise DataError(f"{looked_at[0].identity}: {looked_at[0].problem.message}")
     return good
+
+
+def _check_has_rewards(name: str, guess: Guess) -> None:
+    if LAYOUTS[guess.layout].holds_rewards or "reward_field" in guess.settings:
+        return
+    flags = (
+        _flag("TRAIN_PATH", name),
+        _flag("LAYOUT", guess.layout),
+        "--gin.SCORED_BY=%REWARD",
+    )
+    raise ConfigError(
+        f"{name} holds no rewards (layout {guess.layout}: {'; '.join(guess.reasons)}): a "
+        "reward has to score its responses, which is scored_by of a task, in gin "
+        "SCORED_BY. A file of gin_configs/rewards says which, as in\n"
+        "  dro-jax tasks inspect --gin_file=gin_configs/rewards/length.gin "
+        f"--gin_file=gin_configs/tasks/jsonl.gin {' '.join(flags)}\n"
+        "or name a field with rewards by --reward_field. Published files: docs/tasks.md"
+    )
 
 
 def _guessed(guess: Guess) -> str:

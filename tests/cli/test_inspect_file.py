@@ -4,6 +4,7 @@ import json
 import shlex
 
 import pytest
+from published_dialogues import FAITHDIAL, WIZARD
 from published_files import PUBLISHED
 from split_texts import prompts_of, responses_of
 
@@ -90,6 +91,23 @@ def test_fields_of_one_s_own_are_printed_where_they_are_not_the_layout_s(write, 
 def test_what_cannot_be_inspected_is_one_message(write, capsys, rows, flags, message):
     assert main(["tasks", "inspect", write(rows), *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("layout", "rows"), [("wizard_of_wikipedia", WIZARD), ("faithdial", FAITHDIAL)]
+)
+def test_a_file_without_rewards_is_told_what_scores_it(write, capsys, layout, rows):
+    path = write(rows)
+    assert main(["tasks", "inspect", path]) == 2
+    told = capsys.readouterr().err
+    assert f"{path} holds no rewards (layout {layout}: '" in told
+    (command,) = [line.strip() for line in told.splitlines() if "  dro-jax" in line]
+    assert "--gin.SCORED_BY=%REWARD" in command
+    # What is printed shows the records.
+    own = (f"jsonl.jsonl_task.name='{layout}_scored'", "REWARD_TRANSFORM='none'")
+    flags = [*shlex.split(command)[1:], *(f"--gin.{setting}" for setting in own)]
+    assert main(flags) == 0
+    assert "Knowledge: " in capsys.readouterr().out
 
 
 def test_flags_of_a_file_are_refused_for_a_task(capsys):

@@ -8,6 +8,7 @@ from split_texts import prompts_of, responses_of
 
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import ConfigError
+from dro_jax.rewards import Length
 from dro_jax.tasks.jsonl import register_jsonl_task
 
 
@@ -72,3 +73,13 @@ def test_a_layout_brings_its_settings_unless_others_are_given(tmp_path):
     loaded = task.records("train")
     assert (prompts_of(loaded), responses_of(loaded)) == (["Q: q\n\nA:"], ["r"])
     assert loaded.rewards.tolist() == [4.0]
+
+
+def test_scores_are_numbers_whatever_the_layout_holds(tmp_path):
+    file = tmp_path / "kto.jsonl"
+    messages = {"prompt": [{"role": "user", "content": "q"}], "completion": "r s t"}
+    file.write_text(json.dumps({**messages, "label": False}) + "\n")
+    task = register_jsonl_task(
+        train_path=file, vocabulary="byte", layout="kto_mix", scored_by=Length()
+    )
+    assert task.records("train").rewards.tolist() == [3.0]

@@ -90,12 +90,14 @@ LAYOUTS = {
             "ParlAI's dialogues of a wizard and an apprentice, with chosen sentences",
             grounded_dialogues.SETTINGS,
             grounded_dialogues.expand_wizard,
+            holds_rewards=False,
         ),
         Layout(
             "faithdial",
             "FaithDial's utterances with history, knowledge and response",
             grounded_dialogues.SETTINGS,
             grounded_dialogues.expand_faithdial,
+            holds_rewards=False,
         ),
     )
 }

@@ -21,6 +21,8 @@ class Layout:
       expand: the trajectories of an object; None where it is one itself.
       regroup: a source of trajectories from the source of objects, where these belong
         together; None otherwise.
+      holds_rewards: whether an object says what its responses are worth; else a reward
+        must score them.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Layout:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     expand: Expand | None = None
     regroup: Callable[[RecordSource], RecordSource] | None = None
+    holds_rewards: bool = True
 
     def source(self, stored: RecordSource) -> RecordSource:
         """The trajectories of a source's objects."""
