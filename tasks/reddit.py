@@ -17,7 +17,7 @@ Files, in the folder that the environment variable `DRO_JAX_DATA` names:
 Source: Baheti et al. 2024 (arXiv 2305.14718) and their code
 (https://github.com/abaheti95/LoL-RL, preprocess_reddit_comment_scores_and_add_rewards.py),
 which draws 102,000 comments of each kind, and of these 1,000 for validation and 1,000
-for testing.
+for testing. It also leaves out pairs of more than 300 of GPT-2's tokens, which we cut.
 """
 
 import functools
