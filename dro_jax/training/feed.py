@@ -22,12 +22,16 @@ class Feed(Protocol):
 
     reference_params: Params | None
 
-    def next(self, state: TrainState, tick: Callable[[], bool]) -> HostBatch | None:
+    def next(
+        self, state: TrainState, tick: Callable[[], bool], check: Callable[[], None]
+    ) -> HostBatch | None:
         """This host's part of the rows of the next batch.
 
         Args:
           state: the run's, which may answer prompts for it.
           tick: called now and then in long work; where it is true, work ends.
+          check: called before the state is asked anything; it refuses a state that a
+            step made of numbers that are not finite.
 
         Returns:
           None where work ended so; the place is as before.
@@ -60,8 +64,10 @@ class LogFeed:
         self._position = progress.position
         self._batches = prepared.train.batches(self._position, steps.shard)
 
-    def next(self, state: TrainState, tick: Callable[[], bool]) -> HostBatch:
-        del tick
+    def next(
+        self, state: TrainState, tick: Callable[[], bool], check: Callable[[], None]
+    ) -> HostBatch:
+        del tick, check
         try:
             batch = next(self._batches)
         except StopIteration:

@@ -9,7 +9,7 @@ import jax
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.data.interface import HostBatch
-from dro_jax.errors import Pruned, UserError
+from dro_jax.errors import Pruned, ServerError, UserError
 from dro_jax.messages import say
 from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.checkpoints import Checkpointer
@@ -114,9 +114,10 @@ class Loop:
                 if at.step and (leaving or self._is(at, total_steps, "save")):
                     # The guard is one step behind: nothing that is not finite is saved.
                     self._guard.check()
-                    self._checkpointer.save(state, at.progress())
+                    # Apart: the steps since the last line keep their time.
+                    with throughput.apart():
+                        self._checkpointer.save(state, at.progress())
                     self._watchdog.reset()
-                    throughput.restart()
                     bar.restart()
                 if stopping:
                     self._leave(at.step)
@@ -124,7 +125,7 @@ class Loop:
                     self._leave_pruned(at.step)
                 if at.step >= total_steps:
                     break
-                batch = feed.next(state, self._tick)
+                batch = self._next(state, at, feed)
                 if batch is None:  # told to stop while it was made
                     continue
                 if compiling:
@@ -191,6 +192,18 @@ class Loop:
             # A server of rewards is away, say: the run that resumes evaluates again.
             self._checkpointer.save(state, at.progress())
             self._checkpointer.wait()
+            raise
+
+    def _next(self, state, at: "_Place", feed: Feed) -> HostBatch | None:
+        """The next batch; where a server of rewards is away, the state is kept."""
+        try:
+            return feed.next(state, self._tick, self._guard.check)
+        except ServerError:
+            # All processes have it of the first. The run that resumes asks again.
+            if at.step:
+                self._guard.check()
+                self._checkpointer.save(state, at.progress())
+                self._checkpointer.wait()
             raise
 
     def _tick(self) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 import types
 
 import numpy as np
@@ -45,6 +46,31 @@ def test_nll_learns(reference_dir):
     records = read_metrics(reference_dir)
     assert [record["step"] for record in records] == list(range(5, 65, 5))
     assert records[-1]["loss"] < 0.8 * records[0]["loss"]
+
+
+class Slow(ArrayDataset):
+    """Whose batches take a while."""
+
+    SECONDS = 0.05
+
+    def batches(self, *arguments, **settings):
+        for batch in super().batches(*arguments, **settings):
+            time.sleep(self.SECONDS)
+            yield batch
+
+
+def test_a_save_between_two_lines_takes_no_time_from_their_steps(tmp_path):
+    """The rate was of all steps over the time since the save."""
+    saves = CheckpointConfig(period=3)
+    run(
+        tmp_path,
+        steps=4,
+        train_dataset_cfg=Slow(),
+        log_period=4,
+        checkpoint_cfg=saves,
+    )
+    (line,) = read_metrics(tmp_path)
+    assert line["steps_per_second"] <= 1 / Slow.SECONDS
 
 
 def test_metrics_say_what_is_going_on(reference_dir):

@@ -65,7 +65,9 @@ class OnlineFeed:
         """What a step is given: the reference of now, where batches lack its words."""
         return self._rounds.reference if self._plan.mode == "frozen_copy" else None
 
-    def next(self, state: TrainState, tick: Callable[[], bool]) -> HostBatch | None:
+    def next(
+        self, state: TrainState, tick: Callable[[], bool], check: Callable[[], None]
+    ) -> HostBatch | None:
         """See `Feed.next`; at a round's start, samples.
 
         Raises:
@@ -73,7 +75,7 @@ class OnlineFeed:
           TrainingError: the log ran out.
         """
         for _ in range(_MOST_EMPTY):
-            if self._rows is None and not self._begin(state, tick):
+            if self._rows is None and not self._begin(state, tick, check):
                 return None
             if self._coming is not None:
                 return self._given(state)
@@ -94,8 +96,8 @@ class OnlineFeed:
         `samples/total` responses and `samples/tokens` of all rounds begun;
         `samples/reward`, on the scale that training reads, and `samples/kl`, the mean
         of log π(y|x) − log π_ref(y|x) with the policy that sampled and the reference of
-        now, of the round's responses. The rate is of the rounds drawn since the last line, where there are any, with
-        their scores and what is computed of them.
+        now, of the round's responses. The rate is of the rounds drawn since the last
+        line, where there are any, with their scores and what is computed of them.
         """
         found = {
             "samples/total": self._at.total,
@@ -106,11 +108,16 @@ class OnlineFeed:
             found["samples/kl"] = self._at.kl
         return found | self._rounds.rates()
 
-    def _begin(self, state: TrainState, tick: Callable[[], bool]) -> bool:
+    def _begin(
+        self, state: TrainState, tick: Callable[[], bool], check: Callable[[], None]
+    ) -> bool:
         """Begins the round at hand, or goes on in it; whether that came to its end."""
         if self._at.position != START:
             self._start_rows(self._rounds.again(self._at), self._at.position)
             return True
+        # Else a policy that is not finite would be found by its answers, or be the
+        # reference first.
+        check()
         begun = self._rounds.begin(self._at, state, tick)
         if begun is None:
             return False

@@ -56,10 +56,10 @@ class RoundFiles:
         def check() -> None:
             if not path.exists():
                 raise CheckpointError(
-                    f"{path} is missing: the run goes on within that round, whose "
-                    "samples were drawn by parameters that are gone. Put the file back, "
-                    "or delete the checkpoints from which it goes on (those before the "
-                    "round's start need it not), or start anew in another MODEL_DIR, "
+                    f"{path} is missing: the run goes on with that round, whose samples "
+                    "were drawn by parameters that are gone. Put the file back, or "
+                    "delete the checkpoints from which it goes on (those before the "
+                    "round was drawn need it not), or start anew in another MODEL_DIR, "
                     "from its parameters if you like (INITIAL_CHECKPOINT_PATH)"
                 )
 

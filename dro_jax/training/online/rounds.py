@@ -119,9 +119,13 @@ class Rounds:
             kl=samples.kl,
             moved=moved,
         )
-        self._clean(at)
+        trained_on = self._fields.trained_on(samples)
+        # A round of which nothing is trained on ends without a step, so that what is
+        # saved next may still name the one before.
+        if len(trained_on):
+            self._clean(at)
         self._seconds += time.monotonic() - began
-        return at, self._fields.trained_on(samples)
+        return at, trained_on
 
     def rates(self) -> dict[str, float]:
         """Responses and tokens a second of what was drawn since the last call."""

@@ -8,11 +8,12 @@ import small
 from online_runs import NETWORK, TRAIN, OnRollouts, Vowels, fresh, run_online
 from training_runs import run
 
-from dro_jax.errors import CheckpointError, ServerError
+from dro_jax.errors import CheckpointError, ServerError, TrainingError
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import DPO, NLL
-from dro_jax.training.checkpoints import load_params
+from dro_jax.rewards.interface import Scores
+from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
 from dro_jax.training.sharding import MeshConfig
 
@@ -68,11 +69,36 @@ def test_a_run_killed_within_a_round_is_the_whole_one(tmp_path, reference, whole
     settings = {"initial_checkpoint_path": reference}
     run_online(tmp_path, steps=3, **settings)
     assert rounds_in(tmp_path) == ["round_000001.npz"]
-    away = fresh(Vowels(at=2))  # in the third round of all, which is not saved
+    away = fresh(Vowels(at=2))  # in a later round, at whose start the state is kept
     with pytest.raises(ServerError):
         run_online(tmp_path, away, **settings)
     run_online(tmp_path, **settings)
     assert_same(tmp_path, whole)
+
+
+def test_where_a_server_is_away_the_state_is_kept(tmp_path, reference, whole):
+    settings = {"initial_checkpoint_path": reference}
+    seldom = CheckpointConfig(period=100)
+    with pytest.raises(ServerError):
+        run_online(tmp_path, fresh(Vowels(at=4)), checkpoint_cfg=seldom, **settings)
+    assert list(tmp_path.glob("checkpoint_*"))
+    run_online(tmp_path, **settings)
+    assert_same(tmp_path, whole)
+
+
+class Huge(Vowels):
+    """Whose square is infinite."""
+
+    def __call__(self, prompts, responses):
+        return Scores(np.full(len(responses), 1e30))
+
+
+def test_a_rounds_last_step_is_refused_before_its_policy_answers(tmp_path, reference):
+    """As any step; what its policy answers would only say that the model is broken."""
+    rounds = fresh(Huge(), num_prompts=4)  # a batch each
+    with pytest.raises(TrainingError, match="in the step from 0 to 1"):
+        run_online(tmp_path, rounds, initial_checkpoint_path=reference, log_period=100)
+    assert (tmp_path / "non_finite_step_0.json").exists()
 
 
 def test_what_a_round_needs_is_asked_for(tmp_path, reference):
