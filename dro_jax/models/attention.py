@@ -1,4 +1,4 @@
-"""Multi-head attention for T5: masks, the softmax, and the key/value cache."""
+"""Multi-head attention for T5: the softmax, and the key/value cache."""
 
 import jax
 import jax.numpy as jnp
@@ -11,35 +11,6 @@ from dro_jax.models.layers import Dense, constrain
 MASKED_LOGIT = -1e10
 # Which axis of cached keys and values the steps are on.
 _STEPS_AXIS = {"key": 3, "value": 2}
-
-
-def attention_mask(
-    query_valid: jax.Array,
-    key_valid: jax.Array,
-    query_segment_ids: jax.Array | None = None,
-    key_segment_ids: jax.Array | None = None,
-) -> jax.Array:
-    """Which keys each query may attend to: real ones, of its own segment if packed.
-
-    Args:
-      query_valid: bool ``[B, Q]``.
-      key_valid: bool ``[B, K]``.
-      query_segment_ids: int32 ``[B, Q]``, when packed.
-      key_segment_ids: int32 ``[B, K]``, when packed.
-
-    Returns:
-      bool ``[B, 1, Q, K]``.
-    """
-    mask = query_valid[:, :, None] & key_valid[:, None, :]
-    if query_segment_ids is not None:
-        mask &= query_segment_ids[:, :, None] == key_segment_ids[:, None, :]
-    return mask[:, None]
-
-
-def causal_mask(length: int) -> jax.Array:
-    """Lets every position attend to itself and those before: bool ``[1, 1, T, T]``."""
-    positions = jnp.arange(length)
-    return (positions[:, None] >= positions[None, :])[None, None]
 
 
 class Attention(nn.Module):

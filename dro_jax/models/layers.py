@@ -252,12 +252,16 @@ class RelativePositionBias(nn.Module):
     def __call__(
         self, query_length: int, key_length: int, position: jax.Array | None = None
     ) -> jax.Array:
-        """Returns the float32 bias ``[1, H, Q, K]`` added to the attention logits.
+        """The float32 bias that is added to the attention logits, by diagonals.
 
         Args:
           query_length: Q.
           key_length: K.
           position: where the single query stands, in step-by-step decoding.
+
+        Returns:
+          ``[H, Q + K − 1]`` for :func:`skew`, the bias of query i and key j in column
+          j − i + Q − 1; of the single query, for whom that is column j, ``[1, H, 1, K]``.
         """
         embedding = param_with_axes(
             "rel_embedding",
@@ -277,5 +281,5 @@ class RelativePositionBias(nn.Module):
         bucket = jnp.take(jnp.asarray(buckets), index, mode="clip")
         by_distance = jnp.take(embedding, bucket, axis=1, mode="clip")
         if position is None:
-            return skew(by_distance, query_length, key_length)[None]
+            return by_distance
         return by_distance[None, :, None, :]

@@ -10,7 +10,7 @@ from flax.linen import partitioning
 
 from dro_jax.errors import ConfigError
 from dro_jax.models import layers
-from dro_jax.models.attention import attention_mask
+from dro_jax.models.attention_mask import AttentionMask
 from dro_jax.models.attention_pool import AttentionPool
 from dro_jax.models.joined_tokens import JoinedTokens, joined
 from dro_jax.models.networks import Batch, Params
@@ -83,10 +83,9 @@ class RewardNetwork(nn.Module):
         self, tokens: JoinedTokens, *, enable_dropout: bool = False
     ) -> jax.Array:
         """``[BK, G]`` scores of rows in which prompt and response are one already."""
-        valid = tokens.tokens > 0
         states = self.encoder(
             self.token_embedder(tokens.tokens),
-            attention_mask(valid, valid, tokens.segments, tokens.segments),
+            AttentionMask(tokens.segments, tokens.segments),
             deterministic=not enable_dropout,
         )
         return self.reward(states, tokens, enable_dropout)

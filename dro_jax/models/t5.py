@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dro_jax.models import layers
-from dro_jax.models.attention import attention_mask, causal_mask
+from dro_jax.models.attention_mask import AttentionMask, segments_of
 from dro_jax.models.t5_config import T5Config
 from dro_jax.models.t5_stacks import Decoder, Encoder
 
@@ -65,11 +65,10 @@ class T5(nn.Module):
         Returns:
           ``[B, L, D]`` in the activation dtype, after the final norm and dropout.
         """
-        valid = encoder_input_tokens > 0
-        mask = attention_mask(valid, valid, encoder_segment_ids, encoder_segment_ids)
+        segments = segments_of(encoder_input_tokens > 0, encoder_segment_ids)
         return self.encoder(
             self.token_embedder(encoder_input_tokens),
-            mask,
+            AttentionMask(segments, segments),
             deterministic=not enable_dropout,
         )
 
@@ -126,12 +125,13 @@ class T5(nn.Module):
             self_mask = None
             cross_mask = encoder_valid[:, None, None, :]
         else:
-            valid, segments = decoder_target_tokens > 0, decoder_segment_ids
-            self_mask = attention_mask(valid, valid, segments, segments)
-            self_mask &= causal_mask(valid.shape[1])
-            prompts = segments if decoder_prompt_ids is None else decoder_prompt_ids
-            cross_mask = attention_mask(
-                valid, encoder_valid, prompts, encoder_segment_ids
+            valid = decoder_target_tokens > 0
+            segments = segments_of(valid, decoder_segment_ids)
+            self_mask = AttentionMask(segments, segments, causal=True)
+            if decoder_prompt_ids is not None:
+                segments = segments_of(valid, decoder_prompt_ids)
+            cross_mask = AttentionMask(
+                segments, segments_of(encoder_valid, encoder_segment_ids)
             )
         return self.decoder(
             self.token_embedder(decoder_input_tokens),

@@ -38,10 +38,20 @@ def _mlp(config: T5Config, deterministic: bool):
     )
 
 
-def _relative_bias(config: T5Config, bidirectional: bool):
-    return layers.RelativePositionBias(
+def _relative_bias(
+    config: T5Config,
+    bidirectional: bool,
+    query_length: int,
+    key_length: int,
+    position: jax.Array | None = None,
+) -> jax.Array:
+    """Of each pair, ``[1, H, Q, K]``."""
+    bias = layers.RelativePositionBias(
         config.num_heads, bidirectional, name="relpos_bias"
-    )
+    )(query_length, key_length, position)
+    if position is None:
+        return layers.skew(bias, query_length, key_length)[None]
+    return bias
 
 
 class _Layer(nn.Module):
@@ -70,7 +80,7 @@ class EncoderLayer(_Layer):
     def __call__(self, x, mask, bias):
         """Maps ``[B, L, D]`` to itself; returns a pair, as a scan's body must."""
         if bias is None:
-            bias = _relative_bias(self.config, True)(x.shape[1], x.shape[1])
+            bias = _relative_bias(self.config, True, x.shape[1], x.shape[1])
         attention = _attention(self.config, "attention", self.deterministic)
         y = self._norm(x, "pre_attention_layer_norm")
         x = self._residual(x, attention(y, mask=mask, bias=bias))
@@ -88,9 +98,8 @@ class DecoderLayer(_Layer):
         """Maps ``[B, T, D]`` to itself; returns a pair, as a scan's body must."""
         cfg, cache_length = self.config, self.cache_length
         if bias is None:
-            bias = _relative_bias(cfg, False)(
-                x.shape[1], cache_length or x.shape[1], position
-            )
+            key_length = cache_length or x.shape[1]
+            bias = _relative_bias(cfg, False, x.shape[1], key_length, position)
         attention = _attention(cfg, "self_attention", self.deterministic)
         y = self._norm(x, "pre_self_attention_layer_norm")
         y = attention(
@@ -164,14 +173,14 @@ class Encoder(_Stack):
         cfg, length = self.config, x.shape[1]
         bias = None
         if not cfg.scan_layers:
-            bias = _relative_bias(cfg, True)(length, length)
+            bias = _relative_bias(cfg, True, length, length)
         x = self._dropout(x, deterministic)
         x = self._run_layers(
             EncoderLayer,
             cfg.num_encoder_layers,
             "encoder",
             x,
-            mask,
+            mask.matrix(),
             bias,
             deterministic=deterministic,
         )
@@ -203,9 +212,11 @@ class Decoder(_Stack):
             # The first call makes an empty cache, and takes no step.
             if filled:
                 step.value = position + 1
+        else:
+            self_mask, cross_mask = self_mask.matrix(), cross_mask.matrix()
         if not cfg.scan_layers:
             key_length = cache_length or x.shape[1]
-            bias = _relative_bias(cfg, False)(x.shape[1], key_length, position)
+            bias = _relative_bias(cfg, False, x.shape[1], key_length, position)
         x = self._run_layers(
             DecoderLayer,
             cfg.num_decoder_layers,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dro_jax.models import layers
-from dro_jax.models.attention import Attention, attention_mask, causal_mask
+from dro_jax.models.attention import Attention
+from dro_jax.models.attention_mask import AttentionMask, segments_of
 
 
 def test_bidirectional_buckets():
@@ -41,11 +42,11 @@ def test_bias_depends_on_the_distance_alone(bidirectional):
     module = layers.RelativePositionBias(num_heads=3, bidirectional=bidirectional)
     variables = module.init(jax.random.key(0), 1, 1)
     table = np.asarray(variables["params"]["rel_embedding"])
-    bias = module.apply(variables, 200, 150)
+    bias = layers.skew(module.apply(variables, 200, 150), 200, 150)
     buckets = layers.relative_position_buckets(32, 128, bidirectional)
     distance = np.arange(150)[None, :] - np.arange(200)[:, None]
     expected = table[:, buckets[np.clip(distance, -128, 128) + 128]]
-    np.testing.assert_array_equal(bias[0], expected)
+    np.testing.assert_array_equal(bias, expected)
     for position in (0, 7, 149):
         one_step = module.apply(variables, 1, 150, jnp.int32(position))
         np.testing.assert_array_equal(one_step[0, :, 0], expected[:, position])
@@ -74,10 +75,11 @@ def test_embedding_gradient_counts_each_occurrence():
 
 
 def test_masks():
-    """Worked by hand: two segments, then padding."""
-    segments = jnp.array([[1, 1, 2, 0]])
-    valid = segments > 0
-    mask = attention_mask(valid, valid, segments, segments) & causal_mask(4)
+    """Worked by hand: two segments, then padding, whatever its segment."""
+    segments = segments_of(
+        jnp.array([[True, True, True, False]]), jnp.array([[1, 1, 2, 2]])
+    )
+    mask = AttentionMask(segments, segments, causal=True).matrix()
     expected = [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     np.testing.assert_array_equal(mask[0, 0], np.array(expected, bool))
 
