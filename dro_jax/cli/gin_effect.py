@@ -36,8 +36,14 @@ _FREE = {
     f"dro_jax.training.checkpoints.CheckpointConfig.{name}"
     for name in ("period", "keep")
 }
-# What earlier versions had not is nothing where it is None: runs of theirs stay equal.
-_NOTHING_IF_NONE = {f"{_TRAIN}.reference_samples"}
+_SAMPLES = "dro_jax.training.before.reference_samples.ReferenceSamples"
+# What earlier versions had not is nothing where it changes nothing: runs of theirs stay
+# equal.
+_NOTHING_IF = {
+    f"{_TRAIN}.reference_samples": None,
+    f"{_SAMPLES}.scale": 1.0,
+    f"{_SAMPLES}.shift": 0.0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +122,7 @@ class _Reader:
                 continue
             self.bindings.add(name)
             value = self.value(self._configuration.bindings[name], scope)
-            nothing = value is None and full in _NOTHING_IF_NONE
+            nothing = full in _NOTHING_IF and value == _NOTHING_IF[full]
             if full not in _FREE and not nothing:
                 found.append((argument, value))
         return found

@@ -1,5 +1,6 @@
 """Rewards of sampled responses, on the scale of the rewards that training sees."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,26 @@ class SampleRewards:
     """What responses to a split's prompts are worth.
 
     A score passes through its task's `reward_transform` as a recorded reward does, the
-    statistics being those of the train split.
+    statistics being those of the train split: ``scale · transform(score) + shift``.
 
     Args:
       prompts: of the split.
       reward: scores responses; None, each task's own program.
+      scale, shift: bring scores of other units to those of the log's rewards.
 
     Raises:
       ConfigError: there is neither a reward nor a program.
     """
 
-    def __init__(self, prompts: "DifferentPrompts", reward: Reward | None):
-        self._prompts = prompts
+    def __init__(
+        self,
+        prompts: "DifferentPrompts",
+        reward: Reward | None,
+        *,
+        scale: float = 1.0,
+        shift: float = 0.0,
+    ):
+        self._prompts, self._scale, self._shift = prompts, scale, shift
         self._rewards = _rewards_of(prompts.records.tasks, reward)
 
     def __call__(self, places: np.ndarray, responses: Sequence[str]) -> np.ndarray:
@@ -52,7 +61,26 @@ class SampleRewards:
             except DataError as error:
                 raise DataError(f"reward '{reward.name}': {error}") from error
             found[own] = task.source.on_training_scale(scores)
-        return found
+        return found * np.float32(self._scale) + np.float32(self._shift)
+
+
+def check_units(owner: str, scale: float, shift: float) -> None:
+    """Refuses a scale and shift of rewards that cannot be.
+
+    Args:
+      owner: whose settings they are, for the message.
+      scale, shift: as of :class:`SampleRewards`.
+
+    Raises:
+      ConfigError: they are no finite numbers, or would turn better into worse.
+    """
+    if not (scale > 0 and math.isfinite(scale)):
+        raise ConfigError(
+            f"{owner}.scale = {scale}: give a number above 0, which keeps the better of "
+            "two responses the better"
+        )
+    if not math.isfinite(shift):
+        raise ConfigError(f"{owner}.shift = {shift}: give a finite number")
 
 
 def reward_facts(

@@ -5,6 +5,8 @@ import functools
 
 import pytest
 
+from dro_jax.cli import gin_setup
+from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.sweep_file import read_sweep
 from dro_jax.cli.sweep_plan import Planner
 
@@ -77,3 +79,22 @@ def test_runs_that_sample_are_compared_with_one_of_the_log():
     assert planned.sweep.compared == "method"
     quick = plan("online", fast=True).trials["policies"]
     assert [one.values["method"] for one in quick] == [names[0], names[1], names[-1]]
+
+
+def test_the_recipe_scores_samples_by_the_task_s_own_program():
+    """In the units of its thumbs; so a task without a program says that it has none."""
+
+    def macros(*bindings):
+        sweep = read_sweep(["gin_configs/recipes/a_lol.gin"], bindings)
+        (own,) = Planner(sweep).plan().trials["policy"]
+        read, typed = gin_setup.check(
+            own.gin_files, [*own.bindings, "MODEL_DIR = 'run'"], "", (), tell=None
+        )
+        found = Configuration.of([*read.statements, *typed]).macros
+        names = ("REWARD", "REFERENCE_REWARD_SCALE", "REFERENCE_REWARD_SHIFT")
+        return [found[name] for name in names]
+
+    assert macros() == [None, 2.0, -1.2537]
+    # Who names what scores samples leaves the units of thumbs behind.
+    reward, *units = macros("SCORER = 'dro_jax/gin_configs/rewards/length.gin'")
+    assert reward is not None and units == [1.0, 0.0]

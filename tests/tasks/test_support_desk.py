@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from dro_jax.tasks.support_desk.reward import (
 from dro_jax.tasks.support_desk.thumbs import ThumbLaw
 
 FOLDER = Path(generate.__file__).parent
+CONFIGS = Path(__file__).parents[2] / "gin_configs"
 PROMPT = "Hi, Anna here. Order K7 is broken. Please help."
 GREETING, APOLOGY = "Hi Anna,", "Sorry about K7."
 STEP, CLOSING = "A new one ships today.", "Kind regards."
@@ -330,3 +332,21 @@ def test_task_gives_normalised_thumbs_and_the_true_reward(shipped):
         expected = (thumb - mean) / math.sqrt(1 - mean**2)
         assert batch["rewards"][row, 0] == pytest.approx(expected, abs=1e-5)
     assert not batch["truncated"].any()
+
+
+def test_units_of_the_gin_file_are_those_of_the_thumbs(shipped):
+    """Replies that were logged earn on average what their thumbs do (docs/a_lol.md)."""
+    gin = (CONFIGS / "samples" / "support_desk.gin").read_text("utf-8")
+    scale, shift = map(float, re.findall(r"(?m)^REFERENCE_REWARD_S\w+ = (\S+)", gin))
+    thumbs = np.array([2.0 * (x["thumb"] == "up") - 1 for x in shipped["train"]])
+    mean, std = thumbs.mean(), thumbs.std()
+    for worth, thumb in ((1.0, 1.0), (0.0, -1.0)):
+        of_sample = scale * (worth - mean) / std + shift
+        assert of_sample == pytest.approx((thumb - mean) / std, abs=1e-3)
+    log = shipped["train"][:4000]
+    scores = np.array([satisfaction(x["prompt"], x["response"]) for x in log])
+    rewards = (thumbs[:4000] - mean) / std
+    samples = (scores - mean) / std
+    assert (scale * samples + shift).mean() == pytest.approx(rewards.mean(), abs=0.03)
+    # By the transform alone they are far above.
+    assert samples.mean() > rewards.mean() + 0.5

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from dro_jax.errors import ConfigError
+from dro_jax.evaluation.sample_rewards import check_units
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.objectives.interface import Needs
 from dro_jax.rewards.interface import Reward
@@ -25,6 +26,9 @@ class ReferenceSamples:
       rewards: a reward, or several of which the first counts; None, the task's own
         where a program knows it (`register_feedback_task(reward_fn=…)`). The task's
         `reward_transform` is applied to what it gives.
+      scale: what a sample's reward, transformed as the log's are, is multiplied by, and
+      shift: what is added then: they bring a reward of other units to those of the log's,
+        with which it is compared.
       batch_size: prompts at a time; None, as many as a batch of the data has rows.
 
     Raises:
@@ -33,9 +37,12 @@ class ReferenceSamples:
 
     decoding: DecodingConfig = _DECODING
     rewards: Reward | Sequence[Reward] | None = None
+    scale: float = 1.0
+    shift: float = 0.0
     batch_size: int | None = None
 
     def __post_init__(self):
+        check_units("ReferenceSamples", self.scale, self.shift)
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(
                 f"ReferenceSamples.batch_size = {self.batch_size}: give at least 1, or "
@@ -58,6 +65,15 @@ class ReferenceSamples:
         if isinstance(self.rewards, Sequence):
             return self.rewards[0]
         return self.rewards
+
+    def units(self) -> dict[str, str]:
+        """Scale and shift as a fact by name; none where they change nothing.
+
+        Samples of before there were these settings so stay what they are.
+        """
+        if (self.scale, self.shift) == (1, 0):
+            return {}
+        return {"units of samples": f"scale {self.scale:g}, shift {self.shift:g}"}
 
 
 def reads_samples(needs: Needs) -> bool:

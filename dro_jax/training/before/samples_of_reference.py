@@ -15,7 +15,7 @@ from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation.generation import response_text
 from dro_jax.evaluation.sample_rewards import SampleRewards, reward_facts
-from dro_jax.messages import say
+from dro_jax.messages import is_first, note, say
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
@@ -25,6 +25,7 @@ from dro_jax.training.before.reference import network_key
 from dro_jax.training.before.reference_samples import ReferenceSamples
 from dro_jax.training.before.sample_store import REWARDS, SampleStore
 from dro_jax.training.before.sampled_rewards import SampledRewards
+from dro_jax.training.before.units_of_samples import mean_rewards
 from dro_jax.training.before.value_fit_data import is_judged
 from dro_jax.training.host_files import share_files
 from dro_jax.training.mesh_steps import MeshSteps
@@ -123,7 +124,13 @@ class SamplesOfReference:
                     self._sample(dataset, prompts, store, wanted)
         share_files(store.folder, (REWARDS,))
         rewards = hosts.agree(store.rewards)
-        return SampledRewards(prompts.hashes, prompts.positions, rewards)
+        found = SampledRewards(prompts.hashes, prompts.positions, rewards)
+        if is_first():
+            own = mean_rewards(found, dataset.prompt_records(), judged_fraction)
+            (note if own.are_far else say)(
+                f"samples of the reference ({name}): {own.text()}"
+            )
+        return found
 
     def _sample(
         self,
@@ -154,7 +161,12 @@ class SamplesOfReference:
                 prompts,
                 _plan(prompts.lengths, todo, size, longest),
                 config,
-                SampleRewards(prompts, settings.reward),
+                SampleRewards(
+                    prompts,
+                    settings.reward,
+                    scale=settings.scale,
+                    shift=settings.shift,
+                ),
                 placement,
                 vocabulary,
                 batch_size=size,
@@ -206,6 +218,7 @@ def sample_facts(settings: ReferenceSamples, dataset: Dataset) -> dict[str, str]
     return {
         "samples": ", ".join(f"{name} {value}" for name, value in decoding.items()),
         **reward_facts(tasks, settings.reward),
+        **settings.units(),
     }
 
 

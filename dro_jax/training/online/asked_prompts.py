@@ -54,7 +54,8 @@ class AskedPrompts:
         """
         from dro_jax.evaluation.sample_rewards import SampleRewards
 
-        return SampleRewards(self.prompts, self.settings.reward)
+        own = self.settings
+        return SampleRewards(self.prompts, own.reward, scale=own.scale, shift=own.shift)
 
     @functools.cached_property
     def decoding(self) -> DecodingConfig:
@@ -147,13 +148,12 @@ class AskedPrompts:
         lengths = some.lengths.reshape(-1).astype(np.int32)
         present = np.arange(width) < lengths[:, None]
         last = tokens[np.arange(len(tokens)), np.maximum(lengths, 1) - 1]
-        rewards = some.rewards.reshape(-1) * self.settings.scale + self.settings.shift
         return RoundSamples(
             places=np.repeat(some.places, samples),
             tokens=tokens[present].astype(np.int32),
             lengths=lengths,
             cut=last != eos_id,
-            rewards=rewards.astype(np.float32),
+            rewards=some.rewards.reshape(-1).astype(np.float32),
             logprobs=some.logprobs.reshape(-1).astype(np.float32),
             step=step,
         )

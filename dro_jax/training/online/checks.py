@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
 from dro_jax.training.before.reference import mode_for
+from dro_jax.training.before.reference_samples import reads_samples
 from dro_jax.training.run_settings import ReferenceSettings, RunData
 
 
@@ -85,14 +86,16 @@ def _check_scales(
     model: FeedbackModel, data: RunData, reference: ReferenceSettings
 ) -> None:
     """Refuses rewards of samples in other units than those of the reference's own."""
-    needs, fresh = model.objective.needs, data.fresh
-    reads = needs.prompt_values or needs.advantages
-    if reads and reference.samples is not None and (fresh.scale, fresh.shift) != (1, 0):
+    fresh, own = data.fresh, reference.samples
+    if own is None or not reads_samples(model.objective.needs):
+        return
+    if (fresh.scale, fresh.shift) != (own.scale, own.shift):
         raise ConfigError(
-            f"{type(model.objective).__name__} takes rewards of fresh samples less a value "
-            "of rewards of the reference's samples, and FreshSamples.scale and shift "
-            "(FRESH_REWARD_SCALE, FRESH_REWARD_SHIFT) change the first alone: leave them "
-            "out, and change TAU or the reward in their place"
+            f"{type(model.objective).__name__} compares rewards of fresh samples with "
+            "those of the reference's samples, and they are in other units: scale "
+            f"{fresh.scale:g} and shift {fresh.shift:g} (FRESH_REWARD_SCALE, "
+            f"FRESH_REWARD_SHIFT), and {own.scale:g} and {own.shift:g} "
+            "(REFERENCE_REWARD_SCALE, REFERENCE_REWARD_SHIFT). Give both the same"
         )
 
 

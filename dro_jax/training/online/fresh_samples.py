@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from dro_jax.errors import ConfigError
+from dro_jax.evaluation.sample_rewards import check_units
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.rewards.interface import Reward
 
@@ -80,11 +81,7 @@ class FreshSamples:
                 "share of the log's rows, 0 (samples alone) or more and below 1; a run on "
                 "the log alone has no fresh samples (FRESH_SAMPLES = None)"
             )
-        if not self.scale > 0:
-            raise ConfigError(
-                f"FreshSamples.scale = {self.scale}: give a number above 0, which keeps "
-                "the better of two responses the better"
-            )
+        check_units("FreshSamples", self.scale, self.shift)
         if self.decoding.beams or not self.decoding.temperature:
             raise ConfigError(
                 "FreshSamples.decoding must sample: beams and a temperature of 0 give the "

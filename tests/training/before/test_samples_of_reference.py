@@ -14,7 +14,7 @@ import small
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
-from dro_jax.errors import CheckpointError, DataError
+from dro_jax.errors import CheckpointError, ConfigError, DataError
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import NLL, RPO, sampled_values
@@ -28,6 +28,7 @@ from dro_jax.training.before.samples_of_reference import (
     SamplesOfReference,
     num_prompts,
 )
+from dro_jax.training.before.units_of_samples import mean_rewards
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.before.value_fit_data import is_judged
 from dro_jax.training.before.value_of_reference import ValueOfReference
@@ -268,3 +269,40 @@ def test_values_and_quantiles_of_prompts_come_from_samples(make, data):
         table.attach(batch)["quantiles"]
         != quantile_table(records).attach(batch)["quantiles"]
     ).any()
+
+
+def test_rewards_of_samples_are_brought_to_the_log_s_units(make, data, tmp_path):
+    records = data.prompt_records()
+    plain = make(folder=tmp_path / "plain")
+    raw = plain.of(data).of(records.prompts)
+    assert not any("units" in name for name in plain.facts(data))
+    scaled = dataclasses.replace(SETTINGS, scale=2.0, shift=-0.5)
+    samples = make(scaled)
+    found = samples.of(data)
+    np.testing.assert_allclose(found.of(records.prompts), 2 * raw - 0.5, atol=1e-6)
+    lines, _ = kept(tmp_path)
+    assert np.mean([one["reward"] for one in lines]) == pytest.approx(
+        mean_rewards(found, records).sampled, abs=1e-6
+    )
+    assert samples.facts(data)["units of samples"] == "scale 2, shift -0.5"
+    with pytest.raises(CheckpointError, match="units of samples.*scale 2, shift -0.5"):
+        make().of(data)
+    with pytest.raises(ConfigError, match="ReferenceSamples.scale = 0: .* above 0"):
+        ReferenceSamples(scale=0)
+
+
+def test_other_units_than_the_log_s_are_told(make, data, tmp_path, capsys):
+    records = data.prompt_records()
+    by_hand = make().of(data)
+    own = mean_rewards(by_hand, records)
+    # Each prompt once, whatever was logged for it.
+    prompts = [records.prompts == one for one in np.unique(records.prompts)]
+    logged = np.mean([records.rewards[its].mean() for its in prompts])
+    sampled = np.mean([by_hand.of(records.prompts)[its].mean() for its in prompts])
+    assert own == pytest.approx((sampled, logged, records.rewards.std()), abs=1e-6)
+    assert "note: " in (told := capsys.readouterr().err) and "in one unit?" in told
+    settings = dataclasses.replace(SETTINGS, shift=own.logged - own.sampled)
+    again = mean_rewards(make(settings, folder=tmp_path / "moved").of(data), records)
+    assert again.sampled == pytest.approx(again.logged, abs=1e-5)
+    told = capsys.readouterr().err
+    assert f"mean reward {again.sampled:+.3f}, of what" in told and "note" not in told

@@ -116,7 +116,14 @@ def test_fresh_and_reference_samples_have_one_scale():
     reference = ReferenceSettings("somewhere", samples=ReferenceSamples())
     data = [RunData(TRAIN, fresh=x) for x in (fresh(), fresh(shift=-1.0))]
     assert check_fresh(model, data[0], reference, print) == reference
-    with pytest.raises(ConfigError, match="FRESH_REWARD_SHIFT. change the first alone"):
+    with pytest.raises(
+        ConfigError, match="shift -1 .* and 1 and 0 .*Give both the same"
+    ):
         check_fresh(model, data[1], reference, print)
-    # Of what was logged the scale is any.
+    same = dataclasses.replace(reference, samples=ReferenceSamples(shift=-1.0))
+    assert check_fresh(model, data[1], same, print) == same
+    with pytest.raises(ConfigError, match="Give both the same"):
+        check_fresh(model, data[0], same, print)
+    # Of what was logged the scale is any, and of what reads none of both.
     check_fresh(model, data[1], ReferenceSettings("somewhere"), print)
+    check_fresh(model.with_objective(DROV()), data[1], reference, print)
