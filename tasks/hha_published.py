@@ -17,7 +17,6 @@ from typing import Any
 
 from dro_jax.data.layouts.pairs import expand_dialogues
 from dro_jax.data.record_source import RecordSource
-from dro_jax.data.records import DROP
 from dro_jax.data.sources import ExpandedSource
 from dro_jax.tasks.hha import in_any, in_train, in_validation
 from dro_jax.tasks.published import (
@@ -50,7 +49,7 @@ TASKS = {
         "hha_published",
         "Anthropic's dialogues: the chosen reply a thumb up, the rejected a thumb down.",
         _pairs,
-        {"reward_kind": "thumbs", "on_bad_record": DROP},
+        {"reward_kind": "thumbs"},
     )
 }
 for _task in TASKS.values():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dro_jax.data.record_source import Parts, RecordSource
-from dro_jax.data.records import RawRecord
+from dro_jax.data.records import DROP, RawRecord
 from dro_jax.data.sources import JsonlSource, Paths
 from dro_jax.data.store.units import Unit
 from dro_jax.data.tasks import FeedbackTask, register_feedback_task
@@ -50,6 +50,9 @@ def published_files(
 class PublishedTask:
     """A task over published files, registered with bytes as its vocabulary.
 
+    Nobody can correct such files, so records of them that cannot be used are left out,
+    counted and listed, but where `on_bad_record` says otherwise.
+
     Attributes:
       name: the task's.
       about: what it is, in a line.
@@ -71,7 +74,7 @@ class PublishedTask:
         **settings: Any,
     ) -> FeedbackTask:
         """Registers it; `settings` take precedence over its own."""
-        given = {**self.settings, **settings}
+        given = {"on_bad_record": DROP, **self.settings, **settings}
         if "scored_by" in given:
             given["reward_kind"] = "float"  # of scores, whatever the files hold
         return register_feedback_task(

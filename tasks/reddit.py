@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dro_jax.data.record_source import RecordSource
-from dro_jax.data.records import DROP, DerivedFields, RecordProblem, missing_field
+from dro_jax.data.records import DerivedFields, RecordProblem, missing_field
 from dro_jax.data.sources import ExpandedSource
 from dro_jax.data.templates import describe_type
 from dro_jax.errors import ConfigError
@@ -126,7 +126,7 @@ TASKS = {
         f"reddit_{kind}",
         f"Replies on Reddit, {kind}, with their votes; validated and tested on both kinds.",
         functools.partial(_source, kind),
-        {"id_field": "id", "on_bad_record": DROP},
+        {"id_field": "id"},
     )
     for kind in KINDS
 }

@@ -12,7 +12,9 @@ from dro_jax.training import run_files
 
 _ENDED = ("complete", "failed", "pruned")
 _SHARED = f"'${SWEEP_DIR}/"
-# What a folder that trials share holds when what is kept there of a split is whole.
+_FIT = "the fit"
+# What a folder that trials share holds when what is kept there, of a split as a rule, is
+# whole.
 _WHOLE = {
     run_files.REFERENCE_CACHE: "*/table",
     run_files.REFERENCE_SAMPLES: "*/rewards.npy",
@@ -31,7 +33,11 @@ def stages_table(plan: Plan, folder: pathlib.Path) -> str:
     for number, (name, trials) in enumerate(plan.trials.items(), 1):
         shared = list(dict.fromkeys(own for one in trials for own in _shared(one)))
         left = any(states.get(one.key) not in _ENDED for one in trials)
-        there = [own for own in shared if left and _is_there(folder, own)]
+        there = [
+            f"{own} ({', '.join(kept)})"
+            for own in shared
+            if left and (kept := _kept(folder, own))
+        ]
         kept = f"; there already: {', '.join(there)}" if there else ""
         lines.append(
             f"{number}/{len(plan.trials)} {name}: {_runs(trials, states)}{kept}"
@@ -71,8 +77,9 @@ def _told(trial: PlannedTrial, state: str | None, folder: pathlib.Path) -> str:
     if trial.builds_on:
         parts.append(f"from {', '.join(trial.builds_on)}")
     found = [
-        f"{own} (there already)" if _is_there(folder, own) else own
+        f"{own} (there already: {', '.join(kept)})" if kept else own
         for own in _shared(trial)
+        for kept in [_kept(folder, own)]
     ]
     if found:
         parts.append(f"shares {', '.join(found)}")
@@ -87,10 +94,14 @@ def _shared(trial: PlannedTrial) -> list[str]:
     return [own for own in found if own]
 
 
-def _is_there(folder: pathlib.Path, shared: str) -> bool:
-    """Whether what trials share is computed, of one split at least."""
+def _kept(folder: pathlib.Path, shared: str) -> list[str]:
+    """Of what trials share, what is computed: the names of splits, or the fit.
+
+    Which of them a trial needs is known once its task is there, which imports TensorFlow.
+    """
     marker = _WHOLE.get(shared.partition("/")[0])
-    return marker is not None and any((folder / shared).glob(marker))
+    found = sorted((folder / shared).glob(marker)) if marker else []
+    return [_FIT if path.name == marker else path.parent.name for path in found]
 
 
 def trials_table(results: SweepResults) -> str:

@@ -4,6 +4,7 @@ import fnmatch
 import glob
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 
 from dro_jax import paths
@@ -15,6 +16,10 @@ _NO_DATA = (
     ".*", "_*", "*.crc", "*.md", "*.lock",
     "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
 )  # fmt: skip
+# The forms in which one file may lie beside itself, by the ends of its name.
+_COMPRESSED = ("gz", "bz2", "xz", "zst")
+_FORMATS = ("json", "jsonl", "ndjson", "csv", "tsv", "parquet", "arrow")
+_SHARD = re.compile(r"-\d+-of-\d+$")
 _SPLIT = re.compile(
     r"(train(?:ing)?|valid(?:ation)?|val|dev|test|eval)(?=[-_.])", re.IGNORECASE
 )
@@ -32,9 +37,43 @@ def source_files(given: Iterable[str], advice: str) -> list[str]:
       advice: what to do when a file is missing.
 
     Raises:
-      DataError: nothing is there, or a folder holds files of several splits.
+      DataError: nothing is there, a folder holds files of several splits, or a file is
+        there in two forms, whose records would be read twice.
     """
     return [file for path in given for file in _files_of(path, advice)]
+
+
+def _check_forms(files: Iterable[str]) -> None:
+    """Refuses a file beside itself: packed and not, or in two formats.
+
+    Who names both says that both are meant; a folder or a pattern does not.
+    """
+    forms: dict[tuple[str, bool], dict[str, str]] = defaultdict(dict)
+    for file in files:
+        stem, form, packed = _form_of(file)
+        # Of shards one may be packed and the next not: they are other records.
+        forms[stem, True].setdefault(f"{form}.{packed}", file)
+        forms[_SHARD.sub("", stem), False].setdefault(form, file)
+    for found in forms.values():
+        if len(found) > 1:
+            first, second, *_ = found.values()
+            raise DataError(
+                f"{first} and {second} are by their names one file in two forms, and its "
+                "records would be read twice: delete one, move it elsewhere, or give the "
+                "name of the other"
+            )
+
+
+def _form_of(file: str) -> tuple[str, str, str]:
+    """A path without the ends that say its form; format and compression, '' for none."""
+    stem, ends = file, []
+    for known in (_COMPRESSED, _FORMATS):
+        head, dot, end = stem.rpartition(".")
+        found = end.lower() if dot and end.lower() in known else ""
+        stem = head if found else stem
+        ends.append(found)
+    packed, form = ends
+    return stem, form, packed
 
 
 def _files_of(path: str, advice: str) -> list[str]:
@@ -50,6 +89,7 @@ def _files_of(path: str, advice: str) -> list[str]:
     files = _data(file for file in found if not is_folder(file))
     if not files:
         raise DataError(f"no file matches {path}: {advice}")
+    _check_forms(files)
     return files
 
 
@@ -76,6 +116,7 @@ def _folder(folder: str, remote: bool, advice: str) -> list[str]:
             "which would be read as one: give those of one split by a pattern, as "
             f"'{os.path.join(folder, splits[-1])}*'"
         )
+    _check_forms(files)
     return files
 
 

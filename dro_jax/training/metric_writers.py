@@ -43,7 +43,10 @@ class MetricWriter:
             )
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Write one step's metrics; what is not finite becomes null in JSON."""
+        """Write one step's metrics; what is not finite is null in JSON, and not drawn.
+
+        A correlation of rewards that are all equal, as of a leftover of thumbs up, is such.
+        """
         if self._file is None:
             return
         record = {"step": step} | {
@@ -54,7 +57,8 @@ class MetricWriter:
         self._file.flush()  # a kill must not cost lines of steps that were saved
         if self._board is not None:
             for name, value in metrics.items():
-                self._board.add_scalar(name, value, step)
+                if math.isfinite(value):  # tensorboardX would warn of each
+                    self._board.add_scalar(name, value, step)
 
     def write_texts(self, step: int, texts: Sequence[Mapping[str, Any]]) -> None:
         """Append a few sampled responses of one step to `samples.jsonl`."""

@@ -5,6 +5,7 @@ import json
 import fsspec
 import pytest
 
+from dro_jax.data.source_files import source_files
 from dro_jax.data.sources import JsonlSource
 from dro_jax.errors import ConfigError, DataError
 
@@ -93,3 +94,30 @@ def test_files_behind_urls_are_read_by_fsspec(shards):
 def test_a_url_of_an_unknown_kind_is_named(url):
     with pytest.raises(DataError, match="foo:// is not supported.*copy the file here"):
         numbers(url)
+
+
+@pytest.mark.parametrize(
+    ("names", "forms"),
+    [
+        (("train.jsonl", "train.jsonl.gz"), ("train.jsonl", "train.jsonl.gz")),
+        (
+            ("train-00000-of-00001.parquet", "train.jsonl.gz"),
+            ("train-00000-of-00001.parquet", "train.jsonl.gz"),
+        ),
+        # Of shards one may be packed and the next not.
+        (("train-0-of-2.jsonl", "train-1-of-2.jsonl.gz"), None),
+        (("train.a.jsonl", "train.b.csv"), None),
+    ],
+)
+def test_a_file_in_two_forms_is_not_read_twice(names, forms, tmp_path):
+    for name in names:
+        (tmp_path / name).write_text('{"n": 1}\n')
+    if forms is None:
+        assert len(source_files([f"{tmp_path}/*"], "")) == 2
+        return
+    told = "{} and [^ ]*{} are by their names one file in two forms".format(*forms)
+    for given in (tmp_path, f"{tmp_path}/train*"):
+        with pytest.raises(DataError, match=told):
+            numbers(given)
+    # Who names both means both.
+    assert len(source_files([str(tmp_path / name) for name in names], "")) == 2

@@ -121,7 +121,10 @@ def test_tails_that_people_wrote_are_thumbs_up(made):
 def test_a_row_that_is_no_triple_is_named(made, files):
     (files / "test.tsv").write_text("PersonX naps\txEffect\ta\nPersonX naps\txEffect\n")
     with pytest.raises(DataError, match=r"test.tsv line 2: the row has 2 cells, but"):
-        made(task="atomic2020").records("test")
+        made(task="atomic2020", on_bad_record="error").records("test")
+    left = made(task="atomic2020", name="left_out_of_run")
+    assert len(left.records("test")) == 1
+    assert left.record_report("test").dropped[0].identity.endswith("line 2")
     (files / "test.tsv").write_text('{"head": "PersonX naps"}\n')
     with pytest.raises(DataError, match="no table of 3 columns"):
         made(task="atomic2020", name="again_of_run").records("test")

@@ -71,7 +71,11 @@ LAYOUTS = {
         Layout(
             "helpsteer2",
             "HelpSteer2's prompt, response and five attributes",
-            {"text_prompts": "helpsteer", "reward_field": "helpfulness"},
+            {
+                "text_prompts": "helpsteer",
+                "reward_field": "helpfulness",
+                "on_bad_record": DROP,
+            },
         ),
         Layout(
             "oasst2",
