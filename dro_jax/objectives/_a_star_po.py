@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
 from dro_jax.objectives import limits
-from dro_jax.objectives._prompt_values import logged_values, sampled_values
+from dro_jax.objectives._fixed_value import FixedValue
+from dro_jax.objectives._prompt_values import logged_values
 from dro_jax.objectives.checks import check_per_trajectory, check_positive
-from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
 from dro_jax.objectives.theory import Theory
 
 __all__ = ["AStarPO", "a_star_po"]
@@ -63,7 +63,7 @@ def a_star_po(
 
 
 @dataclasses.dataclass(frozen=True)
-class AStarPO(Objective):
+class AStarPO(FixedValue):
     """:func:`a_star_po` as an objective.
 
     Attributes:
@@ -72,9 +72,8 @@ class AStarPO(Objective):
         samples are few: towards ∞ V̂ is their mean reward, towards 0 the largest one.
     """
 
-    tau: float = 1.0
     value_tau: float | None = None
-    needs: ClassVar[Needs] = Needs(reference=True, prompt_values=True)
+    losses_of = staticmethod(a_star_po)
     theory: ClassVar[Theory] = Theory(
         converges_to="π* if V̂ is V*: of the reference's own responses, without noise",
         family="optimum",
@@ -83,12 +82,13 @@ class AStarPO(Objective):
     )
 
     def __post_init__(self):
-        check_positive(tau=self.tau)
+        super().__post_init__()
         if self.value_tau is not None:
             check_positive(value_tau=self.value_tau)
 
     @property
-    def _value_tau(self) -> float:
+    def tau_of_values(self) -> float:
+        """τ of V̂, in the paper's first stage."""
         return self.tau if self.value_tau is None else self.value_tau
 
     def values_of_prompts(
@@ -99,24 +99,4 @@ class AStarPO(Objective):
         weights: jax.Array | None = None,
     ) -> jax.Array:
         """V̂ of a whole split, ``[R]`` each: what is logged counts as π_ref's samples."""
-        return logged_values(rewards, groups, tau=self._value_tau, weights=weights)
-
-    def values_of_samples(self, rewards: jax.Array) -> jax.Array:
-        """:func:`sampled_values`, ``[P, n] -> [P]``: the paper's first stage."""
-        return sampled_values(rewards, tau=self._value_tau)
-
-    def __call__(self, trajectories: Trajectories) -> Losses:
-        losses = a_star_po(
-            trajectories.policy_logprobs,
-            trajectories.reference_logprobs,
-            trajectories.rewards,
-            trajectories.prompt_values,
-            tau=self.tau,
-        )
-        residuals = arithmetic.residuals(
-            trajectories.rewards,
-            trajectories.prompt_values,
-            self.tau,
-            trajectories.log_ratios,
-        )
-        return Losses(policy=losses, terms={"residual": residuals})
+        return logged_values(rewards, groups, tau=self.tau_of_values, weights=weights)

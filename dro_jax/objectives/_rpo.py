@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from dro_jax.objectives import _arithmetic as arithmetic
 from dro_jax.objectives import limits
-from dro_jax.objectives._prompt_values import rpo_prompt_values, sampled_values
+from dro_jax.objectives._fixed_value import FixedValue
+from dro_jax.objectives._prompt_values import rpo_prompt_values
 from dro_jax.objectives.checks import check_per_trajectory, check_positive
-from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
 from dro_jax.objectives.theory import Theory
 
 __all__ = ["RPO", "rpo"]
@@ -61,24 +61,20 @@ def rpo(
 
 
 @dataclasses.dataclass(frozen=True)
-class RPO(Objective):
+class RPO(FixedValue):
     """:func:`rpo` as an objective.
 
     Attributes:
       tau: strength of the KL term, reward per nat.
     """
 
-    tau: float = 1.0
-    needs: ClassVar[Needs] = Needs(reference=True, prompt_values=True)
+    losses_of = staticmethod(rpo)
     theory: ClassVar[Theory] = Theory(
         converges_to="π*; under noise V̂ lies above V*",
         family="optimum",
         temperature="tau",
         limit=limits.optimum_without_noise,
     )
-
-    def __post_init__(self):
-        check_positive(tau=self.tau)
 
     def values_of_prompts(
         self,
@@ -94,23 +90,3 @@ class RPO(Objective):
         return rpo_prompt_values(
             reference_logprobs, rewards, groups, tau=self.tau, weights=weights
         )
-
-    def values_of_samples(self, rewards: jax.Array) -> jax.Array:
-        """:func:`sampled_values`: samples of π_ref count alike."""
-        return sampled_values(rewards, tau=self.tau)
-
-    def __call__(self, trajectories: Trajectories) -> Losses:
-        losses = rpo(
-            trajectories.policy_logprobs,
-            trajectories.reference_logprobs,
-            trajectories.rewards,
-            trajectories.prompt_values,
-            tau=self.tau,
-        )
-        residuals = arithmetic.residuals(
-            trajectories.rewards,
-            trajectories.prompt_values,
-            self.tau,
-            trajectories.log_ratios,
-        )
-        return Losses(policy=losses, terms={"residual": residuals})

@@ -1,6 +1,7 @@
 """What a run prepares, by one process or by several with a disk each."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 
@@ -12,11 +13,14 @@ from array_data import ArrayDataset
 from prompt_rewards import PromptRewards
 
 from dro_jax.errors import CheckpointError, DataError
+from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.objectives import DROP, ALoLSeq
 from dro_jax.training import host_files
 from dro_jax.training.before.reference import Reference
+from dro_jax.training.before.reference_samples import ReferenceSamples
 from dro_jax.training.before.same_data import check_same_data
+from dro_jax.training.before.samples_of_reference import SamplesOfReference
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.before.value_of_reference import ValueOfReference
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
@@ -116,6 +120,7 @@ def by_processes(place, saved, run, folder):
     _reference(saved, disk, part, folder)
     _mended_and_refused(saved, disk, place.rank)
     _value(saved, disk, part, folder)
+    _samples(disk, part[0], folder)
     rows = len(FIRST["rewards"]) // place.count
     leaves = go_on(run, slice(place.rank * rows, (place.rank + 1) * rows))
     np.savez(folder / f"state-{place.rank}.npz", *leaves)
@@ -184,3 +189,48 @@ def _value(saved, disk, part, folder):
     np.testing.assert_array_equal(again.values(OwnPrompts(**vars(OTHERS))), values)
     assert again.num_forwards == 0 and len(list((disk / "value").rglob("*.np?"))) == 2
     np.save(folder / f"values-{part[0]}.npy", values)
+
+
+def samples_of(disk):
+    """What the reference answers to a few prompts, and the split of these."""
+    # Imports TensorFlow, which what is anchored alone does without.
+    from dro_jax.data.dataset import DatasetConfig
+    from dro_jax.data.sources import JsonlSource
+    from dro_jax.data.tasks import register_feedback_task
+
+    disk.mkdir(parents=True, exist_ok=True)
+    path = disk / "questions.jsonl"
+    lines = [f'{{"prompt": "q{n}", "response": "a", "reward": {n}}}' for n in range(7)]
+    path.write_text("\n".join(lines))
+    task = register_feedback_task(
+        "asked_by_processes",
+        JsonlSource({"train": str(path)}),
+        vocabulary="byte",
+        reward_fn=lambda prompt, response: float(len(response)),
+    )
+    data = DatasetConfig(task.name, {"inputs": 8, "targets": 5}, batch_size=8)
+    network = dataclasses.replace(small.NETWORK, vocab_size=259)
+    model = FeedbackModel(network=network, objective=ANCHORED)
+    example, key = next(data.batches()), jax.random.key(0)
+    steps = MeshSteps(model, optax.sgd(0.1), FOUR.build(), example, key=key)
+    samples = SamplesOfReference(
+        model,
+        lambda: steps.start(None, jax.random.key(1)).params,
+        steps,
+        ReferenceSamples(DecodingConfig(num_samples=2), batch_size=4),
+        fingerprint="f00d",
+        folder=disk / "samples",
+    )
+    return samples, data
+
+
+def _samples(disk, rank, folder):
+    samples, data = samples_of(disk)
+    prompts = data.prompt_records().prompts
+    found = samples.of(data).of(prompts)
+    np.testing.assert_array_equal(samples.of(data).of(prompts), found)
+    assert samples.num_sampled == found.size == 14
+    # The first one alone scores and keeps them; to the others their rewards are sent.
+    kept = {path.name for path in disk.rglob("samples/*/*")}
+    assert ("samples.jsonl" in kept) == (rank == 0) and "rewards.npy" in kept, kept
+    np.save(folder / f"samples-{rank}.npy", found)

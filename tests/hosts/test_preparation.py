@@ -68,6 +68,12 @@ def test_two_processes_prepare_what_one_does(tmp_path, saved):
     np.testing.assert_array_equal(found, same)
     np.testing.assert_allclose(found, value.values(preparation.OTHERS), rtol=1e-5)
 
+    samples, data = preparation.samples_of(tmp_path / "alone")
+    found, same = of_each("samples-{}.npy")
+    np.testing.assert_array_equal(found, same)
+    prompts = data.prompt_records().prompts
+    np.testing.assert_array_equal(found, samples.of(data).of(prompts))
+
     # A checkpoint of one process is gone on from by two, and theirs by one again.
     other = folder_of(tmp_path, saved, "other")
     wanted = preparation.go_on(other, slice(None))
