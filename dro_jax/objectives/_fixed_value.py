@@ -14,8 +14,6 @@ from dro_jax.objectives._prompt_values import sampled_values
 from dro_jax.objectives.checks import check_positive
 from dro_jax.objectives.interface import Losses, Needs, Objective, Trajectories
 
-__all__: list[str] = []
-
 
 @dataclasses.dataclass(frozen=True)
 class FixedValue(Objective):

@@ -26,10 +26,10 @@ class ReferenceSamples:
       rewards: a reward, or several of which the first counts; None, the task's own
         where a program knows it (`register_feedback_task(reward_fn=…)`). The task's
         `reward_transform` is applied to what it gives.
+      batch_size: prompts at a time; None, as many as a batch of the data has rows.
       scale: what a sample's reward, transformed as the log's are, is multiplied by, and
       shift: what is added then: they bring a reward of other units to those of the log's,
         with which it is compared.
-      batch_size: prompts at a time; None, as many as a batch of the data has rows.
 
     Raises:
       ConfigError: a setting cannot be used.
@@ -37,9 +37,9 @@ class ReferenceSamples:
 
     decoding: DecodingConfig = _DECODING
     rewards: Reward | Sequence[Reward] | None = None
+    batch_size: int | None = None
     scale: float = 1.0
     shift: float = 0.0
-    batch_size: int | None = None
 
     def __post_init__(self):
         check_units("ReferenceSamples", self.scale, self.shift)
@@ -73,7 +73,8 @@ class ReferenceSamples:
         """
         if (self.scale, self.shift) == (1, 0):
             return {}
-        return {"units of samples": f"scale {self.scale:g}, shift {self.shift:g}"}
+        scale, shift = float(self.scale), float(self.shift)
+        return {"units of samples": f"scale {scale}, shift {shift}"}
 
 
 def reads_samples(needs: Needs) -> bool:

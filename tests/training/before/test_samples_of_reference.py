@@ -284,8 +284,10 @@ def test_rewards_of_samples_are_brought_to_the_log_s_units(make, data, tmp_path)
     assert np.mean([one["reward"] for one in lines]) == pytest.approx(
         mean_rewards(found, records).sampled, abs=1e-6
     )
-    assert samples.facts(data)["units of samples"] == "scale 2, shift -0.5"
-    with pytest.raises(CheckpointError, match="units of samples.*scale 2, shift -0.5"):
+    assert samples.facts(data)["units of samples"] == "scale 2.0, shift -0.5"
+    with pytest.raises(
+        CheckpointError, match="units of samples.*scale 2.0, shift -0.5"
+    ):
         make().of(data)
     with pytest.raises(ConfigError, match="ReferenceSamples.scale = 0: .* above 0"):
         ReferenceSamples(scale=0)
