@@ -140,7 +140,7 @@ def test_a_sweep_runs_each_trial_once_and_goes_on_with_what_is_new(swept, capfd)
     ]
     # What is there is said before anything is run.
     begun = told.out + told.err
-    kept = r"reference_cache/\w+ \(\w+-train, \w+-validation\)"
+    kept = r"reference_cache/\w+ \(jsonl-train\)"
     assert re.search(r"1/\d reference: 1 run, there already", begun)
     assert re.search(r"policies: 4 runs, 1 of them left; there already: " + kept, begun)
     assert {x: x.stat().st_mtime_ns for x in before} == before
@@ -151,5 +151,5 @@ def test_a_sweep_runs_each_trial_once_and_goes_on_with_what_is_new(swept, capfd)
     told = capfd.readouterr().out
     assert "policies: 3 runs, there already" in told
     assert re.search(r"KTO +complete; from reference; no effect: TAU", told)
-    kept = r"reference_cache/\w+ \(there already: \w+-train, \w+-validation\)"
+    kept = r"reference_cache/\w+ \(there already: jsonl-train\)"
     assert re.search(f"shares {kept}", told)

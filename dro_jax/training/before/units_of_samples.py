@@ -39,9 +39,9 @@ class MeanRewards(NamedTuple):
         if not self.are_far:
             return found
         return (
-            f"{found}: are both in one unit? Where what scores samples gives other "
-            "numbers than the log holds, set REFERENCE_REWARD_SCALE and "
-            "REFERENCE_REWARD_SHIFT (docs/a_lol.md)"
+            f"{found}. Unless the reference answers so much better or worse than the "
+            "log, as one that is hardly trained, the two are in other units: set "
+            "REFERENCE_REWARD_SCALE and REFERENCE_REWARD_SHIFT (docs/values.md)"
         )
 
 

@@ -302,7 +302,7 @@ def test_other_units_than_the_log_s_are_told(make, data, tmp_path, capsys):
     logged = np.mean([records.rewards[its].mean() for its in prompts])
     sampled = np.mean([by_hand.of(records.prompts)[its].mean() for its in prompts])
     assert own == pytest.approx((sampled, logged, records.rewards.std()), abs=1e-6)
-    assert "note: " in (told := capsys.readouterr().err) and "in one unit?" in told
+    assert "note: " in (told := capsys.readouterr().err) and "in other units" in told
     settings = dataclasses.replace(SETTINGS, shift=own.logged - own.sampled)
     again = mean_rewards(make(settings, folder=tmp_path / "moved").of(data), records)
     assert again.sampled == pytest.approx(again.logged, abs=1e-5)
