@@ -126,6 +126,8 @@ def prepare_run(
             plan.samples,
             fingerprint=reference.fingerprint(),
             folder=plan.folders[run_files.REFERENCE_SAMPLES],
+            # Of samples alone, A*-PO's as a rule, the log's units are nobody's.
+            beside_log=data.trains_on_log,
             **signals,
         )
     if needs.advantages:

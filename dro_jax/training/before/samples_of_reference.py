@@ -51,6 +51,8 @@ class SamplesOfReference:
       settings: what is sampled.
       fingerprint: of the reference's parameters.
       folder: where samples are kept, a folder for each task and split.
+      beside_log: whether the log's rewards are compared with the samples', so that a
+        person should know where the two may be in other units.
       stop: asks a long computation to stop.
       watchdog: is told that a long computation moves.
 
@@ -67,11 +69,12 @@ class SamplesOfReference:
         *,
         fingerprint: str,
         folder: str | pathlib.Path,
+        beside_log: bool = True,
         stop: StopSignal | None = None,
         watchdog: Watchdog | None = None,
     ):
         self._model, self._load, self._steps = model, load, steps
-        self._settings = settings
+        self._settings, self._beside_log = settings, beside_log
         self._folder = pathlib.Path(folder)
         self._stop = stop or StopSignal()
         self._watchdog = watchdog or Watchdog(None)
@@ -127,9 +130,9 @@ class SamplesOfReference:
         found = SampledRewards(prompts.hashes, prompts.positions, rewards)
         if is_first():
             own = mean_rewards(found, dataset.prompt_records(), judged_fraction)
-            (note if own.are_far else say)(
-                f"samples of the reference ({name}): {own.text()}"
-            )
+            far = own.are_far and self._beside_log
+            told = own.text(advice=far)
+            (note if far else say)(f"samples of the reference ({name}): {told}")
         return found
 
     def _sample(

@@ -31,12 +31,12 @@ class MeanRewards(NamedTuple):
         """Whether the two are so far apart that they may not be in one unit."""
         return abs(self.sampled - self.logged) > _FAR * self.deviation
 
-    def text(self) -> str:
-        """A line for people."""
+    def text(self, *, advice: bool) -> str:
+        """A line for people, with what to do where the two are far apart."""
         found = (
             f"mean reward {self.sampled:+.3f}, of what was logged {self.logged:+.3f}"
         )
-        if not self.are_far:
+        if not advice:
             return found
         return (
             f"{found}. Unless the reference answers so much better or worse than the "

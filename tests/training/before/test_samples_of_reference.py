@@ -303,6 +303,8 @@ def test_other_units_than_the_log_s_are_told(make, data, tmp_path, capsys):
     sampled = np.mean([by_hand.of(records.prompts)[its].mean() for its in prompts])
     assert own == pytest.approx((sampled, logged, records.rewards.std()), abs=1e-6)
     assert "note: " in (told := capsys.readouterr().err) and "in other units" in told
+    make(beside_log=False).of(data)  # what trains on samples alone
+    assert "mean reward" in (told := capsys.readouterr().err) and "units" not in told
     settings = dataclasses.replace(SETTINGS, shift=own.logged - own.sampled)
     again = mean_rewards(make(settings, folder=tmp_path / "moved").of(data), records)
     assert again.sampled == pytest.approx(again.logged, abs=1e-5)
