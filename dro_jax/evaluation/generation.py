@@ -1,6 +1,8 @@
 """Responses of a policy to prompts, as tokens and as text."""
 
+import functools
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -53,7 +55,7 @@ def generate(
     key = jax.random.key(config.seed, impl="threefry2x32")
     if sampled_round is not None:
         key = jax.random.fold_in(key, sampled_round)
-    everywhere = jax.jit(lambda decoded: decoded, out_shardings=placement.replicated)
+    everywhere = _given_to_all(placement.replicated)
 
     def decode(batch: HostBatch) -> decoding.Decoded:
         read = {
@@ -121,6 +123,15 @@ def check_numbers(*computed: np.ndarray) -> None:
             "the model computes NaN, so its parameters are not finite numbers: take an "
             "earlier checkpoint (--step), or train it anew"
         )
+
+
+# Kept, so that who samples again and again, as a training run, compiles once.
+@functools.lru_cache(maxsize=8)
+def _given_to_all(replicated: jax.sharding.Sharding) -> Any:
+    def given(decoded: decoding.Decoded) -> decoding.Decoded:
+        return decoded
+
+    return jax.jit(given, out_shardings=replicated)
 
 
 @jax.jit

@@ -1,6 +1,7 @@
 """The reference of a run that moves it: kept by the run, found again when it goes on."""
 
 import dataclasses
+import functools
 import pathlib
 import shutil
 from collections.abc import Collection
@@ -46,13 +47,9 @@ class MovedReference:
         Returns:
           A copy on the devices, and what :meth:`load` finds it by, as JSON holds it.
         """
-        step, layout = int(state.step), self.steps.reference_layout
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
-        copy = jax.jit(
-            lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings
-        )
+        step = int(state.step)
         with self.steps.partitioner.context():
-            policy = copy(self.model.policy_params(state.params))
+            policy = self._copy(self.model.policy_params(state.params))
         # What a run that went on from before had kept: later ones are none of ours.
         self._delete(lambda kept: kept >= step)
         kept = Checkpointer(self.folder, CheckpointConfig(keep=None), ranked=False)
@@ -89,15 +86,27 @@ class MovedReference:
                 )
 
         hosts.first_says(check)
-        shapes = self.steps.reference_layout
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
         return initialization.load_policy_params(
-            self.model.network_config, path, shapes, shardings
+            self.model.network_config,
+            path,
+            self.steps.reference_layout,
+            self._shardings,
         )
 
     def keep_only(self, steps: Collection[int]) -> None:
         """Deletes the policies of all other steps."""
         self._delete(lambda step: step not in steps)
+
+    @property
+    def _shardings(self) -> Any:
+        return jax.tree.map(lambda leaf: leaf.sharding, self.steps.reference_layout)
+
+    @functools.cached_property
+    def _copy(self) -> Any:
+        """Compiled once, however often the reference moves."""
+        return jax.jit(
+            lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=self._shardings
+        )
 
     def _path(self, step: int) -> pathlib.Path:
         return self.folder / f"{CHECKPOINT}_{step}"

@@ -1,4 +1,4 @@
-"""What networks say of a round's responses: passes over its rows, before it is used."""
+"""What is computed of a round's responses by networks and objective, before it is used."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from dro_jax.data.interface import WHOLE, HostBatch
 from dro_jax.data.truncation import counting
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
-from dro_jax.objectives.interface import Objective, Rollouts
+from dro_jax.objectives.interface import Rollouts
 from dro_jax.training.before.reference_logprobs import token_mask
 from dro_jax.training.compiled_together import CompiledTogether
 from dro_jax.training.mesh_steps import MeshSteps
@@ -20,7 +20,7 @@ from dro_jax.training.online.sampled_records import SAMPLE
 
 
 class RoundPass:
-    """Runs the policy and its reference over a round's rows.
+    """Runs the policy and its reference over a round's rows, each program compiled once.
 
     Args:
       model: whose networks run.
@@ -50,6 +50,8 @@ class RoundPass:
 
         has_values = needs.token_values
         self._policy = CompiledTogether(jax.jit(of_policy, out_shardings=replicated))
+        # A bound method is made anew each time it is named: a program of each would be.
+        self._of_rollouts = jax.jit(model.objective.of_rollouts)
 
     def of_policy(
         self, params: Params, rows: Iterable[HostBatch], samples: RoundSamples
@@ -83,6 +85,41 @@ class RoundPass:
             found["reference_token_logprobs"] = tokens
         return found
 
+    def of_rollouts(
+        self, samples: RoundSamples, running: Mapping[str, np.ndarray], width: int
+    ) -> dict[str, np.ndarray]:
+        """`token_advantages` and `token_returns` of a round: `Objective.of_rollouts`.
+
+        Args:
+          samples: with what :meth:`of_policy` and :meth:`of_reference` find, in their
+            fields.
+          running: the scalars that the run carries, by name.
+          width: the most tokens of a response.
+
+        Returns:
+          ``[Σ lengths]`` float32 each.
+        """
+        weights, fields = samples.token_weights(width), samples.fields
+
+        def dense(name: str) -> jax.Array:
+            return jnp.asarray(samples.dense(fields[name], width))
+
+        has_values = "old_token_values" in fields
+        rollouts = Rollouts(
+            rewards=jnp.asarray(samples.rewards),
+            weights=jnp.ones(len(samples), jnp.float32),
+            token_weights=jnp.asarray(weights, jnp.float32),
+            token_logprobs=dense("old_token_logprobs"),
+            reference_token_logprobs=dense("reference_token_logprobs"),
+            token_values=dense("old_token_values") if has_values else None,
+            running={name: jnp.float32(x) for name, x in running.items()},
+        )
+        advantages, returns = self._of_rollouts(rollouts)
+        return {
+            "token_advantages": np.asarray(advantages, np.float32)[weights],
+            "token_returns": np.asarray(returns, np.float32)[weights],
+        }
+
     def _over_rows(self, outputs, params, rows, samples) -> dict[str, np.ndarray]:
         partitioner, found = self._steps.partitioner, {}
         for batch in rows:
@@ -96,46 +133,6 @@ class RoundPass:
                 _keep(found[name], samples, batch, np.asarray(values))
             self._tick()
         return found
-
-
-def rollout_fields(
-    objective: Objective,
-    samples: RoundSamples,
-    running: Mapping[str, np.ndarray],
-    width: int,
-) -> dict[str, np.ndarray]:
-    """`token_advantages` and `token_returns` of a round: `Objective.of_rollouts`.
-
-    Args:
-      objective: whose `needs.rollouts` asks for them.
-      samples: with what :class:`RoundPass` finds, in their fields.
-      running: the scalars that the run carries, by name.
-      width: the most tokens of a response.
-
-    Returns:
-      ``[Σ lengths]`` float32 each.
-    """
-    fields = samples.fields
-    weights = samples.token_weights(width)
-    values = fields.get("old_token_values")
-    rollouts = Rollouts(
-        rewards=jnp.asarray(samples.rewards),
-        weights=jnp.ones(len(samples), jnp.float32),
-        token_weights=jnp.asarray(weights, jnp.float32),
-        token_logprobs=jnp.asarray(samples.dense(fields["old_token_logprobs"], width)),
-        reference_token_logprobs=jnp.asarray(
-            samples.dense(fields["reference_token_logprobs"], width)
-        ),
-        token_values=(
-            None if values is None else jnp.asarray(samples.dense(values, width))
-        ),
-        running={name: jnp.float32(x) for name, x in running.items()},
-    )
-    advantages, returns = jax.jit(objective.of_rollouts)(rollouts)
-    return {
-        "token_advantages": np.asarray(advantages, np.float32)[weights],
-        "token_returns": np.asarray(returns, np.float32)[weights],
-    }
 
 
 def _keep(

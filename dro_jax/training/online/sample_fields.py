@@ -13,7 +13,7 @@ from dro_jax.training.before.record_fields import RecordField
 from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.mesh_steps import MeshSteps
 from dro_jax.training.online.asked_prompts import AskedPrompts
-from dro_jax.training.online.round_pass import RoundPass, rollout_fields
+from dro_jax.training.online.round_pass import RoundPass
 from dro_jax.training.online.round_samples import RoundSamples
 from dro_jax.training.online.sampled_records import RoundRows
 from dro_jax.training.state import TrainState
@@ -80,7 +80,7 @@ class SampleFields:
         if needs.rollouts:
             width = self.asked.dataset.task_feature_lengths["targets"]
             running = jax.device_get(state.running)
-            found = rollout_fields(self.plan.model.objective, samples, running, width)
+            found = self.passes.of_rollouts(samples, running, width)
             samples = samples.with_fields(found)
         return samples
 

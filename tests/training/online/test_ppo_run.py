@@ -1,7 +1,9 @@
 """PPO from its samples: packed and sharded, in minibatch epochs, and bitwise again."""
 
 import dataclasses
+import re
 
+import jax
 import numpy as np
 import pytest
 import small
@@ -25,6 +27,7 @@ PACKED = DatasetConfig(
     batch_size=4,
     pack=True,
 )
+COMPILED = re.compile(r"Finished XLA compilation of jit\((\w+)\)")
 HELD_OUT = dataclasses.replace(
     PACKED, split="validation", num_epochs=1, batch_size=64, shuffle=False
 )
@@ -81,9 +84,14 @@ def reference(tmp_path_factory):
     return str(folder)
 
 
-def test_a_run_is_trained_and_goes_on_bitwise(tmp_path, reference):
+def test_a_run_is_trained_and_goes_on_bitwise(tmp_path, reference, caplog):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run_ppo(whole, reference)
+    with jax.log_compiles():
+        run_ppo(whole, reference)
+    # Rounds share their programs: the objective's was compiled anew for each.
+    programs = [own[1] for r in caplog.records if (own := COMPILED.search(r.message))]
+    for name in ("_sample", "of_policy", "of_rollouts", "token_logprobs", "given"):
+        assert programs.count(name) == 1, name
     run_ppo(parts, reference, steps=3)
     run_ppo(parts, reference)
     log = log_of(whole)
