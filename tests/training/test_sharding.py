@@ -64,6 +64,8 @@ OTHERS = {
     "pro": (PRO(), None),
     "tbrm": (TBRM(0.5), None),
     "ppo": (PPO(kl_target=1.0, token_mean=True), None),
+    # Which reads no statistic of the batch, and so goes in other microbatches.
+    "ppo_fixed": (PPO(), None),
 }
 # A head on the trunk, a network of its own, a statistic of the batch: what meshes could
 # break in a way of its own. Of the others the mesh that has everything tells.
