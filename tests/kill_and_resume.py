@@ -4,17 +4,17 @@
     python tests/kill_and_resume.py --processes 2 --devices 4 --rounds 20
     python tests/kill_and_resume.py --loops online --rounds 20
 
-Every round starts the command again and ends one of its processes, whichever: with
-SIGKILL after some steps, while a checkpoint is being written, or while it starts up,
-and now and then with SIGTERM, which must save and end all with 143, or all of them
-with Ctrl-C, as a terminal does (130). What a SIGKILL leaves of the others is killed
-too, as a launcher does. Then the run is let through to its end, and its parameters,
-optimiser state, data position and metrics by step are compared, bit by bit, with a
-run that was never touched. It trains DRO-V with dropout on packed batches and a
-cached reference, and samples at each evaluation. With `--loops online` half of each batch is
-what the policy of a round ago answered, the reference, a frozen copy, moves on the way,
-and some kills come as a round of samples has just been kept. The exit status is 1 at any
-difference.
+Every round starts the command again and ends one of its processes, whichever, each in
+its own part of the run: with SIGKILL after some steps, while a checkpoint is being
+written, or while it starts up, and now and then with SIGTERM, which must save and end
+all with 143, or all of them with Ctrl-C, as a terminal does (130). What a SIGKILL leaves
+of the others is killed too, as a launcher does. Then the run is let through to its end,
+and its parameters, optimiser state, data position and metrics by step are compared, bit
+by bit, with a run that was never touched. It trains DRO-V with dropout on packed
+batches and a cached reference, and samples at each evaluation. With `--loops online` half
+of each batch is what the policy of a round ago answered, the reference, a frozen copy,
+moves on the way, and some kills come as a round of samples has just been kept. The exit
+status is 1 at any difference.
 """
 
 import argparse
@@ -106,9 +106,12 @@ class Campaign:
         self._layout = f"{devices} devices"
         if processes > 1:
             self._layout = f"{processes} processes of {self._layout}"
+        self._loop = "online" if online else "log"
+        if online:
+            self._layout += ", online"
 
     def run(self) -> bool:
-        name = f"{self._processes}x{self._devices}"
+        name = f"{self._loop}_{self._processes}x{self._devices}"
         whole, killed = self._folder / f"whole_{name}", self._folder / f"killed_{name}"
         self._finish(whole)
         for round_number in range(self._rounds):
@@ -146,7 +149,9 @@ class Campaign:
         kind = self._kinds[round_number % len(self._kinds)]
         rank = self._draw.randrange(self._processes)
         begin = last_step(model_dir)
-        after = begin + self._draw.randint(1, STEPS_A_ROUND - SAVE_PERIOD - 1)
+        # Each in its own part of the run, to its end.
+        first = max(begin, round_number * STEPS_A_ROUND)
+        after = first + self._draw.randint(1, STEPS_A_ROUND - SAVE_PERIOD - 1)
         deadline = time.monotonic() + self._draw.uniform(0.2, 4.0)
         seen, known = unfinished_saves(model_dir), _rounds_of_samples(model_dir)
 
@@ -154,7 +159,10 @@ class Campaign:
             if kind == "at start":
                 return time.monotonic() > deadline or last_step(model_dir) >= after
             if kind == AT_A_ROUND:
-                return bool(_rounds_of_samples(model_dir) - known)
+                now = _rounds_of_samples(model_dir)
+                if last_step(model_dir) < first:
+                    known.update(now)
+                return bool(now - known)
             if last_step(model_dir) < after:
                 return False
             return kind != "during a save" or bool(unfinished_saves(model_dir) - seen)

@@ -20,7 +20,7 @@ def test_a_killed_run_ends_as_the_whole_one():
     )
     assert result.returncode == 0, result.stdout + result.stderr[-2000:]
     for interruptions in (
-        "1 devices: 3 interruptions",
+        "1 devices, online: 3 interruptions",
         "2 processes of 2 devices: 4 interruptions",
     ):
         assert interruptions in result.stdout
