@@ -36,6 +36,7 @@ from dro_jax.training.before.prompt_statistics import (
 from dro_jax.training.before.record_fields import RecordField
 from dro_jax.training.before.reference import Reference
 from dro_jax.training.before.reference_table import ReferenceTable
+from dro_jax.training.before.sampled_rewards import SampledRewards
 from dro_jax.training.before.samples_of_reference import SamplesOfReference
 from dro_jax.training.before.value_of_reference import ValueOfReference
 
@@ -52,12 +53,15 @@ class PreparedData:
       tables: numbers of records, computed before.
       mismatched: whether rows get another row's prompts beside their own.
       advantages: what is left over of the records, where these are trained on by it.
+      samples: rewards of the reference's own samples, where statistics of prompts come
+        from these.
     """
 
     dataset: Dataset
     tables: tuple[ReferenceTable | RecordField, ...] = ()
     mismatched: bool = False
     advantages: AdvantageReport | None = None
+    samples: SampledRewards | None = None
 
     @property
     def reference(self) -> ReferenceTable | None:
@@ -145,11 +149,12 @@ class Preparation:
             reference = self._reference.table(dataset)
         if reference is not None:
             tables.append(reference)
-        advantages = report = None
+        advantages = report = samples = None
         if needs.prompt_values or needs.quantiles or needs.advantages:
             records = dataset.prompt_records()
             if needs.prompt_values or needs.quantiles:
-                tables += self._statistics(dataset, records, reference)
+                samples = self._samples and self._samples.of(dataset)
+                tables += self._statistics(records, reference, samples)
             if needs.advantages:
                 advantages = self._advantages(dataset, records)
                 tables.append(RecordField("advantages", records.ids, advantages))
@@ -159,17 +164,16 @@ class Preparation:
                     say(report.text())
         if training and logged:
             dataset = self._drawn(dataset, advantages)
-        return PreparedData(dataset, tuple(tables), needs.mismatched, report)
+        return PreparedData(dataset, tuple(tables), needs.mismatched, report, samples)
 
     def _statistics(
         self,
-        dataset: Dataset,
         records: PromptRecords,
         reference: ReferenceTable | None,
+        samples: SampledRewards | None,
     ) -> Iterator[RecordField]:
         """What an objective reads of all responses to a prompt."""
         needs = self._objective.needs
-        samples = self._samples and self._samples.of(dataset)
         if needs.prompt_values and samples is not None:
             yield sampled_value_table(self._objective, records, samples)
         elif needs.prompt_values:

@@ -117,10 +117,27 @@ def quantile_table(
     values = scratch.array(len(records), np.float32)
     for positions in records.by_prompt():
         own = records.rewards[positions], records.prompts[positions]
-        of_reference = own
-        if samples is not None:
-            prompts = np.unique(own[1])
-            rewards = samples.of(prompts)
-            of_reference = rewards.ravel(), np.repeat(prompts, rewards.shape[1])
-        values[positions] = quantiles(*own, *of_reference)
+        if samples is None:
+            values[positions] = quantiles(*own, *own)
+        else:
+            values[positions] = quantiles_among(*own, samples)
     return RecordField("quantiles", records.ids, values)
+
+
+def quantiles_among(
+    rewards: np.ndarray, prompts: np.ndarray, samples: SampledRewards
+) -> np.ndarray:
+    """Where rewards lie among those of the reference's samples of their prompts.
+
+    Args:
+      rewards: ``[N]``.
+      prompts: ``[N]`` uint64 hashes, as `PromptRecords.prompts` has them.
+      samples: of all these prompts.
+
+    Returns:
+      ``[N]`` float32 in [0, 1]; see `dro_jax.objectives.quantiles`.
+    """
+    different = np.unique(prompts)
+    of_reference = samples.of(different)
+    repeated = np.repeat(different, of_reference.shape[1])
+    return quantiles(rewards, prompts, of_reference.ravel(), repeated)

@@ -10,6 +10,7 @@ import numpy as np
 from dro_jax.data.interface import Dataset
 from dro_jax.data.permutation import Permutations
 from dro_jax.data.prompt_batches import PlannedBatch, bucket_edges, plan_batches
+from dro_jax.errors import ConfigError
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from dro_jax.data.different_prompts import DifferentPrompts
     from dro_jax.evaluation.sample_rewards import SampleRewards
 
-# Where a round asks a prompt twice, at the end of a pass over all, its samples differ.
+# Where a round asks a prompt twice, at the end of a pass over all, its samples differ:
+# a key is of 32 bits, the upper ones the pass.
 _NEXT_PASS = 1 << 24
+_MOST_PASSES = 255
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,10 +43,22 @@ class AskedPrompts:
 
     @functools.cached_property
     def prompts(self) -> "DifferentPrompts":
-        """All of them."""
+        """All of them.
+
+        Raises:
+          ConfigError: a round asks each again and again.
+        """
         from dro_jax.data.different_prompts import different_prompts
 
-        return different_prompts(self.dataset)
+        found, most = different_prompts(self.dataset), self.settings.num_prompts
+        if most >= _MOST_PASSES * len(found):
+            raise ConfigError(
+                f"FreshSamples.num_prompts = {most} (FRESH_PROMPTS) asks each of the "
+                f"{len(found)} different prompts of {self.dataset.name}, split "
+                f"'{self.dataset.split}', {_MOST_PASSES} times a round or more: lower it, "
+                "and draw more responses to each (FRESH_SAMPLES_PER_PROMPT)"
+            )
+        return found
 
     @functools.cached_property
     def rewards(self) -> "SampleRewards":

@@ -43,13 +43,15 @@ def check_fresh(
             "train.fresh_samples (FRESH_SAMPLES) is for `dro-jax train` alone: this "
             "trainer reads its batches from a log"
         )
-    _check_objective(model, data)
+    _check_objective(model, data, reference)
     _check_scales(model, data, reference)
     _check_rows(model, data)
     return _reference(model, data, reference, tell)
 
 
-def _check_objective(model: FeedbackModel, data: RunData) -> None:
+def _check_objective(
+    model: FeedbackModel, data: RunData, reference: ReferenceSettings
+) -> None:
     needs, name, fresh = (
         model.objective.needs,
         type(model.objective).__name__,
@@ -60,10 +62,12 @@ def _check_objective(model: FeedbackModel, data: RunData) -> None:
             f"{name} trains a reward model, which answers no prompts: leave "
             "train.fresh_samples (FRESH_SAMPLES) out"
         )
-    if needs.quantiles:
+    if needs.quantiles and reference.samples is None:
         raise ConfigError(
-            f"{name} reads where a reward lies among those of its prompt, which is known "
-            "of logged responses alone: leave train.fresh_samples (FRESH_SAMPLES) out"
+            f"{name} reads where a reward lies among those of the reference's responses "
+            "to its prompt, of which a log has few: sample them, too "
+            "(gin_configs/samples/reference.gin; train.reference_samples), or leave "
+            "train.fresh_samples (FRESH_SAMPLES) out"
         )
     if needs.rollouts and fresh.log_share:
         raise ConfigError(
@@ -145,6 +149,12 @@ def _reference(
     setting = "FreshSamples.move_reference_every (MOVE_REFERENCE_EVERY)"
     if not needs.reference:
         raise ConfigError(f"{setting} has no effect: {name} has no reference")
+    if needs.quantiles:
+        raise ConfigError(
+            f"{name} reads where rewards lie among those of samples of the reference that "
+            "the run starts from, which are drawn once, and its normaliser is of these: "
+            f"leave {setting} out"
+        )
     # A value of prompts that is off moves the policy of a log, and not that of its own
     # samples (docs/online_dro.md).
     if needs.advantages or (needs.prompt_values and fresh.log_share):

@@ -87,12 +87,17 @@ class FreshSamples:
                 "FreshSamples.decoding must sample: beams and a temperature of 0 give the "
                 "same responses again and again"
             )
+        if isinstance(self.rewards, Sequence) and not self.rewards:
+            raise ConfigError(
+                "FreshSamples.rewards (REWARD) is empty: give a reward, or None for the "
+                "task's own"
+            )
 
     @property
     def reward(self) -> Reward | None:
         """The reward that is trained on; None, the task's own."""
         if isinstance(self.rewards, Sequence):
-            return self.rewards[0] if self.rewards else None
+            return self.rewards[0]
         return self.rewards
 
     @property

@@ -25,13 +25,10 @@ class RoundPass:
     Args:
       model: whose networks run.
       steps: where parameters and batches live.
-      tick: called once a batch.
     """
 
-    def __init__(
-        self, model: FeedbackModel, steps: MeshSteps, tick: Callable[[], Any] = bool
-    ):
-        self._steps, self._tick = steps, tick
+    def __init__(self, model: FeedbackModel, steps: MeshSteps):
+        self._steps = steps
         replicated = steps.partitioner.replicated
         self._reference = CompiledTogether(
             jax.jit(model.token_logprobs, out_shardings=replicated)
@@ -54,7 +51,11 @@ class RoundPass:
         self._of_rollouts = jax.jit(model.objective.of_rollouts)
 
     def of_policy(
-        self, params: Params, rows: Iterable[HostBatch], samples: RoundSamples
+        self,
+        params: Params,
+        rows: Iterable[HostBatch],
+        samples: RoundSamples,
+        tick: Callable[[], Any] = bool,
     ) -> dict[str, np.ndarray]:
         """`old_token_logprobs` and, where the objective has them, `old_token_values`.
 
@@ -62,22 +63,27 @@ class RoundPass:
           params: of the policy that sampled, and its value.
           rows: whole batches that hold each sample once.
           samples: of the round.
+          tick: called once a batch.
 
         Returns:
           ``[Σ lengths]`` float32 each.
         """
-        found = self._over_rows(self._policy, params, rows, samples)
+        found = self._over_rows(self._policy, params, rows, samples, tick)
         return {f"old_{name}": values for name, values in found.items()}
 
     def of_reference(
-        self, params: Params, rows: Iterable[HostBatch], samples: RoundSamples
+        self,
+        params: Params,
+        rows: Iterable[HostBatch],
+        samples: RoundSamples,
+        tick: Callable[[], Any] = bool,
     ) -> dict[str, np.ndarray]:
         """`reference_logprobs` ``[N]`` and, where tokens are read, those of tokens."""
 
         def outputs(params, batch):
             return {"tokens": self._reference(params, batch)}
 
-        tokens = self._over_rows(outputs, params, rows, samples)["tokens"]
+        tokens = self._over_rows(outputs, params, rows, samples, tick)["tokens"]
         # In float64, as a cache of the reference sums them.
         sums = np.add.reduceat(tokens.astype(np.float64), samples.starts)
         found = {"reference_logprobs": sums.astype(np.float32)}
@@ -120,7 +126,7 @@ class RoundPass:
             "token_returns": np.asarray(returns, np.float32)[weights],
         }
 
-    def _over_rows(self, outputs, params, rows, samples) -> dict[str, np.ndarray]:
+    def _over_rows(self, outputs, params, rows, samples, tick) -> dict[str, np.ndarray]:
         partitioner, found = self._steps.partitioner, {}
         for batch in rows:
             shard = partitioner.shard(len(batch["rewards"]))
@@ -131,7 +137,7 @@ class RoundPass:
                 if name not in found:
                     found[name] = np.zeros(int(np.sum(samples.lengths)), np.float32)
                 _keep(found[name], samples, batch, np.asarray(values))
-            self._tick()
+            tick()
         return found
 
 

@@ -107,7 +107,8 @@ class Rounds:
                 drawn[number] = samples
                 if number != at.round:
                     self._files.write(number, samples)
-        samples = self._fields.when_used(drawn.pop(at.round), reference, state)
+        drawn_then = drawn.pop(at.round)
+        samples = self._fields.when_used(drawn_then, reference, state, tick)
         self._files.write(at.round, samples)
         self._waiting, self.reference = drawn, reference
         at = dataclasses.replace(
@@ -150,7 +151,7 @@ class Rounds:
             say(f"a round is {counted(len(samples), 'response')}")
         responses, tokens = self._sampled
         self._sampled = responses + len(samples), tokens + int(np.sum(samples.lengths))
-        return self._fields.when_drawn(samples, state)
+        return self._fields.when_drawn(samples, state, tick)
 
     def _moves(self, at: Place, step: int) -> bool:
         every = self._settings.move_reference_every

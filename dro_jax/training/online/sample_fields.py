@@ -1,7 +1,7 @@
 """What an objective reads of samples beside their rewards, computed once a round."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from dro_jax.data.interface import HostBatch
 from dro_jax.models.networks import Params
 from dro_jax.training.before.prepared_data import PreparedData
+from dro_jax.training.before.prompt_statistics import quantiles_among
 from dro_jax.training.before.record_fields import RecordField
 from dro_jax.training.before.run_plan import RunPlan
 from dro_jax.training.mesh_steps import MeshSteps
@@ -42,20 +43,28 @@ class SampleFields:
         """Those of a run."""
         return cls(plan, train, asked, RoundPass(plan.model, steps))
 
-    def when_drawn(self, samples: RoundSamples, state: TrainState) -> RoundSamples:
+    def when_drawn(
+        self, samples: RoundSamples, state: TrainState, tick: Callable[[], bool]
+    ) -> RoundSamples:
         """With what only the policy that has just sampled can say.
 
         Args:
           samples: fresh ones.
           state: that policy's.
+          tick: called once a batch; the work comes to its end all the same.
         """
         if not self.plan.model.objective.needs.rollouts:
             return samples
         rows = self._rows(samples)
-        return samples.with_fields(self.passes.of_policy(state.params, rows, samples))
+        found = self.passes.of_policy(state.params, rows, samples, tick)
+        return samples.with_fields(found)
 
     def when_used(
-        self, samples: RoundSamples, reference: Params | None, state: TrainState
+        self,
+        samples: RoundSamples,
+        reference: Params | None,
+        state: TrainState,
+        tick: Callable[[], bool],
     ) -> RoundSamples:
         """With all else, as the round begins in which they are trained on.
 
@@ -63,19 +72,24 @@ class SampleFields:
           samples: as :meth:`when_drawn` gave them.
           reference: the policy that the run is anchored to now; None without one.
           state: the run's.
+          tick: as for :meth:`when_drawn`.
         """
         needs = self.plan.model.objective.needs
         ids = self.asked.prompts.record_ids[samples.places]
         if needs.prompt_values:
             values = self._of_records("prompt_values").values_of(ids)
             samples = samples.with_fields({"prompt_values": values})
+        if needs.quantiles:
+            prompts = self.asked.prompts.hashes[samples.places]
+            found = quantiles_among(samples.rewards, prompts, self.train.samples)
+            samples = samples.with_fields({"quantiles": found})
         if needs.advantages:
             values = self._values_of_prompts(ids)
             samples = samples.with_fields({"advantages": samples.rewards - values})
         # In the other mode each step runs the reference itself.
         if reference is not None and (self.plan.mode == "cached" or needs.rollouts):
             rows = self._rows(samples)
-            found = self.passes.of_reference(reference, rows, samples)
+            found = self.passes.of_reference(reference, rows, samples, tick)
             samples = samples.with_fields(found)
         if needs.rollouts:
             width = self.asked.dataset.task_feature_lengths["targets"]

@@ -18,7 +18,7 @@ from dro_jax.training.online.fresh_samples import FreshSamples
 from dro_jax.training.run_settings import ReferenceSettings, RunData
 
 
-def checked(objective, settings=None, train=TRAIN, mode=None, **data):
+def checked(objective, settings=None, train=TRAIN, mode=None, samples=None, **data):
     value = None
     if objective.needs.rollouts:
         value = ValueConfig(network="shared_head", granularity="token")
@@ -27,7 +27,7 @@ def checked(objective, settings=None, train=TRAIN, mode=None, **data):
     reference = check_fresh(
         model,
         RunData(train, fresh=settings, **data),
-        ReferenceSettings("somewhere", mode),
+        ReferenceSettings("somewhere", mode, samples=samples),
         said.append,
     )
     return reference.mode, said
@@ -47,7 +47,13 @@ def checked(objective, settings=None, train=TRAIN, mode=None, **data):
         (DROV(), fresh(), {"train": None}, "`dro-jax train` alone"),
         (DROV(), fresh(), {"train": ArrayDataset()}, "has no tasks with texts"),
         (BradleyTerry(), fresh(), {}, "answers no prompts"),
-        (QRPO(), fresh(), {}, "known of logged responses alone"),
+        (QRPO(), fresh(), {}, "of which a log has few: sample them"),
+        (
+            QRPO(),
+            fresh(move_reference_every=2),
+            {"samples": ReferenceSamples()},
+            "reference that the run starts from, which are drawn once",
+        ),
         (
             DROV(),
             fresh(),
@@ -104,6 +110,7 @@ def test_a_moved_reference_beside_the_log_is_a_frozen_copy():
         ({"log_share": 1.0}, "FRESH_SAMPLES = None"),
         ({"scale": 0.0}, "above 0"),
         ({"decoding": DecodingConfig(temperature=0.0)}, "must sample"),
+        ({"rewards": []}, "REWARD. is empty"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, said):

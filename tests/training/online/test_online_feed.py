@@ -1,6 +1,7 @@
 """Runs that sample: what they are trained on, and that kills change nothing of it."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,13 +9,15 @@ import small
 from online_runs import NETWORK, TRAIN, OnRollouts, Vowels, fresh, run_online
 from training_runs import run
 
-from dro_jax.errors import CheckpointError, ServerError, TrainingError
+from dro_jax.errors import CheckpointError, ConfigError, ServerError, TrainingError
 from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.value import ValueConfig
-from dro_jax.objectives import DPO, NLL
+from dro_jax.objectives import DPO, NLL, QRPO
 from dro_jax.rewards.interface import Scores
+from dro_jax.training.before.reference_samples import ReferenceSamples
 from dro_jax.training.checkpoints import CheckpointConfig, load_params
 from dro_jax.training.metric_writers import read_metrics
+from dro_jax.training.online.asked_prompts import AskedPrompts
 from dro_jax.training.sharding import MeshConfig
 
 
@@ -111,6 +114,11 @@ def test_what_a_round_needs_is_asked_for(tmp_path, reference):
         run_online(tmp_path, **settings)
 
 
+def test_a_round_does_not_ask_for_more_than_keys_tell_apart():
+    with pytest.raises(ConfigError, match="255 times a round or more"):
+        AskedPrompts(fresh(num_prompts=4_000_000), TRAIN).identity()
+
+
 ALL = {  # packed rows, the log's and samples of a policy a round ago, reference moved
     "settings": fresh(
         num_prompts=5, epochs=2, lag=1, log_share=0.5, move_reference_every=2
@@ -165,6 +173,35 @@ def test_groups_of_samples_come_best_first(tmp_path, reference):
     )
     log = log_of(tmp_path)
     assert log[-1]["samples/total"] == 96
+
+
+def test_quantiles_of_samples_are_among_those_of_the_reference(tmp_path, reference):
+    replies = dataclasses.replace(
+        TRAIN, mixture_or_task_name="support_desk_replies", split="validation"
+    )
+    run_online(
+        tmp_path,
+        objective=QRPO(beta=0.5),
+        train_dataset_cfg=replies,
+        initial_checkpoint_path=reference,
+        reference_samples=ReferenceSamples(
+            DecodingConfig(num_samples=3), rewards=Vowels(), batch_size=50
+        ),
+        steps=2,
+    )
+    (path,) = tmp_path.glob("reference_samples/*/samples.jsonl")
+    lines = map(json.loads, path.read_text().splitlines())
+    own = {(line["prompt_number"], line["sample"]): line["reward"] for line in lines}
+    drawn = np.load(tmp_path / "fresh_samples" / "round_000000.npz")
+    wanted = [
+        np.mean([own[place, number] <= reward for number in range(3)])
+        for place, reward in zip(
+            drawn["places"].tolist(), drawn["rewards"], strict=True
+        )
+    ]
+    np.testing.assert_allclose(drawn["field/quantiles"], wanted, rtol=1e-6)
+    assert len(set(wanted)) > 2
+    assert all(np.isfinite(line["loss"]) for line in log_of(tmp_path))
 
 
 def test_rollouts_say_what_the_policy_was_when_it_sampled(tmp_path, reference):
