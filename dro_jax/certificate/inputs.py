@@ -5,6 +5,7 @@ A `Trajectories` of the base holds each response of each prompt once, in order: 
 """
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,6 @@ from dro_jax.objectives.interface import (
     Rollouts,
     Trajectories,
 )
-
-LISTS_A_PROMPT = 400  # ranked lists of three, drawn once; all triples would be 9,880
 
 
 @jax.tree_util.register_dataclass
@@ -252,15 +251,13 @@ def _pairs(condition: Condition) -> Inputs:
 
 
 def _lists(condition: Condition, seed: int) -> Inputs:
-    """Lists of three responses, drawn once for all conditions, weighted by logging."""
+    """Every three of a prompt's responses, weighted by logging, their copies drawn once."""
     num_prompts, num_responses, copies = condition.rewards.shape
-    rng = np.random.default_rng((seed, 2))
-    count = num_prompts * LISTS_A_PROMPT
-    prompts = np.repeat(np.arange(num_prompts), LISTS_A_PROMPT)[:, None]
-    responses = np.array([rng.permutation(num_responses)[:3] for _ in range(count)])
-    rewards = condition.rewards[
-        prompts, responses, rng.integers(copies, size=(count, 3))
-    ]
+    threes = np.array(list(itertools.combinations(range(num_responses), 3)))
+    responses = np.tile(threes, (num_prompts, 1))
+    prompts = np.repeat(np.arange(num_prompts), len(threes))[:, None]
+    copy = np.random.default_rng((seed, 2)).integers(copies, size=responses.shape)
+    rewards = condition.rewards[prompts, responses, copy]
     order = np.argsort(-rewards, axis=1)
     responses = np.take_along_axis(responses, order, axis=1)
     weights = np.prod(condition.logging[prompts, responses], axis=1)

@@ -25,7 +25,9 @@ _ON_SOURCES = (
     "whose responses are read decides where the policy stops: on its own samples at π* "
     "all the same, where V is a mere baseline; on a log elsewhere, and a mixture of both "
     "is in between. V̂ of n samples lies below V* on average (the first column, exact), "
-    "by some τ χ²(π*‖π_ref)/2n; KL is the mean of eight draws of the samples."
+    "by some τ χ²(π*‖π_ref)/2n; KL is the mean of eight draws of the samples. V of a "
+    "group's rewards is of the very responses that it is subtracted from, so it is no "
+    "baseline, and moves the policy on its own samples too."
 )
 _ON_ROUNDS = (
     "Each round ends before the reference is moved to its policy. π_k ∝ π_ref exp(k r/τ) "
