@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 SPEARMAN, PAIR_ACCURACY, NUM_PAIRS = "spearman", "pair_accuracy", "num_pairs"
 
@@ -52,6 +51,8 @@ def agreement(
       rewards: ``[N]``.
       prompts: ``[N]``, equal for responses to one prompt.
     """
+    from scipy import stats  # takes a second to import, of every command's start
+
     scores, rewards = (np.asarray(x, np.float64) for x in (scores, rewards))
     right, count = 0.0, 0
     for better, worse in pairs_of(rewards, prompts):

@@ -29,11 +29,11 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import seqio
-
+from dro_jax.data import registry
 from dro_jax.data.layouts import grounded_dialogues
 from dro_jax.data.record_source import RecordSource
 from dro_jax.data.sources import ExpandedSource
+from dro_jax.data.tasks import as_feedback_task, feedback_task
 from dro_jax.errors import ConfigError
 from dro_jax.tasks.dialogue_rewards import dialogue_reward
 from dro_jax.tasks.published import (
@@ -159,12 +159,12 @@ def dialogue_task(
 
 def _mixed(name: str, tasks: Sequence[str]) -> str:
     """The name of a mixture of registered tasks, in proportion to their sizes."""
-    if name in seqio.MixtureRegistry.names():
-        now = [seqio.TaskRegistry.get(task) for task in tasks]
-        if set(seqio.MixtureRegistry.get(name).tasks) == set(now):
+    if name in registry.mixture_names():
+        now = {feedback_task(task) for task in tasks}
+        if {as_feedback_task(task) for task, _ in registry.mixture(name)} == now:
             return name
-        seqio.MixtureRegistry.remove(name)  # of tasks that others have replaced
-    seqio.MixtureRegistry.add(name, tasks, default_rate=seqio.mixing_rate_num_examples)
+        registry.remove(name)  # of tasks that others have replaced
+    registry.add_mixture(name, tasks, lambda task: task.num_input_examples("train"))
     return name
 
 

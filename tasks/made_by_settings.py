@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import seqio
-
+from dro_jax.data import registry
 from dro_jax.errors import ConfigError
 
 _made: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -25,7 +24,7 @@ def made_once(
       ConfigError: the name was registered with other settings; what `register` raises.
     """
     # One that was taken out of the registry leaves its name to another.
-    if name not in _made or name not in seqio.TaskRegistry.names():
+    if name not in _made or name not in registry.task_names():
         register()
         _made[name] = kind, settings
     elif _made[name][0] != kind or not _are_same(_made[name][1], settings):

@@ -5,14 +5,17 @@ import itertools
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 import optax
-import seqio
 
+from dro_jax.data import registry
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.data.interface import HostBatch
+from dro_jax.data.record_source import RecordSource
+from dro_jax.data.records import RawRecord
 from dro_jax.data.tasks import register_feedback_task
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import T5Config
@@ -50,7 +53,7 @@ def dataset(*, pack: bool) -> DatasetConfig:
     """HHA's train split where DRO_JAX_DATA has it, else texts of the same lengths."""
     folder = os.environ.get("DRO_JAX_DATA")
     real = folder and (pathlib.Path(folder) / "hha" / "train.jsonl.gz").exists()
-    if not real and _SYNTHETIC not in seqio.TaskRegistry.names():
+    if not real and _SYNTHETIC not in registry.task_names():
         _register_synthetic()
     return DatasetConfig(
         mixture_or_task_name="hha" if real else _SYNTHETIC,
@@ -143,31 +146,30 @@ def _reference(network: T5Config) -> tempfile.TemporaryDirectory:
     return folder
 
 
-class _Records(seqio.FunctionDataSource):
+class _Records(RecordSource):
     """Texts whose lengths in bytes are spread as HHA's lengths in pieces are."""
 
-    def __init__(self):
-        super().__init__(
-            dataset_fn=lambda split, shuffle_files, seed=None: _synthetic(),
-            splits=["train"],
-        )
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train",)
+
+    def description(self) -> str:
+        return "made-up texts"
+
+    def records(self, split: str) -> Iterator[RawRecord]:
+        # Log-normal lengths with the mean and spread of the logarithms of HHA's.
+        rng = np.random.default_rng(0)
+        prompts = np.exp(rng.normal(np.log(80), 1.1, _NUM_RECORDS)).astype(int) + 1
+        responses = np.exp(rng.normal(np.log(40), 0.97, _NUM_RECORDS)).astype(int) + 1
+        rewards = rng.normal(size=_NUM_RECORDS).astype(np.float32)
+        for number, reward in enumerate(rewards.tolist()):
+            fields = {
+                "prompt": "a" * prompts[number],
+                "response": "b" * responses[number],
+                "reward": reward,
+            }
+            yield RawRecord(f"record {number}", fields=fields)
 
 
 def _register_synthetic() -> None:
     register_feedback_task(_SYNTHETIC, _Records(), vocabulary="byte")
-
-
-def _synthetic():
-    import tensorflow as tf
-
-    # Log-normal lengths with the mean and spread of the logarithms of HHA's.
-    rng = np.random.default_rng(0)
-    prompts = np.exp(rng.normal(np.log(80), 1.1, _NUM_RECORDS)).astype(int) + 1
-    responses = np.exp(rng.normal(np.log(40), 0.97, _NUM_RECORDS)).astype(int) + 1
-    return tf.data.Dataset.from_tensor_slices(
-        {
-            "prompt": ["a" * length for length in prompts],
-            "response": ["b" * length for length in responses],
-            "reward": rng.normal(size=_NUM_RECORDS).astype(np.float32),
-        }
-    )

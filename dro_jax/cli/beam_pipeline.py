@@ -14,9 +14,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import seqio
-
 from dro_jax.cli.task_modules import import_tasks, named_task
+from dro_jax.data import registry
 from dro_jax.data.modules import look_in_current_folder
 from dro_jax.data.store import preparation
 from dro_jax.data.store.finishing import is_whole
@@ -102,7 +101,7 @@ def finish(numbers: Sequence[int], job: Job) -> int:
 def _registered(job: Job) -> FeedbackTask:
     """The task, registered first in a process that does not have it."""
     with _lock:
-        if job["task"] not in seqio.TaskRegistry.names():
+        if job["task"] not in registry.task_names():
             look_in_current_folder(job["sources"]["module"], "--module")
             import_tasks(**job["sources"])
             named_task(job["task"], job["sources"]["gin_file"])

@@ -6,9 +6,8 @@ import os
 import shlex
 from typing import Any
 
-import seqio
-
 from dro_jax import paths
+from dro_jax.data import registry
 from dro_jax.data.inspection import inspect_task
 from dro_jax.data.layouts import LAYOUTS, settings_of
 from dro_jax.data.layouts.guessing import Guess, guess_layout
@@ -32,7 +31,7 @@ _ROWS = 128
 
 def names_file(name: str) -> bool:
     """Whether what was named is a file, folder, glob or URL and no registered task."""
-    if name in seqio.TaskRegistry.names() or name in seqio.MixtureRegistry.names():
+    if name in registry.task_names() | registry.mixture_names():
         return False
     return (
         paths.is_url(name) or any(c in name for c in "/.*?~$") or os.path.exists(name)
@@ -64,8 +63,7 @@ def inspect_file(
         {name: getattr(arguments, name) for name in _GIVEN},
     )
     _check_has_rewards(arguments.name, guess)
-    if _TASK in seqio.TaskRegistry.names():
-        seqio.TaskRegistry.remove(_TASK)  # an earlier call's in this process
+    registry.remove(_TASK)  # an earlier call's in this process
     settings = settings_of(guess.layout, guess.settings)
     register_feedback_task(
         _TASK,
@@ -164,7 +162,7 @@ def _gin_settings(arguments: Any, guess: Guess, report: TaskReport) -> dict[str,
     }
     if report.records.dropped and own.get("on_bad_record") != DROP:
         settings["ON_BAD_RECORD"] = DROP
-    vocabulary = seqio.TaskRegistry.get(_TASK).vocabulary
+    vocabulary = registry.task(_TASK).vocabulary
     if arguments.vocabulary == BYTE:
         settings["VOCABULARY"], rows = BYTE, _BYTE_ROWS
     else:

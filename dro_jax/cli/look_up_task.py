@@ -1,12 +1,11 @@
 """Whether modules register a task: `python -m dro_jax.cli.look_up_task NAME [MODULE …]`.
 
-A program of its own, since it imports TensorFlow and whatever the modules import.
+A program of its own, since it imports whatever the modules import.
 """
 
 import sys
 
-import seqio
-
+from dro_jax.data import registry
 from dro_jax.data.modules import import_modules, look_in_current_folder
 from dro_jax.data.task_names import unknown_name
 from dro_jax.errors import ConfigError
@@ -20,7 +19,7 @@ def main(name: str, *modules: str) -> int:
     try:
         look_in_current_folder(modules, _NAMED_BY)
         import_modules(modules)
-        if name not in {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}:
+        if name not in registry.task_names() | registry.mixture_names():
             raise unknown_name(name, ", ".join(modules))
     except ConfigError as error:
         print(f"dro-jax launch: {error}", file=sys.stderr)

@@ -20,17 +20,6 @@ from dro_jax.errors import ConfigError, PeerError, UserError
 from dro_jax.training import distributed
 from dro_jax.training.host_places import Place, place_of
 
-# Commands that read no data, so that they need no TensorFlow.
-_WITHOUT_DATA = (
-    "certify_command",
-    "env_command",
-    "judge_command",
-    "launch_command",
-    "reward_command",
-    "settings_command",
-)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
@@ -59,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
                 if place is not None:
                     distributed.join(place, arguments.start_timeout)
                 distributed.adopt()
-            command = _import_command(arguments.command_module, _reads_data(arguments))
+            command = _import_command(arguments.command_module)
             status = command.run(arguments)
         sys.stdout.flush()
         distributed.finish()
@@ -132,19 +121,10 @@ def _place(arguments) -> Place | None:
     )
 
 
-def _reads_data(arguments) -> bool:
-    """Whether a command reads data or models."""
-    if arguments.command == "report":
-        return arguments.task is not None  # it evaluates first
-    return arguments.command_module not in _WITHOUT_DATA
-
-
-def _import_command(name: str, reads_data: bool = True):
-    """The command's module; TensorFlow starts here, and its start-up notes are hidden."""
-    if not reads_data:
-        return importlib.import_module(f"dro_jax.cli.{name}")
-    with tensorflow_start.started():
-        return importlib.import_module(f"dro_jax.cli.{name}")
+def _import_command(name: str):
+    """The command's module."""
+    tensorflow_start.prepare()
+    return importlib.import_module(f"dro_jax.cli.{name}")
 
 
 def gin_bindings(flags: list[str]) -> list[str]:

@@ -1,12 +1,11 @@
 """`dro-jax reward`."""
 
-import importlib
 import threading
 from collections.abc import Sequence
 
 import numpy as np
 
-from dro_jax.cli import gin_setup, tensorflow_start
+from dro_jax.cli import gin_setup
 from dro_jax.cli.named_rewards import MACRO, SUGGESTED, named_rewards
 from dro_jax.cli.result_fields import ResultFields
 from dro_jax.cli.rewarded_records import PARTS, REWARD, REWARDS, Rewarded
@@ -15,11 +14,8 @@ from dro_jax.data.record_format import RecordFormat
 from dro_jax.errors import ConfigError
 from dro_jax.plurals import counted
 from dro_jax.progress_bar import ProgressBar
-from dro_jax.rewards.cached import CachedReward, score_gradually
+from dro_jax.rewards.cached import score_gradually
 from dro_jax.rewards.interface import Reward, Scores
-from dro_jax.rewards.rewritten_prompts import RewrittenPrompts
-from dro_jax.rewards.task_reward import TaskReward
-from dro_jax.rewards.weighted_sum import WeightedSum
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -37,9 +33,6 @@ def run(arguments) -> None:
     rewards = named_rewards()
     if not rewards:
         raise ConfigError(f"no reward is given: set {MACRO}, by {SUGGESTED}")
-    if any(map(_reads_tokens_or_tasks, rewards)):
-        with tensorflow_start.started():
-            importlib.import_module("dro_jax.data.mixtures")
     arguments.output.check_holds_records(arguments.input)
     records = read_raw(arguments.input)
     for name in names:
@@ -57,17 +50,6 @@ def run(arguments) -> None:
     print(
         f"{counted(len(found.responses), 'response')} scored: {arguments.output.name}"
     )
-
-
-def _reads_tokens_or_tasks(reward: Reward) -> bool:
-    """Whether it needs TensorFlow, which others do not wait for."""
-    if isinstance(reward, WeightedSum):
-        return any(map(_reads_tokens_or_tasks, reward.rewards))
-    if isinstance(reward, CachedReward | RewrittenPrompts):
-        return _reads_tokens_or_tasks(reward.reward)
-    # By its module, which imports jax: where nobody named it, it is not imported here.
-    model = type(reward).__module__ == "dro_jax.rewards.reward_model"
-    return model or isinstance(reward, TaskReward)
 
 
 def _scored(reward: Reward, prompts: Sequence[str], responses: Sequence[str]) -> Scores:

@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-import seqio
-
 from dro_jax.cli import gin_setup
+from dro_jax.data import registry
 from dro_jax.data.modules import import_modules, tasks_of_modules
 
 SHIPPED = (
@@ -53,7 +52,7 @@ def named_task(name: str | None, gin_file: Sequence[str]) -> str | None:
     Raises:
       ConfigError: gin files name no task.
     """
-    known = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
+    known = registry.task_names() | registry.mixture_names()
     if not gin_file or name in known:
         return name
     found = gin_setup.macro("MIXTURE_OR_TASK_NAME")
@@ -68,10 +67,10 @@ def forgotten_tasks() -> Iterator[None]:
     of the same command may mean another task by it. Who has taken a task keeps it. Those
     of modules stay: a module that is imported once more registers nothing.
     """
-    before = set(seqio.TaskRegistry.names())
+    before = registry.task_names()
     try:
         yield
     finally:
-        made = set(seqio.TaskRegistry.names()) - before
+        made = registry.task_names() - before
         for name in made - tasks_of_modules():
-            seqio.TaskRegistry.remove(name)
+            registry.remove(name)

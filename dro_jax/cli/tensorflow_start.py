@@ -1,4 +1,8 @@
-"""TensorFlow imported without its notes, and without its hold on GPUs."""
+"""TensorFlow imported, by whoever needs it, without its notes and its hold on GPUs.
+
+No command needs it. Tasks whose records come from TFDS or another source of seqio's do,
+and modules of people's own that import seqio.
+"""
 
 import contextlib
 import os
@@ -7,26 +11,29 @@ import tempfile
 from collections.abc import Iterator
 
 from dro_jax import messages
+from dro_jax.import_hooks import around_import
+
+
+def prepare() -> None:
+    """Sees to it that an import of TensorFlow in this process goes as :func:`started`."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    around_import("tensorflow", started)
 
 
 @contextlib.contextmanager
 def started() -> Iterator[None]:
-    """Imports it; what it and other libraries in C++ print meanwhile is hidden."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "tensorflow" not in sys.modules:
-        messages.say("importing TensorFlow …")
-    with _hidden_native_notes():
-        import tensorflow
-
-        # It only feeds data; left alone it would take the GPUs' memory.
-        tensorflow.config.set_visible_devices([], "GPU")
+    """What it and other libraries in C++ print in the block is hidden."""
+    messages.say("importing TensorFlow …")
+    with hidden_native_notes():
         yield
+        # It only feeds data; left alone it would take the GPUs' memory.
+        sys.modules["tensorflow"].config.set_visible_devices([], "GPU")
 
 
 @contextlib.contextmanager
-def _hidden_native_notes() -> Iterator[None]:
-    # Libraries in C++ write to file descriptor 2 itself. Python's errors are raised,
-    # not printed, so none is lost.
+def hidden_native_notes() -> Iterator[None]:
+    """What libraries in C++ write to file descriptor 2 itself is lost in the block."""
+    # Python's errors are raised, not printed, so none is lost.
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as sink:

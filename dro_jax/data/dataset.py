@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import seqio
 
 from dro_jax.data.batching import check_start
 from dro_jax.data.draws import Draws
@@ -36,7 +35,7 @@ from dro_jax.data.settings import (
 )
 from dro_jax.data.split_fingerprint import rewards_digest, split_fingerprint
 from dro_jax.data.tasks import FeedbackTask
-from dro_jax.data.vocabularies import check_vocabulary
+from dro_jax.data.vocabularies import Vocabulary, check_vocabulary
 from dro_jax.errors import ConfigError, DataError
 
 # Windows, or as many records, that wait to be read.
@@ -181,7 +180,7 @@ class DatasetConfig:
         return tuple(task for task, _ in self._tasks_and_rates())
 
     @property
-    def vocabulary(self) -> seqio.Vocabulary:
+    def vocabulary(self) -> Vocabulary:
         """The vocabulary that the tasks share.
 
         Raises:

@@ -1,13 +1,11 @@
-"""A seqio source whose records have all been validated before TensorFlow sees one."""
+"""A source of trajectories that have all been validated before training sees one."""
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import seqio
-import tensorflow as tf
 
 from dro_jax.data import scratch
 from dro_jax.data.modules import module_names
@@ -19,25 +17,20 @@ from dro_jax.data.sources import RecordSource
 from dro_jax.data.store.preparation import is_prepared, open_records
 from dro_jax.data.store.recipe import Recipe
 from dro_jax.data.store.stored_records import StoredRecords
+from dro_jax.data.vocabularies import Vocabulary
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
 
 TRAIN = "train"
-SIDES = ("inputs", "targets")
-_SHAPES = {"inputs": [], "targets": [], "reward": [1], "record_id": [2]}
-_READ_AT_ONCE = 64
 # Rewards that tell transforms apart, whatever their unit.
 _PROBES = 2.0 ** np.arange(-10, 11)
 
 
-class FeedbackSource(seqio.DataSource):
+class FeedbackSource:
     """Validated trajectories of a `RecordSource`.
 
     A split is prepared at its first use, in files, and read by position; errors in
-    records surface as `DataError` before any TensorFlow pipeline starts. Each example
-    has `inputs` and `targets` (texts), `reward` float32 ``[1]`` and `record_id` int32
-    ``[2]``: (the fingerprint of the task's name, the record's index in its split). That
-    index does not depend on shuffling, sharding or dropped records.
+    records surface as `DataError` there.
 
     Args:
       task: the task's name.
@@ -55,11 +48,8 @@ class FeedbackSource(seqio.DataSource):
         record_format: RecordFormat,
         transforms: TransformChain,
         on_bad_record: str,
-        vocabulary: seqio.Vocabulary,
+        vocabulary: Vocabulary,
     ):
-        super().__init__(
-            splits=(), caching_permitted=False, performs_internal_shuffling=True
-        )
         self.recipe = Recipe(
             task, source, record_format, check_policy(on_bad_record), vocabulary
         )
@@ -77,17 +67,8 @@ class FeedbackSource(seqio.DataSource):
 
     @property
     def splits(self) -> Sequence[str]:
+        """The names of its splits, known without reading data."""
         return self.recipe.source.splits
-
-    @property
-    def supports_arbitrary_sharding(self) -> bool:
-        return True
-
-    def list_shards(self, split: str) -> Sequence[str]:
-        return [split]
-
-    def num_input_examples(self, split: str) -> int:
-        return len(self.records(split))
 
     def __str__(self) -> str:
         return self.recipe.source.description()
@@ -177,48 +158,6 @@ class FeedbackSource(seqio.DataSource):
             num_dropped=records.report.num_dropped,
         )
 
-    def get_dataset(
-        self,
-        split: str = TRAIN,
-        shuffle: bool = True,
-        seed: int | None = None,
-        shard_info: seqio.ShardInfo | None = None,
-        **unused: Any,
-    ) -> tf.data.Dataset:
-        """The split's examples; shuffling is a full permutation, new in each epoch."""
-        shard = shard_info or seqio.ShardInfo(0, 1)
-        first, step = shard.index, shard.num_shards
-        count = len(range(first, len(self.records(split)), step))
-        order = tf.data.Dataset.range(count)
-        if shuffle and count:
-            order = shuffled_range(count, seed)
-        batches = order.map(lambda place: first + step * place).batch(_READ_AT_ONCE)
-        return batches.map(self._reader(split)).unbatch()
-
-    def _reader(self, split: str) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-        """Examples from their positions, `feature: [B, ...]`."""
-        records, rewards = self.records(split), self.rewards(split)
-        task = fingerprint(self._task)
-
-        def read(positions: np.ndarray) -> list[np.ndarray]:
-            indices = records.indices[positions]
-            return [
-                *(_objects(records.encoded_texts(positions, side)) for side in SIDES),
-                rewards[positions][:, None],
-                np.stack([np.full_like(indices, task), indices], 1).astype(np.int32),
-            ]
-
-        def examples(positions: tf.Tensor) -> dict[str, tf.Tensor]:
-            types = [tf.string, tf.string, tf.float32, tf.int32]
-            # Not stateful, so that iterators over it can be checkpointed.
-            found = tf.numpy_function(read, [positions], types, stateful=False)
-            return {
-                name: tf.ensure_shape(values, [None, *shape])
-                for (name, shape), values in zip(_SHAPES.items(), found, strict=True)
-            }
-
-        return examples
-
     def _transformed(self, split: str) -> np.ndarray:
         records = self.records(split)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -248,25 +187,6 @@ class FeedbackSource(seqio.DataSource):
                     train = np.zeros(0)
                 self._transform = self._transforms.fit(train)
             return self._transform
-
-
-def shuffled_range(count: int, seed: int | None) -> tf.data.Dataset:
-    """The numbers below `count` in an order that is new in each epoch, not kept."""
-    keys = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-
-    def epoch(key: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.range(count).map(
-            lambda place: tf.random.experimental.index_shuffle(place, key, count - 1)
-        )
-
-    return keys.batch(2, drop_remainder=True).take(1).flat_map(epoch)
-
-
-def _objects(texts: list[bytes]) -> np.ndarray:
-    # NumPy's own texts would lose zero bytes at their ends.
-    found = np.empty(len(texts), object)
-    found[:] = texts
-    return found
 
 
 def fingerprint(name: str) -> int:

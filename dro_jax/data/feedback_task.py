@@ -1,10 +1,8 @@
-"""A seqio task of feedback."""
+"""A task of feedback."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import seqio
-import tensorflow as tf
 
 from dro_jax.data.feedback_source import TRAIN, FeedbackSource, fingerprint
 from dro_jax.data.interface import SplitRecords
@@ -13,21 +11,51 @@ from dro_jax.data.records import RecordReport
 from dro_jax.data.reward_statistics import RewardStatistics
 from dro_jax.data.store.recipe import Recipe
 from dro_jax.data.truncation import LEFT, RIGHT
-from dro_jax.errors import DataError
+from dro_jax.data.vocabularies import Vocabulary
+from dro_jax.errors import ConfigError, DataError
 
 RewardFn = Callable[[str, str], float]
 ResponseFn = Callable[[str], str]
 
 
-class FeedbackTask(seqio.Task):
-    """A seqio task of (prompt, response, reward), with what training asks beyond it.
+@dataclasses.dataclass(frozen=True)
+class SeqioMetrics:
+    """What `seqio.Evaluator` reports of a task.
 
     Attributes:
+      metric_fns, metric_objs: seqio metrics.
+      postprocess_fn: seqio's postprocessing of decoded responses.
+      rewards: of `dro_jax.rewards`, by which it scores too.
+    """
+
+    metric_fns: Sequence[Callable[..., Any]] | None = None
+    metric_objs: Sequence[Any] | None = None
+    postprocess_fn: Callable[..., Any] | None = None
+    rewards: Any = None
+
+    @property
+    def are_default(self) -> bool:
+        """Whether they are those of `dro_jax.data.task_metrics`."""
+        given = (self.metric_fns, self.metric_objs, self.postprocess_fn)
+        return all(one is None for one in given)
+
+
+class FeedbackTask:
+    """A task of (prompt, response, reward), with all that training asks of it.
+
+    What seqio asks of it, its task of the same name has
+    (`dro_jax.data.seqio_tasks.seqio_task`), which is made when a program asks for it.
+
+    Attributes:
+      name: its own.
       about: what it is, in a line.
+      source: of its records.
       source_field: the field that says where a record is from, if there is one.
       raw_source: yields the records, all their fields among them, before any is scored.
       reward_fn: the true reward of any response, where a program knows it; else None.
       best_response_fn: a response that no other beats, where a program knows it.
+      truncation: the sides that are cut from prompts and from responses.
+      metrics: of seqio's evaluator.
     """
 
     def __init__(
@@ -41,20 +69,27 @@ class FeedbackTask(seqio.Task):
         reward_fn: RewardFn | None = None,
         best_response_fn: ResponseFn | None = None,
         truncation: tuple[str, str] = (LEFT, RIGHT),
-        **kwargs: Any,
+        metrics: SeqioMetrics | None = None,
     ):
-        super().__init__(name=name, source=source, **kwargs)
+        self.name = name
+        self.source = source
         self.about = about
         self.source_field = source_field
         self.raw_source = raw_source or source.recipe.source
         self.reward_fn = reward_fn
         self.best_response_fn = best_response_fn
-        self._truncation = truncation
+        self.truncation = truncation
+        self.metrics = metrics or SeqioMetrics()
 
     @property
-    def vocabulary(self) -> seqio.Vocabulary:
+    def vocabulary(self) -> Vocabulary:
         """The vocabulary of prompts and responses."""
-        return self.output_features["targets"].vocabulary
+        return self.recipe.vocabulary
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """The names of its splits, known without reading data."""
+        return self.source.splits
 
     def records(self, split: str = TRAIN) -> SplitRecords:
         """The split's valid records, in the source's order.
@@ -64,28 +99,35 @@ class FeedbackTask(seqio.Task):
         """
         return self.source.records(split)
 
+    def num_input_examples(self, split: str = TRAIN) -> int:
+        """How many valid records a split has."""
+        return len(self.records(split))
+
     def get_dataset(
         self,
         sequence_length: Mapping[str, int] | None = None,
         split: str = TRAIN,
-        use_cached: bool = False,
         *arguments: Any,
         **settings: Any,
-    ) -> tf.data.Dataset:
-        """As `seqio.Task.get_dataset`.
-
-        With `use_cached` the split must have been prepared, which is this package's
-        offline cache; without it the first use prepares it.
+    ) -> Any:
+        """As `seqio.Task.get_dataset` of seqio's task of this name.
 
         Raises:
           ConfigError: it must be prepared and is not; says what to type.
           DataError: a record, the split or the vocabulary cannot be used.
         """
-        if use_cached:
-            self.source.check_prepared(split)
-        return super().get_dataset(
-            sequence_length, split, False, *arguments, **settings
+        from dro_jax.data.seqio_tasks import seqio_task
+
+        return seqio_task(self).get_dataset(
+            sequence_length, split, *arguments, **settings
         )
+
+    @property
+    def output_features(self) -> Mapping[str, Any]:
+        """Those of seqio's task of this name."""
+        from dro_jax.data.seqio_tasks import seqio_task
+
+        return seqio_task(self).output_features
 
     @property
     def recipe(self) -> Recipe:
@@ -121,7 +163,21 @@ class FeedbackTask(seqio.Task):
         records = self.records(split)
         return records.identity(records.position(index))
 
-    @property
-    def truncation(self) -> tuple[str, str]:
-        """The sides that are cut from prompts and from responses."""
-        return self._truncation
+
+def as_feedback_task(task: Any) -> FeedbackTask:
+    """The task itself, or the one that a task of seqio's stands for.
+
+    Raises:
+      ConfigError: it was not registered by `register_feedback_task`.
+    """
+    if isinstance(found := getattr(task, "feedback", task), FeedbackTask):
+        return found
+    raise ConfigError(
+        f"task '{task.name}' is a seqio task without feedback: register its source with "
+        "dro_jax.data.tasks.register_feedback_task instead"
+    )
+
+
+def is_feedback_task(task: Any) -> bool:
+    """Whether :func:`as_feedback_task` takes it."""
+    return isinstance(getattr(task, "feedback", task), FeedbackTask)

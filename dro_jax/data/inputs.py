@@ -8,17 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from dro_jax.data.batching import fill_up
-from dro_jax.data.converter import model_features
+from dro_jax.data.encoding import encoded as encoded_texts
+from dro_jax.data.encoding import separate, truncations
 from dro_jax.data.interface import WHOLE, HostBatch, Shard
-from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.prompt_batches import Prompts
 from dro_jax.data.raw_records import read_texts
 from dro_jax.data.records import RawRecord
+from dro_jax.data.row_merging import merged_rows
 from dro_jax.data.tasks import FeedbackTask
-from dro_jax.data.vocabularies import check_vocabulary
+from dro_jax.data.truncation import (
+    PROMPT_TRUNCATED,
+    RESPONSE_TRUNCATED,
+    Truncation,
+)
+from dro_jax.data.vocabularies import check_vocabulary, encode_texts
 
 _ENCODED_AT_ONCE = 1024
 
@@ -125,22 +130,25 @@ def encoded(
     size = batch_size // shard[1]
     own = slice(shard[0] * size, (shard[0] + 1) * size)
     prompts, responses, ids = (rows[own] for rows in texts)
-    prompt_truncation, response_truncation = task.truncation
-    # A part that lies behind the last text has no rows, and its fields their shapes.
-    features, _ = encode_batch(
-        {
-            "inputs": tf.constant(prompts or [""]),
-            "targets": tf.constant(responses or [""]),
-            "reward": tf.zeros([len(prompts) or 1, 1]),
-            "record_id": tf.constant(ids or [[0, 0]]),
-        },
-        task.vocabulary,
-        lengths,
-        prompt_truncation=prompt_truncation,
-        response_truncation=response_truncation,
-    )
-    found = model_features(features).items()
-    return fill_up({n: x.numpy()[: len(prompts)] for n, x in found}, size)
+    count = len(prompts)
+    whole = [encode_texts(task.vocabulary, side) for side in (prompts, responses)]
+    cuts = truncations(lengths, task.truncation)
+    cut = [one.cuts(side.lengths) for one, side in zip(cuts, whole, strict=True)]
+    truncated = PROMPT_TRUNCATED * cut[0] + RESPONSE_TRUNCATED * cut[1]
+    tokens = [
+        one.cut(side, task.vocabulary.eos_id)
+        for one, side in zip(cuts, whole, strict=True)
+    ]
+    places = np.ones((count, 1), bool)
+    fields = {
+        "rewards": np.zeros(count, np.float32),
+        "trajectory_weights": np.ones(count, np.float32),
+        "record_ids": np.array(ids, np.int32).reshape(count, 2),
+        "truncated": truncated.astype(np.int32),
+    }
+    widths = lengths["inputs"], lengths["targets"]
+    found = merged_rows(*tokens, fields, places, places, widths, segments=False)
+    return fill_up(found, size)
 
 
 def as_prompts(
@@ -154,23 +162,11 @@ def as_prompts(
       lengths: the task feature lengths, of which that of `inputs` is read.
     """
     check_vocabulary(task.vocabulary)
+    cut = Truncation(lengths["inputs"], task.truncation[0], always_eos=True)
     tokens: list[np.ndarray] = []
     for start in range(0, len(inputs), _ENCODED_AT_ONCE):
         texts = [item.prompt for item in inputs[start : start + _ENCODED_AT_ONCE]]
-        features, widths = encode_batch(
-            {
-                "inputs": tf.constant(texts),
-                "targets": tf.constant([""] * len(texts)),
-                "reward": tf.zeros([len(texts), 1]),
-                "record_id": tf.zeros([len(texts), 2], tf.int32),
-            },
-            task.vocabulary,
-            {"inputs": lengths["inputs"]},
-            prompt_truncation=task.truncation[0],
-            response_truncation=task.truncation[1],
-        )
-        rows = zip(features["inputs"].numpy(), widths["inputs"].numpy(), strict=True)
-        tokens += [row[:width].copy() for row, width in rows]
+        tokens += separate(encoded_texts(task.vocabulary, texts, cut))
     return Prompts(tokens, record_ids(inputs))
 
 

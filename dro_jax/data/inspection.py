@@ -1,14 +1,15 @@
 """What a task holds, before anything is trained on it."""
 
 import numpy as np
-import seqio
 
+from dro_jax.data import registry
+from dro_jax.data.feedback_task import as_feedback_task, is_feedback_task
 from dro_jax.data.inspection_tokens import read_side, texts_as_read
 from dro_jax.data.packing import padding_share
 from dro_jax.data.reward_statistics import Histogram
 from dro_jax.data.settings import check_lengths, make_packing
 from dro_jax.data.task_report import Example, Lengths, TaskReport
-from dro_jax.data.tasks import FeedbackTask, feedback_task
+from dro_jax.data.tasks import feedback_task
 from dro_jax.data.vocabularies import describe_vocabulary
 
 
@@ -94,15 +95,16 @@ def list_tasks() -> str:
     """
     rows = [("task", "splits", "source", "vocabulary")]
     about = {}
-    for name in sorted(seqio.TaskRegistry.names()):
-        task = seqio.TaskRegistry.get(name)
-        if isinstance(task, FeedbackTask):
+    for name in sorted(registry.task_names()):
+        if is_feedback_task(found := registry.task(name)):
+            task = as_feedback_task(found)
             vocabulary = describe_vocabulary(task.vocabulary)
             rows.append((name, ", ".join(task.splits), str(task.source), vocabulary))
             about[name] = f"\n    {task.about}" if task.about else ""
-    for name in sorted(seqio.MixtureRegistry.names()):
-        tasks = seqio.MixtureRegistry.get(name).tasks
-        if all(isinstance(task, FeedbackTask) for task in tasks):
+    for name in sorted(registry.mixture_names()):
+        tasks = [task for task, _ in registry.mixture(name)]
+        if all(map(is_feedback_task, tasks)):
+            tasks = list(map(as_feedback_task, tasks))
             parts = " + ".join(task.name for task in tasks)
             vocabulary = describe_vocabulary(tasks[0].vocabulary)
             splits = ", ".join(tasks[0].splits)

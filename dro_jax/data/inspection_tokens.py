@@ -4,14 +4,14 @@ import collections
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import seqio
-import tensorflow as tf
 
 from dro_jax.data import scratch
+from dro_jax.data.encoding import separate, truncations
 from dro_jax.data.interface import Side, SplitRecords
-from dro_jax.data.preprocessing import encode_batch
 from dro_jax.data.task_report import OTHER, Change, Fidelity
 from dro_jax.data.tasks import FeedbackTask
+from dro_jax.data.text_vocabularies import ByteVocabulary
+from dro_jax.data.vocabularies import encode_texts
 
 _TEXTS_AT_ONCE = 512
 _SHOWN_AROUND = 24
@@ -37,7 +37,7 @@ def read_side(
     lost: collections.Counter[str] = collections.Counter()
     num_changed = num_unknown = num_with_unknown = 0
     example = None
-    if type(task.vocabulary) is not seqio.ByteVocabulary:  # bytes hold every text
+    if type(task.vocabulary) is not ByteVocabulary:  # bytes hold every text
         for position, text, ids in _texts_and_tokens(records, feature, column):
             unknown = np.count_nonzero(ids == task.vocabulary.unk_id)
             num_unknown += int(unknown)
@@ -65,29 +65,21 @@ def texts_as_read(
     lengths: Mapping[str, int] | None,
 ) -> list[tuple[str, str]]:
     """Prompts and responses as their tokens give them back, cut where these are."""
-    count = len(prompts)
-    if not count:
-        return []
-    prompt_side, response_side = task.truncation
-    features, kept = encode_batch(
-        {
-            "inputs": tf.constant(list(prompts)),
-            "targets": tf.constant(list(responses)),
-            "reward": tf.zeros([count, 1]),
-            "record_id": tf.zeros([count, 2], tf.int32),
-        },
-        task.vocabulary,
-        lengths,
-        prompt_truncation=prompt_side,
-        response_truncation=response_side,
-    )
+    vocabulary = task.vocabulary
+    sides = [encode_texts(vocabulary, texts) for texts in (prompts, responses)]
+    if lengths is not None:
+        cuts = truncations(lengths, task.truncation)
+        sides = [
+            cut.cut(side, vocabulary.eos_id)
+            for cut, side in zip(cuts, sides, strict=True)
+        ]
 
-    def text(name, row):
-        ids = features[name][row, : kept[name][row]].numpy().tolist()
-        ends = ids and ids[-1] == task.vocabulary.eos_id
-        return task.vocabulary.decode(ids[:-1] if ends else ids)
+    def text(tokens):
+        ids = tokens.tolist()
+        ends = ids and ids[-1] == vocabulary.eos_id
+        return vocabulary.decode(ids[:-1] if ends else ids)
 
-    return [(text("inputs", row), text("targets", row)) for row in range(count)]
+    return list(zip(*(map(text, separate(side)) for side in sides), strict=True))
 
 
 def _texts_and_tokens(

@@ -4,15 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from dro_jax.data.encoding import truncations
 from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.interface import Side, SplitRecords
 from dro_jax.data.tasks import FeedbackTask
-from dro_jax.data.truncation import (
-    PROMPT_TRUNCATED,
-    RESPONSE_TRUNCATED,
-    Tokens,
-    Truncation,
-)
+from dro_jax.data.tokens import Tokens
+from dro_jax.data.truncation import PROMPT_TRUNCATED, RESPONSE_TRUNCATED
 from dro_jax.data.vocabularies import check_vocabulary
 
 
@@ -39,11 +36,7 @@ class JoinedRecords:
         vocabulary = tasks[0].vocabulary
         check_vocabulary(vocabulary)
         self._eos_id = vocabulary.eos_id
-        prompt_side, response_side = tasks[0].truncation
-        self._cuts = (
-            Truncation(lengths["inputs"], prompt_side, always_eos=True),
-            Truncation(lengths["targets"], response_side, always_eos=False),
-        )
+        self._cuts = truncations(lengths, tasks[0].truncation)
         self.tasks = tuple(tasks)
         self._rewards = [task.source.rewards(split) for task in tasks]
         self._names = [fingerprint(task.name) for task in tasks]

@@ -4,10 +4,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import seqio
-import tensorflow as tf
-
-from dro_jax.data.vocabularies import check_vocabulary
+from dro_jax.data.sentencepiece_files import read_model
+from dro_jax.data.text_vocabularies import ByteVocabulary, SentencePieceVocabulary
+from dro_jax.data.vocabularies import Vocabulary, check_vocabulary, own
 from dro_jax.data.whitespace import WhitespaceVocabulary
 from dro_jax.errors import DataError
 from dro_jax.whole_files import write_whole
@@ -16,22 +15,20 @@ _FILE = "vocabulary.model"
 _BYTE, _PIECES, _OTHER = "byte", "sentencepiece", "other"
 
 
-def keep_vocabulary(
-    vocabulary: seqio.Vocabulary, folder: pathlib.Path
-) -> dict[str, Any]:
+def keep_vocabulary(vocabulary: Vocabulary, folder: pathlib.Path) -> dict[str, Any]:
     """Puts a vocabulary's file into a folder; what makes it anew, as JSON holds it.
 
     Args:
       vocabulary: one that :func:`check_vocabulary` takes.
       folder: is there.
     """
+    vocabulary = own(vocabulary)
     kind = type(vocabulary)
-    if kind is seqio.ByteVocabulary:
+    if kind is ByteVocabulary:
         return {"kind": _BYTE, "extra_ids": vocabulary.extra_ids}
-    if kind not in (seqio.SentencePieceVocabulary, WhitespaceVocabulary):
+    if kind not in (SentencePieceVocabulary, WhitespaceVocabulary):
         return {"kind": _OTHER, "name": f"{kind.__module__}.{kind.__qualname__}"}
-    with tf.io.gfile.GFile(vocabulary.sentencepiece_model_file, "rb") as file:
-        content = file.read()
+    content = read_model(vocabulary.sentencepiece_model_file)
     write_whole(folder / _FILE, lambda file: file.write(content))
     found = {"kind": _PIECES, "extra_ids": vocabulary.extra_ids}
     if kind is WhitespaceVocabulary:
@@ -39,9 +36,7 @@ def keep_vocabulary(
     return found
 
 
-def kept_vocabulary(
-    settings: Mapping[str, Any], folder: pathlib.Path
-) -> seqio.Vocabulary:
+def kept_vocabulary(settings: Mapping[str, Any], folder: pathlib.Path) -> Vocabulary:
     """The vocabulary that :func:`keep_vocabulary` kept.
 
     Raises:
@@ -55,12 +50,12 @@ def kept_vocabulary(
             "SentencePiece model"
         )
     if kind == _BYTE:
-        vocabulary = seqio.ByteVocabulary(extra_ids=settings["extra_ids"])
+        vocabulary = ByteVocabulary(settings["extra_ids"])
     elif "marks" in settings:
         vocabulary = WhitespaceVocabulary(
             path, settings["extra_ids"], settings["marks"]
         )
     else:
-        vocabulary = seqio.SentencePieceVocabulary(path, settings["extra_ids"])
+        vocabulary = SentencePieceVocabulary(path, settings["extra_ids"])
     check_vocabulary(vocabulary)
     return vocabulary

@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import seqio
-
+from dro_jax.data import registry
+from dro_jax.data.feedback_task import FeedbackTask, as_feedback_task
 from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.rewards import Float
 from dro_jax.data.task_names import unknown_name
-from dro_jax.data.tasks import FeedbackTask, as_feedback_task
 from dro_jax.data.vocabularies import describe_vocabulary
 from dro_jax.errors import ConfigError
 
@@ -25,16 +24,15 @@ def tasks_and_rates(name: str, module: Any = None) -> list[tuple[FeedbackTask, f
       ConfigError: the name is unknown, a task has no feedback, or tasks of a mixture
         differ in what they must share.
     """
-    if name in seqio.MixtureRegistry.names():
-        mixture = seqio.MixtureRegistry.get(name)
-        shares = [
-            (as_feedback_task(task), float(mixture.get_rate(task)))
-            for task in mixture.tasks
+    if name in registry.mixture_names():
+        parts = [
+            (as_feedback_task(task), rate) for task, rate in registry.mixture(name)
         ]
+        shares = [(task, rate()) for task, rate in parts]
         _check_alike(name, [task for task, _ in shares])
         return shares
-    if name in seqio.TaskRegistry.names():
-        return [(as_feedback_task(seqio.TaskRegistry.get(name)), 1.0)]
+    if name in registry.task_names():
+        return [(as_feedback_task(registry.task(name)), 1.0)]
     raise unknown_name(name, module)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from dro_jax.data import registry
 from dro_jax.errors import ConfigError
 from dro_jax.shipped_names import new_name
 
@@ -56,10 +57,10 @@ def import_modules(
       ConfigError: there is no such module.
     """
     for name in module_names(modules):
-        before = _task_names()
+        before = registry.task_names()
         try:
             importlib.import_module(new_name(name))
-            _OF_MODULES.update(_task_names() - before)
+            _OF_MODULES.update(registry.task_names() - before)
         except ModuleNotFoundError as error:
             if error.name and not f"{name}.".startswith(f"{error.name}."):
                 raise
@@ -69,12 +70,6 @@ def import_modules(
 def tasks_of_modules() -> frozenset[str]:
     """The names of tasks that :func:`import_modules` has registered in this process."""
     return frozenset(_OF_MODULES)
-
-
-def _task_names() -> set[str]:
-    # What imports no module that registers tasks does without seqio.
-    seqio = sys.modules.get("seqio")
-    return set(seqio.TaskRegistry.names()) if seqio else set()
 
 
 def _not_found(name: str, named_by: str) -> ConfigError:

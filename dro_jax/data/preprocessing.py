@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import seqio
 import tensorflow as tf
 
+from dro_jax.data.seqio_vocabularies import FlatTokens, as_seqio, encode_tf
 from dro_jax.data.truncation import (
     LEFT,
     PROMPT_TRUNCATED,
@@ -12,7 +13,7 @@ from dro_jax.data.truncation import (
     RIGHT,
     Truncation,
 )
-from dro_jax.data.vocabularies import FlatTokens, check_vocabulary, encode_texts
+from dro_jax.data.vocabularies import Vocabulary, check_vocabulary
 
 _ENCODED_AT_ONCE = 64
 
@@ -57,7 +58,7 @@ def encode_feedback(
 
 def encode_batch(
     examples: Mapping[str, tf.Tensor],
-    vocabulary: seqio.Vocabulary,
+    vocabulary: Vocabulary,
     lengths: Mapping[str, int] | None,
     *,
     prompt_truncation: str,
@@ -82,15 +83,16 @@ def encode_batch(
       was. Then the lengths of `inputs` and `targets` without padding, int32 ``[B]``.
     """
     limits = lengths or {}
+    vocabulary = as_seqio(vocabulary)
     prompts, prompt_lengths, prompt_cut = _fit(
-        encode_texts(vocabulary, examples["inputs"]),
+        encode_tf(vocabulary, examples["inputs"]),
         vocabulary.eos_id,
         limits.get("inputs"),
         prompt_truncation,
         always_eos=True,
     )
     responses, response_lengths, response_cut = _fit(
-        encode_texts(vocabulary, examples["targets"]),
+        encode_tf(vocabulary, examples["targets"]),
         vocabulary.eos_id,
         limits.get("targets"),
         response_truncation,

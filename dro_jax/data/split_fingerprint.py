@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import seqio
-import tensorflow as tf
 
 from dro_jax.data import scratch
+from dro_jax.data.sentencepiece_files import read_model
 from dro_jax.data.store.remembered import remembered
 from dro_jax.data.store.stored_records import StoredRecords
 from dro_jax.data.tasks import FeedbackTask
-from dro_jax.data.vocabularies import describe_vocabulary
+from dro_jax.data.vocabularies import Vocabulary, describe_vocabulary
 from dro_jax.data.whitespace import WhitespaceVocabulary
 
 _TEXTS_AT_ONCE = 1 << 12
@@ -52,12 +51,12 @@ def _templates(task: FeedbackTask) -> str:
     return f"{record_format.prompt_template!r}, {record_format.response_template!r}"
 
 
-def _vocabulary_digest(vocabulary: seqio.Vocabulary) -> str:
+def _vocabulary_digest(vocabulary: Vocabulary) -> str:
     path = getattr(vocabulary, "sentencepiece_model_file", None)
     digest = hashlib.sha256(describe_vocabulary(vocabulary).encode())
     if path is not None:
         # The file's contents, wherever it lies.
-        digest = hashlib.sha256(tf.io.gfile.GFile(path, "rb").read())
+        digest = hashlib.sha256(read_model(path))
     digest.update(f"{vocabulary.vocab_size}".encode())
     if isinstance(vocabulary, WhitespaceVocabulary):
         digest.update(repr(vocabulary.marks).encode())

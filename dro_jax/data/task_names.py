@@ -3,8 +3,7 @@
 import difflib
 from typing import Any
 
-import seqio
-
+from dro_jax.data import registry
 from dro_jax.data.feedback_source import fingerprint
 from dro_jax.errors import ConfigError
 
@@ -15,13 +14,12 @@ def check_name_is_free(name: str) -> None:
     Raises:
       ConfigError: it is such a name.
     """
-    taken = {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}
-    if name in taken:
+    if name in registry.task_names() | registry.mixture_names():
         raise ConfigError(
             f"a task or mixture called '{name}' is registered already: choose another "
             "name, or make sure that the module is imported only once"
         )
-    for other in seqio.TaskRegistry.names():
+    for other in registry.task_names():
         if fingerprint(other) == fingerprint(name):
             raise ConfigError(
                 f"the names '{name}' and '{other}' share a fingerprint, so their "
@@ -31,7 +29,7 @@ def check_name_is_free(name: str) -> None:
 
 def unknown_name(name: str, module: Any = None) -> ConfigError:
     """The error for a name that no task or mixture has, with names that are near."""
-    known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
+    known = sorted(registry.task_names() | registry.mixture_names())
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f" Near names: {', '.join(near)}." if near else ""
     imported = f", after importing {module!r}" if module else ""

@@ -1,19 +1,20 @@
 """Feedback tasks: registering them, and finding them by name."""
 
-import functools
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import seqio
-import tensorflow as tf
-
-from dro_jax.data import task_metrics
+from dro_jax.data import registry
 from dro_jax.data.chat_template import PLAIN, ChatTemplate
-from dro_jax.data.cut_metric import CutMetric
 from dro_jax.data.feedback_source import FeedbackSource
-from dro_jax.data.feedback_task import FeedbackTask, ResponseFn, RewardFn
-from dro_jax.data.preprocessing import encode_feedback
+from dro_jax.data.feedback_task import (
+    FeedbackTask,
+    ResponseFn,
+    RewardFn,
+    SeqioMetrics,
+    as_feedback_task,
+)
 from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.records import ERROR
 from dro_jax.data.reward_transforms import TransformLike, transform_chain
@@ -22,18 +23,20 @@ from dro_jax.data.scored_source import ScoredSource
 from dro_jax.data.sources import RecordSource, as_record_source
 from dro_jax.data.task_names import check_name_is_free, unknown_name
 from dro_jax.data.truncation import LEFT, RIGHT, check_side
-from dro_jax.data.vocabularies import resolve_vocabulary
+from dro_jax.data.vocabularies import Vocabulary, resolve_vocabulary
 from dro_jax.errors import ConfigError
+from dro_jax.import_hooks import after_import
 
-# Records of small tasks are shuffled whole by seqio too, which caches their order.
-_SHUFFLE_BUFFER_SIZE = 10_000
+# What `seqio_tasks` imports that imports seqio itself.
+_OF_SEQIO_TASKS = ("cut_metric", "preprocessing", "seqio_vocabularies")
+__all__ = ["as_feedback_task", "feedback_task", "register_feedback_task"]
 
 
 def register_feedback_task(
     name: str,
-    source: RecordSource | seqio.DataSource,
+    source: RecordSource | Any,
     *,
-    vocabulary: str | os.PathLike | seqio.Vocabulary,
+    vocabulary: str | os.PathLike | Vocabulary,
     about: str = "",
     extra_ids: int = 0,
     keep_whitespace: Mapping[str, str] | bool = False,
@@ -60,12 +63,15 @@ def register_feedback_task(
     metric_objs: Sequence[Any] | None = None,
     postprocess_fn: Callable[..., Any] | None = None,
 ) -> FeedbackTask:
-    """Registers a seqio task of single-trajectory feedback; reads no data yet.
+    """Registers a task of single-trajectory feedback; reads no data yet.
+
+    It is a task of seqio's too, as soon as a program imports seqio; nothing here does.
 
     Args:
       name: the task's name, letters, digits and `_.:#`.
       source: a `JsonlSource`, a `TfdsSource` or any `seqio.DataSource`.
-      vocabulary: `byte`, the path of a SentencePiece model, or a `seqio.Vocabulary`.
+      vocabulary: `byte`, the path of a SentencePiece model, or a vocabulary, also a
+        `seqio.Vocabulary`.
       about: what the task is, in a line, for `dro-jax tasks list`.
       extra_ids: sentinels to add to the vocabulary, for a name or a path.
       keep_whitespace: whether line breaks, tabs and runs of spaces are kept, which
@@ -104,7 +110,7 @@ def register_feedback_task(
       postprocess_fn: seqio's postprocessing of decoded responses.
 
     Returns:
-      The task, which also lies in seqio's registry.
+      The task, which :func:`feedback_task` finds by its name.
 
     Raises:
       ConfigError: a setting cannot be used, or the name is taken.
@@ -136,41 +142,26 @@ def register_feedback_task(
         on_bad_record,
         vocabulary,
     )
-    if metric_fns is None and metric_objs is None and postprocess_fn is None:
-        metric_fns = task_metrics.default_metrics(reward_fn, rewards)
-        metric_objs = [CutMetric()]
-        postprocess_fn = task_metrics.postprocess
-    elif rewards is not None:
+    metrics = SeqioMetrics(metric_fns, metric_objs, postprocess_fn, rewards)
+    if rewards is not None and not metrics.are_default:
         raise ConfigError(
             f"task '{name}': beside metrics of its own, rewards have no effect; add "
             "dro_jax.data.task_metrics.reward_metrics(reward) to these"
         )
-    try:
-        return seqio.TaskRegistry.add(
-            name,
-            source=feedback_source,
-            output_features=_features(vocabulary),
-            preprocessors=[
-                functools.partial(
-                    encode_feedback,
-                    prompt_truncation=prompt_truncation,
-                    response_truncation=response_truncation,
-                )
-            ],
-            postprocess_fn=postprocess_fn,
-            metric_fns=list(metric_fns or ()),
-            metric_objs=list(metric_objs or ()),
-            task_cls=FeedbackTask,
-            shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
-            about=about,
-            source_field=source_field,
-            raw_source=raw_source,
-            reward_fn=reward_fn,
-            best_response_fn=best_response_fn,
-            truncation=(prompt_truncation, response_truncation),
-        )
-    except ValueError as error:
-        raise ConfigError(f"task '{name}' cannot be registered: {error}") from error
+    task = FeedbackTask(
+        name,
+        feedback_source,
+        about=about,
+        source_field=source_field,
+        raw_source=raw_source,
+        reward_fn=reward_fn,
+        best_response_fn=best_response_fn,
+        truncation=(prompt_truncation, response_truncation),
+        metrics=metrics,
+    )
+    after_import("seqio", _tell_seqio)
+    registry.add(task)
+    return task
 
 
 def feedback_task(name: str) -> FeedbackTask:
@@ -179,36 +170,18 @@ def feedback_task(name: str) -> FeedbackTask:
     Raises:
       ConfigError: there is none, or it is a mixture's name.
     """
-    if name in seqio.TaskRegistry.names():
-        return as_feedback_task(seqio.TaskRegistry.get(name))
-    if name in seqio.MixtureRegistry.names():
-        tasks = ", ".join(t.name for t in seqio.MixtureRegistry.get(name).tasks)
+    if name in registry.task_names():
+        return as_feedback_task(registry.task(name))
+    if name in registry.mixture_names():
+        tasks = ", ".join(task.name for task, _ in registry.mixture(name))
         raise ConfigError(f"'{name}' is a mixture of {tasks}: name one of these")
     raise unknown_name(name)
 
 
-def as_feedback_task(task: seqio.Task) -> FeedbackTask:
-    """The task itself.
+def _tell_seqio() -> None:
+    needed = map(sys.modules.get, map("dro_jax.data.{}".format, _OF_SEQIO_TASKS))
+    if any(getattr(one and one.__spec__, "_initializing", False) for one in needed):
+        return  # it is one of these that has just imported seqio
+    from dro_jax.data import seqio_tasks  # which tells it of all that are registered
 
-    Raises:
-      ConfigError: it was not registered by `register_feedback_task`.
-    """
-    if isinstance(task, FeedbackTask):
-        return task
-    raise ConfigError(
-        f"task '{task.name}' is a seqio task without feedback: register its source with "
-        "dro_jax.data.tasks.register_feedback_task instead"
-    )
-
-
-def _features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
-    passed_on = functools.partial(
-        seqio.Feature, seqio.PassThroughVocabulary(1), add_eos=False, rank=1
-    )
-    return {
-        "inputs": seqio.Feature(vocabulary),
-        "targets": seqio.Feature(vocabulary),
-        "reward": passed_on(dtype=tf.float32),
-        "record_id": passed_on(dtype=tf.int32),
-        "truncated": passed_on(dtype=tf.int32),
-    }
+    del seqio_tasks

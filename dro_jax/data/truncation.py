@@ -1,10 +1,10 @@
 """What is cut from tokens that are too many, and where a text's end is marked."""
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 
+from dro_jax.data.tokens import Tokens
 from dro_jax.errors import ConfigError
 
 LEFT = "left"
@@ -12,18 +12,6 @@ RIGHT = "right"
 # Summed in a batch's `truncated`.
 PROMPT_TRUNCATED = 1
 RESPONSE_TRUNCATED = 2
-
-
-class Tokens(NamedTuple):
-    """Tokens of N texts, end to end.
-
-    Attributes:
-      values: int32 ``[sum of lengths]``.
-      lengths: ``[N]``.
-    """
-
-    values: np.ndarray
-    lengths: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,26 +3,36 @@
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
-import seqio
-import tensorflow as tf
-
-from dro_jax.data.sentencepiece_files import holds_extra_ids, processor_of
+from dro_jax.data.sentencepiece_files import (
+    holds_extra_ids,
+    processor_of,
+    read_model,
+)
+from dro_jax.data.text_vocabularies import (
+    ByteVocabulary,
+    SentencePieceVocabulary,
+    TextVocabulary,
+)
+from dro_jax.data.tokens import Tokens
 from dro_jax.data.whitespace import WhitespaceVocabulary, keep_whitespace
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.paths import expanded, is_url
 
 BYTE = "byte"
 PAD_ID = 0
+# One of this package's, or a `seqio.Vocabulary` of a kind that it does not have.
+Vocabulary = Any
 
 
 def resolve_vocabulary(
-    vocabulary: str | os.PathLike | seqio.Vocabulary,
+    vocabulary: str | os.PathLike | Vocabulary,
     extra_ids: int = 0,
     whitespace: Mapping[str, str] | bool = False,
-) -> seqio.Vocabulary:
+) -> Vocabulary:
     """A vocabulary from what a task was given.
 
     Args:
@@ -40,29 +50,50 @@ def resolve_vocabulary(
     return keep_whitespace(_resolved(vocabulary, extra_ids), whitespace)
 
 
-def _resolved(
-    vocabulary: str | os.PathLike | seqio.Vocabulary, extra_ids: int
-) -> seqio.Vocabulary:
+def _resolved(vocabulary: str | os.PathLike | Vocabulary, extra_ids: int) -> Vocabulary:
     if extra_ids < 0:
         raise ConfigError(f"extra_ids is {extra_ids}: give 0 or more")
-    if isinstance(vocabulary, seqio.Vocabulary):
+    if isinstance(vocabulary, TextVocabulary) or _is_seqios(vocabulary):
         if extra_ids:
             raise ConfigError(
                 "extra_ids has no effect on a vocabulary that is already built: give it "
                 f"to {type(vocabulary).__name__} itself"
             )
-        return vocabulary
+        return own(vocabulary)
     if vocabulary == BYTE:
-        return seqio.ByteVocabulary(extra_ids=extra_ids)
+        return ByteVocabulary(extra_ids)
     if isinstance(vocabulary, str | os.PathLike):
-        return seqio.SentencePieceVocabulary(expanded(vocabulary), extra_ids=extra_ids)
+        return SentencePieceVocabulary(expanded(vocabulary), extra_ids)
     raise ConfigError(
         "vocabulary must be 'byte', the path of a SentencePiece model or a "
         f"seqio.Vocabulary, not {type(vocabulary).__name__}"
     )
 
 
-def check_vocabulary(vocabulary: seqio.Vocabulary) -> None:
+def own(vocabulary: Vocabulary) -> Vocabulary:
+    """This package's vocabulary of the same numbers, in the place of one of seqio's.
+
+    One of a kind, or with settings, that this package does not have, as it is.
+    """
+    if not _is_seqios(vocabulary):
+        return vocabulary
+    seqio = sys.modules["seqio"]
+    if type(vocabulary) is seqio.ByteVocabulary:
+        return ByteVocabulary(vocabulary.extra_ids)
+    if type(vocabulary) is seqio.SentencePieceVocabulary:
+        path, extra_ids = vocabulary.sentencepiece_model_file, vocabulary.extra_ids
+        if vocabulary == seqio.SentencePieceVocabulary(path, extra_ids):
+            return SentencePieceVocabulary(path, extra_ids)
+    return vocabulary
+
+
+def _is_seqios(vocabulary: Any) -> bool:
+    # Whoever has one has imported seqio, which this module does not.
+    seqio = sys.modules.get("seqio")
+    return seqio is not None and isinstance(vocabulary, seqio.Vocabulary)
+
+
+def check_vocabulary(vocabulary: Vocabulary) -> None:
     """Loads a vocabulary and checks its special tokens.
 
     Raises:
@@ -90,7 +121,7 @@ def check_vocabulary(vocabulary: seqio.Vocabulary) -> None:
 
 
 def check_tokenizer(
-    vocabulary: seqio.Vocabulary, tokenizer_files: Iterable[os.PathLike]
+    vocabulary: Vocabulary, tokenizer_files: Iterable[os.PathLike]
 ) -> None:
     """Refuses a vocabulary that is not the one of a checkpoint's tokenizer files.
 
@@ -103,8 +134,9 @@ def check_tokenizer(
       DataError: a token of text has other ids in the two, or a file cannot be read.
     """
     files = {os.path.basename(path): pathlib.Path(path) for path in tokenizer_files}
-    is_byte = isinstance(vocabulary, seqio.ByteVocabulary)
-    if not is_byte and not isinstance(vocabulary, seqio.SentencePieceVocabulary):
+    vocabulary = own(vocabulary)
+    is_byte = isinstance(vocabulary, ByteVocabulary)
+    if not is_byte and not hasattr(vocabulary, "sentencepiece_model_file"):
         return
     path, theirs = _pieces_of_files(files)
     if path is None:
@@ -160,58 +192,35 @@ def _pieces(processor) -> Sequence[str]:
     return processor.id_to_piece(list(range(processor.get_piece_size())))
 
 
-class FlatTokens(NamedTuple):
-    """Tokens of B texts, end to end.
-
-    Attributes:
-      values: int32 ``[sum of lengths]``.
-      lengths: int32 ``[B]``.
-    """
-
-    values: tf.Tensor
-    lengths: tf.Tensor
-
-
-def encode_texts(vocabulary: seqio.Vocabulary, texts: tf.Tensor) -> FlatTokens:
-    """Tokens of many texts by TensorFlow operations, without an end-of-text token.
+def encode_texts(vocabulary: Vocabulary, texts: Sequence[str | bytes]) -> Tokens:
+    """Tokens of many texts, without an end-of-text token.
 
     Args:
       vocabulary: any.
-      texts: ``[B]``.
+      texts: also in UTF-8.
     """
-    if type(vocabulary) is seqio.ByteVocabulary:
-        (zero_byte,) = vocabulary.encode("\0")
-        joined = tf.io.decode_raw(tf.strings.reduce_join(texts), tf.uint8)
-        return FlatTokens(
-            tf.cast(joined, tf.int32) + zero_byte, tf.strings.length(texts)
-        )
-    if type(vocabulary) in (seqio.SentencePieceVocabulary, WhitespaceVocabulary):
-        ragged = vocabulary.encode_tf(texts)
-    else:
-        ragged = tf.map_fn(
-            lambda text: tf.cast(vocabulary.encode_tf(text), tf.int32),
-            texts,
-            fn_output_signature=tf.RaggedTensorSpec([None], tf.int32),
-        )
-    return FlatTokens(
-        tf.cast(ragged.values, tf.int32), tf.cast(ragged.row_lengths(), tf.int32)
-    )
+    if isinstance(vocabulary, TextVocabulary):
+        return vocabulary.encode_all(texts)
+    import tensorflow as tf
+
+    from dro_jax.data.seqio_vocabularies import encode_tf
+
+    found = encode_tf(vocabulary, tf.constant(list(texts), tf.string))
+    return Tokens(found.values.numpy(), found.lengths.numpy())
 
 
-def describe_vocabulary(vocabulary: seqio.Vocabulary) -> str:
+def describe_vocabulary(vocabulary: Vocabulary) -> str:
     """A few words, without loading it."""
+    vocabulary = own(vocabulary)
     path = getattr(vocabulary, "sentencepiece_model_file", None)
     if path is not None:
         kept = isinstance(vocabulary, WhitespaceVocabulary)
         return f"SentencePiece {path}" + (", white space kept" if kept else "")
-    return (
-        BYTE
-        if isinstance(vocabulary, seqio.ByteVocabulary)
-        else type(vocabulary).__name__
-    )
+    is_byte = isinstance(vocabulary, ByteVocabulary)
+    return BYTE if is_byte else type(vocabulary).__name__
 
 
-def _load_sentencepiece(vocabulary: seqio.Vocabulary, path: str) -> None:
+def _load_sentencepiece(vocabulary: Vocabulary, path: str) -> None:
     if not os.path.exists(path) and not is_url(path):
         raise DataError(
             f"the vocabulary {path} does not exist: give the path of a SentencePiece "
@@ -233,13 +242,12 @@ def _load_sentencepiece(vocabulary: seqio.Vocabulary, path: str) -> None:
 
 def _holds_extra_ids(path: str) -> bool:
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return holds_extra_ids(processor_of(file.read()))
-    except (RuntimeError, tf.errors.OpError):
+        return holds_extra_ids(processor_of(read_model(path)))
+    except (RuntimeError, OSError):
         return False
 
 
-def _pad_id(vocabulary: seqio.Vocabulary) -> int:
+def _pad_id(vocabulary: Vocabulary) -> int:
     tokenizer = getattr(vocabulary, "tokenizer", None)
     if hasattr(tokenizer, "pad_id"):
         return tokenizer.pad_id()

@@ -8,13 +8,12 @@ rewards, prompts that are compared, and generated responses, sees plain text.
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import seqio
-import tensorflow as tf
-
 from dro_jax.data.sentencepiece_files import holds_extra_ids
+from dro_jax.data.text_vocabularies import SentencePieceVocabulary, TextVocabulary
+from dro_jax.data.tokens import Tokens
 from dro_jax.errors import ConfigError, DataError
 
 NEWLINE, TAB, SPACE = "\n", "\t", " "
@@ -37,7 +36,7 @@ class Substitution(NamedTuple):
     rewrite: str
 
 
-class WhitespaceVocabulary(seqio.SentencePieceVocabulary):
+class WhitespaceVocabulary(SentencePieceVocabulary):
     r"""T5's SentencePiece vocabulary, with marks for white space that it would lose.
 
     A line break, a tab and a space become a mark each, but for single spaces between
@@ -85,7 +84,7 @@ class WhitespaceVocabulary(seqio.SentencePieceVocabulary):
           DataError: it does not know one of them, or does not give it back.
         """
         for white, word in self.marks:
-            if self.unk_id in self._encode(white):
+            if self.unk_id in self.encode(white):
                 raise DataError(
                     f"the vocabulary {self.sentencepiece_model_file} has no pieces for "
                     f"'{word}', which would stand for {white!r}: set extra_ids to "
@@ -95,32 +94,31 @@ class WhitespaceVocabulary(seqio.SentencePieceVocabulary):
         kept = _PROBE.format(_letter(self.tokenizer))
         for white in set(_KEPT) - {white for white, _ in self.marks}:
             kept = kept.replace(white, "")
-        if self._decode(self._encode(kept)) != kept:
+        if self._text(self.encode(kept)) != kept:
             raise DataError(
                 f"keep_whitespace does not keep {kept!r} with the vocabulary "
                 f"{self.sentencepiece_model_file}, which gives back "
-                f"{self._decode(self._encode(kept))!r}: choose other words"
+                f"{self._text(self.encode(kept))!r}: choose other words"
             )
 
-    def _encode(self, s):
-        return super()._encode(_rewritten(s, to_marks(self.marks)))
+    def encode(self, text: str) -> list[int]:
+        return super().encode(rewritten(text, to_marks(self.marks)))
 
-    def _decode(self, ids):
-        return _rewritten(super()._decode(ids), from_marks(self.marks))
+    def encode_all(self, texts: Sequence[str | bytes]) -> Tokens:
+        steps = to_marks(self.marks)
+        plain = (x.decode() if isinstance(x, bytes) else x for x in texts)
+        return super().encode_all([rewritten(text, steps) for text in plain])
 
-    def _encode_tf(self, s):
-        return super()._encode_tf(_rewritten_tf(s, to_marks(self.marks)))
-
-    def _decode_tf(self, ids):
-        return _rewritten_tf(super()._decode_tf(ids), from_marks(self.marks))
+    def _text(self, ids: list[int]) -> str:
+        return rewritten(super()._text(ids), from_marks(self.marks))
 
     def __str__(self) -> str:
         return f"{super().__str__()} with marks {dict(self.marks)}"
 
 
 def keep_whitespace(
-    vocabulary: seqio.Vocabulary, marks: Mapping[str, str] | bool
-) -> seqio.Vocabulary:
+    vocabulary: TextVocabulary, marks: Mapping[str, str] | bool
+) -> TextVocabulary:
     """The vocabulary, with marks for white space.
 
     Args:
@@ -132,7 +130,7 @@ def keep_whitespace(
     """
     if marks is False or marks is None:
         return vocabulary
-    if type(vocabulary) is not seqio.SentencePieceVocabulary:
+    if type(vocabulary) is not SentencePieceVocabulary:
         raise ConfigError(
             f"keep_whitespace has no effect on a {type(vocabulary).__name__}: it is for "
             "vocabularies of SentencePiece, which lose white space; bytes lose none"
@@ -203,13 +201,8 @@ def _letter(tokenizer) -> str:
     return next((p for p in pieces if len(p) == 1 and p.isalpha()), "a")
 
 
-def _rewritten(text: str, steps: tuple[Substitution, ...]) -> str:
+def rewritten(text: str, steps: tuple[Substitution, ...]) -> str:
+    """A text after these steps, one after another."""
     for step in steps:
         text = re.sub(step.pattern, step.rewrite, text)
     return text
-
-
-def _rewritten_tf(texts: tf.Tensor, steps: tuple[Substitution, ...]) -> tf.Tensor:
-    for step in steps:
-        texts = tf.strings.regex_replace(texts, step.pattern, step.rewrite)
-    return texts

@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from dro_jax.data.encoding import encoded, padded, truncations
+from dro_jax.data.kept_vocabulary import kept_vocabulary
 from dro_jax.errors import ConfigError
 from dro_jax.interop.network_shape import differences
 from dro_jax.interop.reward_model_files import open_reward_model
@@ -126,28 +128,15 @@ class RewardModel:
         self, prompts: Sequence[str], responses: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """``[N, L + T]`` tokens, padding behind, and which are the response's."""
-        import tensorflow as tf
-
-        from dro_jax.data.preprocessing import encode_batch
-
         settings = self._stored.settings
-        features, _ = encode_batch(
-            {
-                "inputs": tf.constant(list(prompts)),
-                "targets": tf.constant(list(responses)),
-                "reward": tf.zeros([len(prompts), 1]),
-                "record_id": tf.zeros([len(prompts), 2], tf.int32),
-            },
-            self._vocabulary,
-            settings.lengths,
-            prompt_truncation=settings.truncation["inputs"],
-            response_truncation=settings.truncation["targets"],
-        )
-        sides = [features[name].numpy() for name in ("inputs", "targets")]
-        tokens = np.concatenate(sides, 1)
-        kinds = np.concatenate(
-            [np.full(x.shape, i > 0) for i, x in enumerate(sides)], 1
-        )
+        sides = settings.truncation["inputs"], settings.truncation["targets"]
+        cuts = truncations(settings.lengths, sides)
+        rows = [
+            padded(encoded(self._vocabulary, list(texts), cut), cut.limit)
+            for texts, cut in zip((prompts, responses), cuts, strict=True)
+        ]
+        tokens = np.concatenate(rows, 1)
+        kinds = np.concatenate([np.full(x.shape, i > 0) for i, x in enumerate(rows)], 1)
         # Stable: tokens keep their order, and padding goes behind them all.
         order = np.argsort(tokens == 0, axis=1, kind="stable")
         tokens, kinds = (np.take_along_axis(x, order, 1) for x in (tokens, kinds))
@@ -155,8 +144,6 @@ class RewardModel:
 
     @functools.cached_property
     def _vocabulary(self):
-        from dro_jax.data.kept_vocabulary import kept_vocabulary
-
         return kept_vocabulary(self._stored.settings.vocabulary, self._stored.folder)
 
     @functools.cached_property

@@ -82,8 +82,8 @@ ATTACKS = {
 REACHES = {
     "builtins of a function": "X = @dataset.fingerprint.__builtins__.get\n",
     "a class of Python": "X = @dataset.DatasetConfig.__class__\n",
-    "TensorFlow's file functions": "from dro_jax.data import vocabularies\n"
-    "X = @vocabularies.tf.io.gfile.rmtree\n",
+    "TensorFlow's file functions": "from dro_jax.data import seqio_vocabularies\n"
+    "X = @seqio_vocabularies.tf.io.gfile.rmtree\n",
     "gin's own functions": "from gin import config\nX = @config.clear_config()\n",
 }
 

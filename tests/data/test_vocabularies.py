@@ -2,15 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
 import seqio
 import tensorflow as tf
 
+from dro_jax.data.seqio_vocabularies import as_seqio, encode_tf
 from dro_jax.data.vocabularies import (
     check_tokenizer,
     check_vocabulary,
     describe_vocabulary,
     encode_texts,
+    own,
     resolve_vocabulary,
 )
 from dro_jax.errors import ConfigError, DataError
@@ -33,21 +36,50 @@ def test_batches_are_encoded_as_single_texts(sentencepiece_model):
     for vocabulary in (
         resolve_vocabulary("byte"),
         resolve_vocabulary(sentencepiece_model),
+        resolve_vocabulary(sentencepiece_model, 3, True),
         Reversed(),
     ):
-        values, lengths = encode_texts(vocabulary, tf.constant(TEXTS))
-        assert values.dtype == lengths.dtype == tf.int32
-        encoded = tf.RaggedTensor.from_row_lengths(values, lengths)
-        single = [list(vocabulary.encode(text)) for text in TEXTS]
-        if isinstance(vocabulary, seqio.SentencePieceVocabulary):
-            single[-1] = vocabulary.tf_tokenizer.tokenize(TEXTS[-1]).numpy().tolist()
-        assert encoded.to_list() == single
+        for texts in (TEXTS, [text.encode() for text in TEXTS], []):
+            values, lengths = encode_texts(vocabulary, texts)
+            assert values.dtype == lengths.dtype == np.int32
+            found = np.split(values, np.cumsum(lengths)[:-1]) if texts else []
+            assert [part.tolist() for part in found] == [
+                list(vocabulary.encode(text)) for text in (TEXTS if texts else [])
+            ]
+
+
+@pytest.mark.parametrize("extra_ids", [0, 100])
+def test_numbers_and_texts_are_seqios(sentencepiece_model, extra_ids):
+    """By its Python, which `t5x.infer` decodes with, and by TensorFlow."""
+    for ours in (
+        resolve_vocabulary("byte", extra_ids),
+        resolve_vocabulary(sentencepiece_model, extra_ids),
+    ):
+        theirs = as_seqio(ours)
+        assert type(theirs).__module__ == "seqio.vocabularies"
+        assert own(theirs) == ours
+        for name in ("vocab_size", "bos_id", "eos_id", "unk_id", "pad_id", "extra_ids"):
+            assert getattr(ours, name) == getattr(theirs, name)
+        texts = [*TEXTS, "<extra_id_0> the<extra_id_99>", "\u2581 \u00a0 ﬁ ½"]
+        numbers = encode_tf(theirs, tf.constant(texts)).values.numpy().tolist()
+        assert encode_texts(ours, texts).values.tolist() == numbers
+        for text in texts:
+            assert ours.encode(text) == list(theirs.encode(text))
+        rng = np.random.default_rng(0)
+        for ids in rng.integers(0, ours.vocab_size + 5, (20, 9)).tolist():
+            assert ours.decode(ids) == theirs.decode(ids)
+
+
+def test_a_vocabulary_of_seqios_that_is_not_ours_stays(sentencepiece_model):
+    fast = seqio.SentencePieceVocabulary(sentencepiece_model, use_fast_tokenizer=True)
+    assert resolve_vocabulary(fast) is own(fast) is fast
+    assert type(resolve_vocabulary(Reversed())) is Reversed
 
 
 def test_byte_ids_are_byt5s():
     # ByT5 (arXiv:2105.13626): bytes follow three special tokens; 'a' is byte 97.
-    values, lengths = encode_texts(resolve_vocabulary("byte"), tf.constant(["ab"]))
-    assert (values.numpy().tolist(), lengths.numpy().tolist()) == ([100, 101], [2])
+    values, lengths = encode_texts(resolve_vocabulary("byte"), ["ab"])
+    assert (values.tolist(), lengths.tolist()) == ([100, 101], [2])
 
 
 def test_extra_ids(sentencepiece_model):
@@ -67,8 +99,7 @@ def test_extra_ids_are_t5s(sentencepiece_model):
     assert vocabulary.encode("<extra_id_99>") == [plain.vocab_size]
     text = "the cat <extra_id_0> on <extra_id_1>"
     ids = vocabulary.encode(text)
-    values, _ = encode_texts(vocabulary, tf.constant([text]))
-    assert values.numpy().tolist() == list(ids)
+    assert encode_texts(vocabulary, [text]).values.tolist() == list(ids)
     assert vocabulary.decode(ids) == text
     assert [i for i in ids if i >= plain.vocab_size] == [
         vocabulary.vocab_size - 1,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dro_jax.data.seqio_vocabularies import as_seqio, encode_tf
 from dro_jax.data.split_fingerprint import split_fingerprint
 from dro_jax.data.vocabularies import (
     check_vocabulary,
@@ -39,10 +40,13 @@ def test_all_white_space_comes_back(vocabulary):
 
 
 def test_tensorflow_reads_and_writes_the_same(vocabulary):
-    values, lengths = encode_texts(vocabulary, tf.constant(TEXTS))
+    theirs = as_seqio(vocabulary)
+    values, lengths = encode_tf(theirs, tf.constant(TEXTS))
+    ours = encode_texts(vocabulary, TEXTS)
+    assert values.numpy().tolist() == ours.values.tolist()
     ragged = tf.RaggedTensor.from_row_lengths(values, lengths)
     assert ragged.to_list() == [vocabulary.encode(text) for text in TEXTS]
-    decoded = vocabulary.decode_tf(ragged)
+    decoded = theirs.decode_tf(ragged)
     assert [text.decode() for text in decoded.numpy()] == TEXTS
 
 

@@ -6,14 +6,16 @@ import json
 import re
 from typing import Any
 
-import seqio
-import tensorflow as tf
+import sentencepiece
 
 from dro_jax.data import rewards
 from dro_jax.data.chat_template import ChatTemplate
 from dro_jax.data.record_format import RecordFormat
 from dro_jax.data.record_source import Parts, RecordSource
+from dro_jax.data.sentencepiece_files import read_model
 from dro_jax.data.store.code_digest import Unknown, own_code
+from dro_jax.data.text_vocabularies import ByteVocabulary, SentencePieceVocabulary
+from dro_jax.data.vocabularies import Vocabulary
 from dro_jax.data.whitespace import WhitespaceVocabulary
 
 VERSION = 1
@@ -36,7 +38,7 @@ class Recipe:
     source: RecordSource
     record_format: RecordFormat
     on_bad_record: str
-    vocabulary: seqio.Vocabulary
+    vocabulary: Vocabulary
 
 
 def key_of(recipe: Recipe, parts: Parts) -> dict[str, Any] | None:
@@ -83,33 +85,21 @@ def _format_key(record_format: RecordFormat) -> str:
     return json.dumps(values | {"chat_template": repr(texts)}, sort_keys=True)
 
 
-def vocabulary_key(vocabulary: seqio.Vocabulary) -> list[Any]:
+def vocabulary_key(vocabulary: Vocabulary) -> list[Any]:
     """What tells a vocabulary's tokens from another's.
 
     Raises:
       Unknown: it is of a kind that is not known here.
     """
     kind = type(vocabulary)
-    if kind is seqio.ByteVocabulary:
+    if kind is ByteVocabulary:
         return [kind.__name__, vocabulary.extra_ids]
-    if kind not in (seqio.SentencePieceVocabulary, WhitespaceVocabulary):
+    if kind not in (SentencePieceVocabulary, WhitespaceVocabulary):
         raise Unknown(f"a {kind.__name__} is of a kind that is not known here")
-    import tensorflow_text
-
     # The file's contents, wherever it lies.
-    with tf.io.gfile.GFile(vocabulary.sentencepiece_model_file, "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
-    settings = {
-        name: str(value)
-        for name, value in vars(vocabulary).items()
-        if name.startswith("_") and name not in _NO_SETTINGS
-    }
+    content = read_model(vocabulary.sentencepiece_model_file)
+    digest = hashlib.sha256(content).hexdigest()
     marks = vocabulary.marks if kind is WhitespaceVocabulary else ()
     return [
-        kind.__name__, digest, vocabulary.extra_ids, settings, marks,
-        tensorflow_text.__version__,
+        kind.__name__, digest, vocabulary.extra_ids, marks, sentencepiece.__version__,
     ]  # fmt: skip
-
-
-# The path of the file, and what is loaded from it.
-_NO_SETTINGS = ("_sentencepiece_model_file", "_model", "_given", "_extra_ids")

@@ -14,12 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import seqio
-import tensorflow as tf
 
 from dro_jax.data.store.units import Unit
-from dro_jax.data.vocabularies import encode_texts
-from dro_jax.data.whitespace import WhitespaceVocabulary
+from dro_jax.data.text_vocabularies import TextVocabulary
+from dro_jax.data.tokens import Tokens
+from dro_jax.data.vocabularies import Vocabulary, encode_texts
 from dro_jax.whole_files import write_json
 
 KINDS = ("tokens", "texts", "rows", "dropped")
@@ -39,11 +38,6 @@ ROW = np.dtype(
 # and made anew; waiting for the disk would take longer than that.
 SYNCED = 1 << 20
 _INSIDE = b"\0"
-_SMALL_VOCABULARIES = (
-    seqio.ByteVocabulary,
-    seqio.SentencePieceVocabulary,
-    WhitespaceVocabulary,
-)
 
 
 class Record(NamedTuple):
@@ -61,9 +55,10 @@ def text_hash(text: bytes) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
 
-def token_type(vocabulary: seqio.Vocabulary) -> np.dtype:
+def token_type(vocabulary: Vocabulary) -> np.dtype:
     """The numbers in which a vocabulary's tokens are kept."""
-    is_small = type(vocabulary) in _SMALL_VOCABULARIES
+    # One of another kind may give numbers beyond its size.
+    is_small = isinstance(vocabulary, TextVocabulary)
     return np.dtype("<u2" if is_small and vocabulary.vocab_size <= 1 << 16 else "<i4")
 
 
@@ -89,7 +84,7 @@ class ShardWriter:
       vocabulary: of prompts and responses.
     """
 
-    def __init__(self, folder: pathlib.Path, unit: Unit, vocabulary: seqio.Vocabulary):
+    def __init__(self, folder: pathlib.Path, unit: Unit, vocabulary: Vocabulary):
         self._folder = folder
         self._unit = unit
         self._vocabulary = vocabulary
@@ -145,9 +140,8 @@ class ShardWriter:
         for file in self._files.values():
             file.discard()
 
-    def _encoded(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-        tokens = encode_texts(self._vocabulary, tf.constant(texts))
-        return tokens.values.numpy(), tokens.lengths.numpy()
+    def _encoded(self, texts: Sequence[bytes]) -> Tokens:
+        return encode_texts(self._vocabulary, texts)
 
 
 class _Output:

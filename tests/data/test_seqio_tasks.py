@@ -1,0 +1,47 @@
+"""Tasks that are registered before seqio is imported, and what seqio then knows."""
+
+import subprocess
+import sys
+
+CODE = """
+import json, sys
+from dro_jax.data import registry
+from dro_jax.data.inspection import list_tasks
+from dro_jax.data.sources import JsonlSource
+from dro_jax.data.tasks import register_feedback_task
+from dro_jax.tasks import dialogue
+
+task = register_feedback_task("early", JsonlSource({"train": PATH}), vocabulary="byte")
+listed = list_tasks()
+early = {"seqio", "tensorflow"} & set(sys.modules)
+FIRST
+import seqio
+
+same = seqio.TaskRegistry.get("early").feedback is task
+known = {"wizard_of_wikipedia", "faithdial"} <= set(seqio.TaskRegistry.names())
+mixed = [one.name for one in seqio.MixtureRegistry.get("faithdial_wow").tasks]
+listed_alike = list_tasks() == listed
+seqio.TaskRegistry.remove("early")
+gone = "early" not in registry.task_names() and "early" not in list_tasks()
+register_feedback_task("late", JsonlSource({"train": PATH}), vocabulary="byte")
+late = "late" in seqio.TaskRegistry.names()
+registry.remove("late")
+removed = "late" not in seqio.TaskRegistry.names()
+print(json.dumps([sorted(early), same, known, mixed, listed_alike, gone, late, removed]))
+"""
+EXPECTED = (
+    '[[], true, true, ["faithdial", "wizard_of_wikipedia"], true, true, true, true]'
+)
+
+
+def test_seqio_knows_what_was_registered_before_it_was_imported(tmp_path):
+    """Even where one of this package's own modules imports it first."""
+    for first in ("", "import dro_jax.data.converter"):
+        code = CODE.replace("PATH", repr(str(tmp_path / "none.jsonl")))
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("FIRST", first)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.strip() == EXPECTED, done.stderr
