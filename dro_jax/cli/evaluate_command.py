@@ -176,7 +176,7 @@ def _prepared(
         "task": task.name,
         "split": arguments.split,
         "num_prompts": len(prompts),
-        "decoding": dataclasses.asdict(config),
+        "decoding": config.facts(),
         "step": arguments.step,
         "reference": _given_reference(arguments, candidates),
     }

@@ -118,7 +118,7 @@ class Session:
         return {
             **self.asked,
             "prompts": self.prompts_digest,
-            "decoding": dataclasses.asdict(self.config),
+            "decoding": self.config.facts(),
             "lengths": dict(self.lengths),
             "checkpoint": candidate.checkpoint,
             "reference": other and {"label": other.label, **other.checkpoint},

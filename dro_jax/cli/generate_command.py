@@ -23,7 +23,9 @@ def run(arguments) -> None:
     inputs.check_free(_RESPONSES)
     restored = restore(arguments)
     config = config.limited_to(restored.lengths["targets"])
-    batches, shard = inputs.prompts(restored, dataclasses.asdict(config))
+    batches, shard = inputs.prompts(
+        restored, dataclasses.asdict(config), config.joined_batches
+    )
     vocabulary = restored.task.vocabulary
     decoded = generate(
         restored.model,
@@ -33,6 +35,7 @@ def run(arguments) -> None:
         restored.mesh,
         shard=shard,
         eos_id=vocabulary.eos_id,
+        prompts_at_once=restored.mesh.num_rows(arguments.batch_size),
     )
     results = _responses(vocabulary, (found for _, found in decoded))
     count = inputs.write(results, "generate", "responses", config.num_samples)

@@ -24,7 +24,13 @@ from dro_jax.data.inputs import (
     text_batches,
 )
 from dro_jax.data.interface import HostBatch, Shard
-from dro_jax.data.prompt_batches import PlannedBatch, Prompts, in_turn
+from dro_jax.data.prompt_batches import (
+    PlannedBatch,
+    Prompts,
+    in_turn,
+    joined,
+    rows_for,
+)
 from dro_jax.data.raw_records import read_raw
 from dro_jax.data.records import RawRecord
 from dro_jax.data.vocabularies import check_vocabulary
@@ -78,16 +84,17 @@ class ModelInputs:
         first_says(lambda: self._fields.check_free(self._records, name))
 
     def prompts(
-        self, restored: Restored, settings: Mapping[str, Any]
+        self, restored: Restored, settings: Mapping[str, Any], most: int = 1
     ) -> tuple[Iterator[HostBatch], Shard]:
         """This process's rows of each batch of prompts, and which part these are.
 
-        Batches are of prompts of like lengths. Those whose results an earlier run has
-        kept are left out.
+        Batches are of prompts of like lengths, some of them joined. Those whose results an
+        earlier run has kept are left out.
 
         Args:
           restored: whose task reads the records.
           settings: what results depend on beside records and model, by name.
+          most: how many batches are joined.
 
         Raises:
           DataError: a record cannot be used.
@@ -97,7 +104,7 @@ class ModelInputs:
 
         def work() -> _Work:
             prompts = as_prompts(restored.task, self._inputs, restored.lengths)
-            plan = prompts.plan(size, restored.lengths["inputs"])
+            plan = joined(prompts.plan(size, restored.lengths["inputs"]), most)
             chosen = ((batch, prompts.at(batch.places)) for batch in plan)
             told = (
                 [batch.width, [x.tolist() for x in its.tokens], its.record_ids.tolist()]
@@ -110,7 +117,7 @@ class ModelInputs:
         def host_batch(told: list, shard: Shard) -> HostBatch:
             width, tokens, ids = told
             prompts = Prompts(tokens, np.array(ids, np.int32))
-            return prompts.batch(width, size, shard)
+            return prompts.batch(width, rows_for(len(tokens), size, most), shard)
 
         return self._batches(restored, settings, work, host_batch, responses=False)
 

@@ -14,6 +14,18 @@ def add_sampling(parser) -> None:
     parser.add_argument(
         "--max_decode_length", type=int, help="default: the task's response length"
     )
+    parser.add_argument(
+        "--batches_in_turn",
+        type=int,
+        default=8,
+        help="of so many batches of like lengths the next prompts take the rows of "
+        "responses that ended; 1: none do",
+    )
+    parser.add_argument(
+        "--cache_dtype",
+        choices=("float32", "bfloat16"),
+        help="of cached keys and values; default: the model's activations'",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all that is random")
 
 

@@ -81,6 +81,59 @@ def plan_batches(
     return batches
 
 
+def joined(plan: Sequence[PlannedBatch], most: int) -> list[PlannedBatch]:
+    """Batches that follow one another, as one: their prompts take turns.
+
+    The widest of them is at most twice as wide as any, and they are of one window. All are
+    padded to its width: that costs less than rows that wait for the longest response of
+    each batch, unless all responses are as long.
+
+    Args:
+      plan: of :func:`plan_batches`.
+      most: how many of them make one.
+    """
+    found: list[list[PlannedBatch]] = []
+    for batch in plan:
+        first = found[-1][0] if found and len(found[-1]) < most else None
+        fits = first and 2 * batch.width >= first.width
+        if not fits or batch.window != first.window:
+            found.append([])
+        found[-1].append(batch)
+    return [
+        dataclasses.replace(some[0], places=np.concatenate([b.places for b in some]))
+        for some in found
+    ]
+
+
+def batches_to_do(
+    plan: Sequence[PlannedBatch], most: int, missing: np.ndarray
+) -> list[PlannedBatch]:
+    """Those that are joined with one of which something is missing.
+
+    So prompts that are asked again stand beside those that they stood beside before, and
+    the answers are the same to the last digit.
+
+    Args:
+      plan: of all prompts.
+      most: as for :func:`joined`.
+      missing: bool, by the prompts' places.
+    """
+    batches, found = iter(plan), []
+    for group in joined(plan, most):
+        count, some = 0, []
+        while count < len(group.places):
+            some.append(next(batches))
+            count += len(some[-1].places)
+        if missing[group.places].any():
+            found += some
+    return found
+
+
+def rows_for(count: int, batch_size: int, most: int) -> int:
+    """Rows that hold so many prompts of joined batches: of few sizes, as programs are."""
+    return batch_size if count <= batch_size else batch_size * most
+
+
 def in_turn(count: int, batch_size: int, width: int) -> list[PlannedBatch]:
     """Batches of prompts as they come, all of one width."""
     return [

@@ -27,6 +27,7 @@ def generate(
     shard: Shard = WHOLE,
     eos_id: int = 1,
     sampled_round: int | None = None,
+    prompts_at_once: int | None = None,
 ) -> Iterator[tuple[HostBatch, decoding.Decoded]]:
     """Decode each batch of prompts, its rows shared out over a mesh.
 
@@ -46,6 +47,8 @@ def generate(
       eos_id: the token that ends a response.
       sampled_round: whoever asks the same prompts again and again draws other samples
         in each; None, the samples of the seed alone.
+      prompts_at_once: rows, over all devices, that the prompts of a batch take in turn;
+        None, as many as it has.
 
     Returns:
       Pairs of the batch as it was given and the `Decoded` of the whole batch, ``[B, K]``
@@ -71,6 +74,7 @@ def generate(
                 _record_keys(key, placed["record_ids"]),
                 config,
                 eos_id=eos_id,
+                prompts_at_once=prompts_at_once,
             )
             return everywhere(decoded)
 

@@ -2,14 +2,16 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from dro_jax.data.interface import HostBatch
-from dro_jax.data.prompt_batches import PlannedBatch, Prompts
+from dro_jax.data.prompt_batches import PlannedBatch, Prompts, joined, rows_for
 from dro_jax.evaluation.generation import check_numbers, generate, response_text
 from dro_jax.evaluation.placement import Placement
 from dro_jax.models.decoding import Decoded, DecodingConfig
@@ -133,8 +135,13 @@ def sampled_batches(
     """
     size = placement.num_rows(batch_size)
     shard = placement.shard(size)
+    most = config.joined_batches
+    together = joined(plan, most)
     batches = (
-        prompts.at(batch.places).batch(batch.width, size, shard) for batch in plan
+        prompts.at(batch.places).batch(
+            batch.width, rows_for(len(batch.places), size, most), shard
+        )
+        for batch in together
     )
     results = generate(
         model,
@@ -145,13 +152,27 @@ def sampled_batches(
         shard=shard,
         eos_id=eos_id,
         sampled_round=sampled_round,
+        prompts_at_once=size,
     )
-    total = sum(len(batch.places) for batch in plan) * config.num_samples
-    counts = [len(batch.places) for batch in plan]
+    counts = [len(batch.places) for batch in together]
+    total = sum(counts) * config.num_samples
     shown = with_progress(results, counts, label, total) if label else results
-    for planned, (batch, decoded) in zip(plan, shown, strict=True):
+    planned = iter(plan)
+    for count, (_, decoded) in zip(counts, shown, strict=True):
         check_numbers(decoded.logprobs)
-        yield planned, batch, decoded
+        done = 0
+        while done < count:
+            batch = next(planned)
+            own = functools.partial(_rows, start=done, size=size)
+            given = prompts.at(batch.places).batch(batch.width, size, shard)
+            yield batch, given, jax.tree.map(own, decoded)
+            done += len(batch.places)
+
+
+def _rows(array: np.ndarray, start: int, size: int) -> np.ndarray:
+    """So many of the rows; behind the last ones, zeros."""
+    own = array[start : start + size]
+    return np.pad(own, ((0, size - len(own)), *((0, 0),) * (own.ndim - 1)))
 
 
 def with_progress(

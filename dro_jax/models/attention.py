@@ -11,6 +11,7 @@ from dro_jax.models.layers import Dense, constrain
 MASKED_LOGIT = -1e10
 # Which axis of cached keys and values the steps are on.
 _STEPS_AXIS = {"key": 3, "value": 2}
+_AXES = {"key": ("kv", "length"), "value": ("length", "kv")}
 
 
 class Attention(nn.Module):
@@ -20,6 +21,8 @@ class Attention(nn.Module):
     call creates it; later calls take one query a row. Self-attention adds the row's
     key and value at ``position``. Cross-attention projects ``encoded`` once, in the
     first call, and may serve several rows of queries for each row of keys, in order.
+    Step k of self-attention stands at place k modulo the number of places. Cached keys and
+    values may be given of a narrower type, in which those to come are kept too.
     Cached keys are ``[B, H, D, K]`` and values ``[B, H, K, D]``: as the matrix products
     of one query read them. Of any other order XLA's CPU backend makes a copy at each
     step, or multiplies several times more slowly.
@@ -128,15 +131,18 @@ class Attention(nn.Module):
             if filled:
                 cached.value = jax.lax.dynamic_update_slice_in_dim(
                     cached.value,
-                    self._to_cache(name, inputs),
-                    position,
+                    self._to_cache(name, inputs).astype(cached.value.dtype),
+                    position % cache_length,
                     axis=_STEPS_AXIS[name],
                 )
+            # Zeros that no row has written to would lie on every device.
+            cached.value = constrain(cached.value, ("batch", "heads", *_AXES[name]))
             found.append(cached.value)
         return found
 
     def _attend(self, query, key, value, mask, bias, *, cached):
         query_shape = query.shape
+        key, value = key.astype(self.dtype), value.astype(self.dtype)
         keys, values = ("bhdk", "bhkd") if cached else ("bkhd", "bkhd")
         # Rows of queries that share a row of keys become its query positions, so
         # that the samples or beams of a prompt read one copy of its keys.

@@ -12,11 +12,11 @@ from dro_jax.models.incremental import (
     START_ID,
     Cache,
     Decoded,
+    Steps,
     ban_padding,
     has_prompt,
     policy_params,
     require_at_least,
-    start_decoding,
     top_k,
 )
 from dro_jax.models.t5 import T5
@@ -109,7 +109,13 @@ def _finished_then_live(finished: _Beams, live: _Beams) -> _Beams:
 
 @functools.partial(
     jax.jit,
-    static_argnames=("network", "max_decode_length", "num_beams", "eos_id"),
+    static_argnames=(
+        "network",
+        "max_decode_length",
+        "num_beams",
+        "eos_id",
+        "cache_dtype",
+    ),
 )
 def _search(
     network,
@@ -120,15 +126,16 @@ def _search(
     max_decode_length,
     num_beams,
     eos_id,
+    cache_dtype,
 ):
     num_prompts = encoder_input_tokens.shape[0]
     present = has_prompt(encoder_input_tokens)
-    cache, decode_step = start_decoding(
+    steps = Steps(
         network,
         params,
-        encoder_input_tokens,
         rows_per_prompt=num_beams,
         max_decode_length=max_decode_length,
+        cache_dtype=cache_dtype,
     )
 
     def can_improve(state):
@@ -138,7 +145,8 @@ def _search(
         return (state.step < max_decode_length) & jnp.any(present & improvable)
 
     def advance(state):
-        cache, logits = decode_step(state.cache, state.last_token.reshape(-1))
+        last_tokens = state.last_token.reshape(-1)
+        cache, logits = steps.step(state.cache, encoder_input_tokens, last_tokens)
         candidates, parents, tokens = _extend(state.live, logits, state.step)
         ended = tokens == eos_id
         # Live beams, all of one length, are ranked by log-probability; ended ones, of
@@ -167,7 +175,7 @@ def _search(
     first = nothing.at[:, 0].set(0.0)
     initial = _State(
         step=jnp.int32(0),
-        cache=cache,
+        cache=steps.start(encoder_input_tokens),
         last_token=jnp.full(shape, START_ID, jnp.int32),
         live=_Beams(no_tokens, first, first),
         finished=_Beams(no_tokens, nothing, nothing),
@@ -194,6 +202,7 @@ def beam_search(
     num_beams: int = 4,
     alpha: float = 0.6,
     eos_id: int = 1,
+    cache_dtype: str | None = None,
 ) -> Decoded:
     """Searches for the likeliest responses, ranked by ``logprob / brevity penalty``.
 
@@ -209,6 +218,7 @@ def beam_search(
       alpha: exponent of the penalty; 0 ranks by log-probability, more favours
         longer responses.
       eos_id: the token that ends a response.
+      cache_dtype: of cached keys and values; None, that of the activations.
 
     Returns:
       The responses, best first: those that ended, by score, then those cut off at T,
@@ -228,4 +238,5 @@ def beam_search(
         max_decode_length=max_decode_length,
         num_beams=num_beams,
         eos_id=eos_id,
+        cache_dtype=cache_dtype,
     )

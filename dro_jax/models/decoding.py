@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _MOST_TOKENS = 2**20  # the cache of so many would fit nowhere
+_CACHE_DTYPES = (None, "float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,13 @@ class DecodingConfig:
       beams: width of a beam search, which replaces sampling; 0, none.
       alpha: the beam search's brevity penalty.
       seed: of the sampling.
+      batches_in_turn: of so many batches of prompts of like lengths the next prompts take
+        the rows of responses that ended (continuous batching); 1, a batch ends with its
+        longest response. A beam search takes one.
+      cache_dtype: type of the cached keys and values, as 'bfloat16'; None, that of the
+        activations. Half of float32's memory and traffic; accelerators read it at no
+        cost, CPUs convert it at each step. Log-probabilities then differ from those of
+        scoring by the rounding of keys and values.
 
     Raises:
       ConfigError: an option is out of its range, sampling settings come together with
@@ -59,14 +67,22 @@ class DecodingConfig:
     beams: int = 0
     alpha: float = 0.6
     seed: int = 0
+    batches_in_turn: int = 8
+    cache_dtype: str | None = None
 
     def __post_init__(self):
         length = 1 if self.max_decode_length is None else self.max_decode_length
         require_at_least(1, max_decode_length=length, num_samples=self.num_samples)
+        require_at_least(1, batches_in_turn=self.batches_in_turn)
         require_at_least(0, top_k=self.top_k, top_p=self.top_p)
         require_at_least(0, beams=self.beams, alpha=self.alpha)
         require_temperature(self.temperature)
         self._check_most(length)
+        if self.cache_dtype not in _CACHE_DTYPES:
+            raise ConfigError(
+                f"Decoding: cache_dtype is {self.cache_dtype!r}; give 'bfloat16', "
+                "'float32' or None."
+            )
         if self.beams and (self.top_k or self.top_p or self.temperature != 1.0):
             raise ConfigError(
                 "beam search does not sample: temperature, top_k and top_p have no "
@@ -83,6 +99,19 @@ class DecodingConfig:
         if self.max_decode_length is not None:
             return self
         return dataclasses.replace(self, max_decode_length=length)
+
+    def facts(self) -> dict[str, Any]:
+        """By name, what samples depend on by more than the rounding of sums."""
+        found = dataclasses.asdict(self)
+        del found["batches_in_turn"]
+        if self.cache_dtype is None:
+            del found["cache_dtype"]
+        return found
+
+    @property
+    def joined_batches(self) -> int:
+        """How many batches may be decoded as one."""
+        return 1 if self.beams else self.batches_in_turn
 
     def _check_most(self, length: int) -> None:
         if length > _MOST_TOKENS:
@@ -110,6 +139,7 @@ def decode(
     config: DecodingConfig,
     *,
     eos_id: int = 1,
+    prompts_at_once: int | None = None,
 ) -> Decoded:
     """Responses to prompts, chosen as a configuration says.
 
@@ -121,6 +151,7 @@ def decode(
         search and greedy decoding.
       config: how responses are chosen; its `seed` is not read.
       eos_id: the token that ends a response.
+      prompts_at_once: as for :func:`temperature_sample`; a beam search takes all.
 
     Returns:
       `num_samples` responses for each prompt, of a beam search the best.
@@ -134,6 +165,7 @@ def decode(
             num_beams=config.beams,
             alpha=config.alpha,
             eos_id=eos_id,
+            cache_dtype=config.cache_dtype,
         )
         return jax.tree.map(lambda x: x[:, : config.num_samples], decoded)
     return temperature_sample(
@@ -147,4 +179,6 @@ def decode(
         top_k=config.top_k,
         top_p=config.top_p,
         eos_id=eos_id,
+        cache_dtype=config.cache_dtype,
+        prompts_at_once=prompts_at_once,
     )

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 from flax.linen import partitioning
+from jax.typing import DTypeLike
 
 from dro_jax.errors import ConfigError
 from dro_jax.models.t5 import T5
@@ -23,7 +24,6 @@ _LEAST_TEMPERATURE = 1e-30
 _ROWS_AT_ONCE, _LEAST_TO_CUT = 4, 64
 
 Cache = Any
-Step = Callable[[Cache, jax.Array], tuple[Cache, jax.Array]]
 
 
 @flax.struct.dataclass
@@ -141,53 +141,73 @@ def _encode(network: T5, params: Mapping[str, Any], tokens: jax.Array) -> jax.Ar
     return jax.lax.map(encode_part, parts).reshape(rows, length, -1)
 
 
-def start_decoding(
-    network: T5,
-    params: Mapping[str, Any],
-    encoder_input_tokens: jax.Array,
-    *,
-    rows_per_prompt: int,
-    max_decode_length: int,
-) -> tuple[Cache, Step]:
-    """Encodes every prompt once and prepares the cache.
+class Steps:
+    """Decodes step by step: the network, its parameters, and how its cache looks.
 
     Args:
       network: the network.
       params: its parameters.
-      encoder_input_tokens: int32 ``[B, L]``.
       rows_per_prompt: K, responses decoded for each prompt.
-      max_decode_length: number of steps T.
-
-    Returns:
-      The cache before the first step, and a function from a cache and the last token
-      of each response, int32 ``[B · K]`` (a prompt's rows together), to the next
-      cache and float32 logits ``[B · K, V]``.
+      max_decode_length: T, steps that the cache holds.
+      cache_dtype: of cached keys and values; None, that of the activations.
     """
-    # Nothing is differentiated, so nothing need be recomputed.
-    config = dataclasses.replace(network.config, remat_policy="none")
-    network = T5(config)
-    encoded = _encode(network, params, encoder_input_tokens)
 
-    def decode(variables, encoded, tokens):
-        return network.apply(
-            variables,
+    def __init__(
+        self,
+        network: T5,
+        params: Mapping[str, Any],
+        *,
+        rows_per_prompt: int,
+        max_decode_length: int,
+        cache_dtype: DTypeLike | None = None,
+    ):
+        # Nothing is differentiated, so nothing need be recomputed.
+        config = dataclasses.replace(network.config, remat_policy="none")
+        self._network, self._params = T5(config), params
+        self._rows_per_prompt, self._length = rows_per_prompt, max_decode_length
+        self._cache_dtype = cache_dtype
+
+    def start(self, prompts: jax.Array) -> Cache:
+        """Encodes prompts, int32 ``[B, L]``: the cache before their first step."""
+        encoded = _encode(self._network, self._params, prompts)
+        rows = prompts.shape[0] * self._rows_per_prompt
+        start = jnp.full((rows, 1), START_ID, jnp.int32)
+        _, mutated = self._decode({}, encoded, prompts, start)
+
+        def narrow(path, leaf):
+            own = getattr(path[-1], "key", "") in ("cached_key", "cached_value")
+            return leaf.astype(self._cache_dtype) if own else leaf
+
+        if self._cache_dtype is None:
+            return mutated["cache"]
+        return jax.tree_util.tree_map_with_path(narrow, mutated["cache"])
+
+    def step(
+        self, cache: Cache, prompts: jax.Array, last_tokens: jax.Array
+    ) -> tuple[Cache, jax.Array]:
+        """The next cache, and float32 logits ``[B · K, V]``.
+
+        Args:
+          cache: before the step.
+          prompts: int32 ``[B, L]``, those encoded.
+          last_tokens: int32 ``[B · K]`` of each response, a prompt's rows together.
+        """
+        variables = {"cache": cache}
+        hidden, mutated = self._decode(variables, None, prompts, last_tokens[:, None])
+        logits = self._network.apply(
+            {"params": self._params}, hidden[:, 0], method=self._network.logits
+        )
+        return mutated["cache"], logits
+
+    def _decode(self, variables, encoded, prompts, tokens):
+        return self._network.apply(
+            {"params": self._params, **variables},
             encoded,
-            encoder_input_tokens,
+            prompts,
             tokens,
             None,
             decode=True,
-            max_decode_length=max_decode_length,
+            max_decode_length=self._length,
             mutable=["cache"],
-            method=network.decode_hidden,
+            method=self._network.decode_hidden,
         )
-
-    def step(cache, last_tokens):
-        variables = {"params": params, "cache": cache}
-        hidden, mutated = decode(variables, None, last_tokens[:, None])
-        logits = network.apply({"params": params}, hidden[:, 0], method=network.logits)
-        return mutated["cache"], logits
-
-    rows = encoder_input_tokens.shape[0] * rows_per_prompt
-    start = jnp.full((rows, 1), START_ID, jnp.int32)
-    _, mutated = decode({"params": params}, encoded, start)
-    return mutated["cache"], step

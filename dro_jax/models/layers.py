@@ -273,7 +273,8 @@ class RelativePositionBias(nn.Module):
         if position is None:
             distance = jnp.arange(1 - query_length, key_length)
         else:
-            distance = jnp.arange(key_length) - position
+            # Step k stands at place k modulo K, so that the places are a ring.
+            distance = -((position - jnp.arange(key_length)) % key_length)
         buckets = relative_position_buckets(
             self.num_buckets, self.max_distance, self.bidirectional
         )

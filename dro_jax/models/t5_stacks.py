@@ -207,8 +207,14 @@ class Decoder(_Stack):
         if cache_length is not None:
             filled = self.has_variable("cache", "position")
             step = self.variable("cache", "position", jnp.zeros, (), jnp.int32)
+            began = self.variable("cache", "began", jnp.zeros, len(x), jnp.int32)
             position = step.value
-            self_mask = (jnp.arange(cache_length) <= position)[None, None, None]
+            # The cache is a ring: each place has the last step that came there. A row
+            # sees the steps since its own began.
+            age = (position - jnp.arange(cache_length)) % cache_length
+            began.value = layers.constrain(began.value, ("batch",))
+            own = age[None] <= (position - began.value)[:, None]
+            self_mask = own[:, None, None, :]
             # The first call makes an empty cache, and takes no step.
             if filled:
                 step.value = position + 1

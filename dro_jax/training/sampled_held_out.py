@@ -1,6 +1,5 @@
 """Responses to held-out prompts, sampled at each evaluation of a run and measured."""
 
-import dataclasses
 import functools
 import math
 import pathlib
@@ -166,7 +165,7 @@ class SampledHeldOut:
                 }
                 for asked in self._asked
             },
-            "decoding": dataclasses.asdict(self._config),
+            "decoding": self._config.facts(),
             "lengths": dict(self._lengths),
         }
 

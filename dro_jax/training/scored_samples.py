@@ -51,6 +51,7 @@ def scored_samples(
     *,
     batch_size: int,
     sampled_round: int | None = None,
+    missing: np.ndarray | None = None,
     label: str = "",
 ) -> Iterator[ScoredSamples]:
     """Samples prompts and scores the responses, batch by batch.
@@ -72,6 +73,8 @@ def scored_samples(
       vocabulary: reads responses as text.
       batch_size: rows of a batch, over all devices; rounded up to what they share out.
       sampled_round: folded into the keys, for who samples a prompt again.
+      missing: bool, by the prompts' places, whose samples are scored and given; the
+        others stand beside them. None, all.
       label: of the progress bar; without one there is none.
 
     Yields:
@@ -99,18 +102,22 @@ def scored_samples(
         sampled_round=sampled_round,
     )
     for planned, _, decoded in batches:
-        rows = len(planned.places)
-        tokens = np.asarray(decoded.tokens[:rows])
+        rows = np.arange(len(planned.places))
+        if missing is not None:
+            rows = np.flatnonzero(missing[planned.places])
+        if not len(rows):
+            continue
+        places, tokens = planned.places[rows], np.asarray(decoded.tokens)[rows]
 
         def score(places: np.ndarray, tokens: np.ndarray) -> list[float]:
             texts = [response_text(vocabulary, own) for some in tokens for own in some]
             return rewards(np.repeat(places, tokens.shape[1]), texts).tolist()
 
-        found = hosts.first_says(functools.partial(score, planned.places, tokens))
+        found = hosts.first_says(functools.partial(score, places, tokens))
         yield ScoredSamples(
-            planned.places,
+            places,
             tokens,
-            np.asarray(decoded.lengths[:rows]),
-            np.asarray(decoded.logprobs[:rows]),
+            np.asarray(decoded.lengths)[rows],
+            np.asarray(decoded.logprobs)[rows],
             np.array(found, np.float32).reshape(tokens.shape[:2]),
         )

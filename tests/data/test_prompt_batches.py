@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from dro_jax.data.prompt_batches import Prompts, bucket_edges, plan_batches
+from dro_jax.data.prompt_batches import (
+    Prompts,
+    bucket_edges,
+    joined,
+    plan_batches,
+    rows_for,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +33,24 @@ def test_prompts_change_places_within_a_window_only():
         assert (batch.places // 12 == batch.window).all()
         assert batch.width >= lengths[batch.places].max()
     assert [len(batch.places) for batch in plan] == [4] * 12 + [2]
+
+
+def test_batches_of_like_widths_are_joined_within_their_window():
+    lengths = [40, 3, 9, 33, 64, 1, 2, 50, 4, 5, 6, 7, 8]
+    plan = plan_batches(lengths, 2, (12, 32, 64), window_batches=5)
+    widths = [(batch.window, batch.width) for batch in plan]
+    assert widths == [(0, 64), (0, 64), (0, 12), (0, 12), (0, 12), (1, 12), (1, 12)]
+    found = joined(plan, 2)
+    sizes = [(batch.window, batch.width, len(batch.places)) for batch in found]
+    assert sizes == [(0, 64, 4), (0, 12, 4), (0, 12, 2), (1, 12, 3)]
+    np.testing.assert_array_equal(
+        np.concatenate([batch.places for batch in found]),
+        np.concatenate([batch.places for batch in plan]),
+    )
+    assert [rows_for(len(batch.places), 2, 2) for batch in found] == [4, 4, 2, 4]
+    like = plan_batches([64, 33, 9], 1, (12, 32, 48, 64))
+    assert [(b.width, len(b.places)) for b in joined(like, 8)] == [(64, 2), (12, 1)]
+    assert [len(batch.places) for batch in joined(plan, 1)] == [2] * 6 + [1]
 
 
 def test_no_prompts_make_no_batches():

@@ -18,7 +18,7 @@ from dro_jax.models.decoding import (
     sample_token,
     temperature_sample,
 )
-from dro_jax.models.incremental import start_decoding
+from dro_jax.models.incremental import Steps
 from dro_jax.models.t5 import T5
 
 STEPS = 16
@@ -279,13 +279,64 @@ def test_repeated_calls_do_not_compile_again(tiny):
 
 def test_samples_share_the_keys_of_their_prompt(tiny):
     network, params = tiny
-    cache, _ = start_decoding(
-        network, params, TINY_PROMPTS, rows_per_prompt=4, max_decode_length=6
-    )
-    layer = cache["decoder"]["layers_0"]
+    steps = Steps(network, params, rows_per_prompt=4, max_decode_length=6)
+    layer = steps.start(TINY_PROMPTS)["decoder"]["layers_0"]
     shape = lambda name: layer[name]["cached_key"].shape
     assert shape("encoder_decoder_attention") == (3, 2, 4, 4)
     assert shape("self_attention") == (12, 2, 4, 6)
+
+
+MANY = np.random.default_rng(0).integers(2, 8, (11, 4)).astype(np.int32)
+MANY[3, 2:] = MANY[7, 1:] = 0
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 4, "num_samples": 1}])
+def test_prompts_in_turn_are_answered_as_all_at_once(tiny, options):
+    """Few rows, which the next prompts take; padding beside the prompts."""
+    prompts = np.pad(MANY, ((0, 5), (0, 0)))
+    prompts[5] = 0
+    expected = sample_tiny(tiny, prompts=prompts, **options)
+    found = sample_tiny(tiny, prompts=prompts, prompts_at_once=3, **options)
+    check_layout(jax.tree.map(lambda x: x[6:11], found))
+    assert len(set(np.asarray(expected.lengths[:11]).ravel())) > 2
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-5)
+
+
+def test_rows_that_ended_are_taken_by_the_next_prompts(tiny):
+    lengths = sample_tiny(tiny, prompts=MANY, num_samples=1).lengths[:, 0]
+    run = lambda: sample_tiny(
+        tiny, prompts=MANY, num_samples=1, prompts_at_once=2, max_decode_length=6
+    )
+    # A length that no other test compiles, so that the counter is traced in.
+    jax.clear_caches()
+    steps = count_calls("logits", run, at_run_time=True)
+    waiting = sum(np.maximum(lengths[:-1:2], lengths[1::2])) + lengths[-1]
+    assert (sum(lengths) + 1) // 2 <= steps < waiting
+
+
+def test_a_narrow_cache_rounds_keys_and_values_alone(golden_1_1):
+    network, params = golden_1_1.build()
+    prompts = golden_1_1.io["encoder_input_tokens"]
+    steps = Steps(
+        network, params, rows_per_prompt=1, max_decode_length=8, cache_dtype="bfloat16"
+    )
+    cache = jax.eval_shape(steps.start, prompts)
+    types = {str(x.dtype) for x in jax.tree.leaves(cache) if x.ndim > 1}
+    assert types == {"bfloat16"}
+    decoded = temperature_sample(
+        network,
+        params,
+        prompts,
+        jax.random.key(0),
+        max_decode_length=8,
+        cache_dtype="bfloat16",
+    )
+    expected = score(network, params, prompts, decoded)
+    assert decoded.logprobs.dtype == jnp.float32
+    # Eight bits of keys and values: hundredths of a nat over the response.
+    np.testing.assert_allclose(decoded.logprobs, expected, atol=0.05)
+    assert (np.asarray(decoded.logprobs) != np.asarray(expected)).any()
 
 
 @pytest.mark.parametrize(
@@ -297,6 +348,7 @@ def test_samples_share_the_keys_of_their_prompt(tiny):
         {"top_p": 1.5},
         {"num_samples": 0},
         {"max_decode_length": 0},
+        {"prompts_at_once": 0},
     ],
 )
 def test_bad_options(tiny, option):

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dro_jax.data.interface import Dataset
-from dro_jax.data.prompt_batches import PlannedBatch, bucket_edges, plan_batches
+from dro_jax.data.prompt_batches import (
+    PlannedBatch,
+    batches_to_do,
+    bucket_edges,
+    plan_batches,
+)
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation.generation import response_text
@@ -144,7 +149,8 @@ class SamplesOfReference:
     ) -> None:
         """Samples the prompts that have no samples, and keeps a batch at a time."""
         found = hosts.first_says(lambda: _as_text(store.sampled()))
-        todo = np.flatnonzero(wanted & ~_as_mask(found, len(wanted)))
+        missing = wanted & ~_as_mask(found, len(wanted))
+        todo = np.flatnonzero(missing)
         settings, vocabulary = self._settings, dataset.vocabulary
         config = decoding_of(settings, dataset)
         done = (int(wanted.sum()) - len(todo)) * config.num_samples
@@ -158,11 +164,12 @@ class SamplesOfReference:
             placement = self._steps.partitioner
             size = placement.num_rows(settings.batch_size or dataset.batch_size)
             longest = dataset.task_feature_lengths["inputs"]
+            whole = _plan(prompts.lengths, np.flatnonzero(wanted), size, longest)
             for samples in scored_samples(
                 self._model,
                 self._load(),
                 prompts,
-                _plan(prompts.lengths, todo, size, longest),
+                batches_to_do(whole, config.joined_batches, missing),
                 config,
                 SampleRewards(
                     prompts,
@@ -173,6 +180,7 @@ class SamplesOfReference:
                 placement,
                 vocabulary,
                 batch_size=size,
+                missing=missing,
                 label=f"samples of the reference ({name})",
             ):
                 hosts.first_says(functools.partial(store.write, samples))
@@ -217,7 +225,7 @@ def sample_facts(settings: ReferenceSamples, dataset: Dataset) -> dict[str, str]
       ConfigError: nothing scores them.
     """
     tasks = tasks_of(dataset)
-    decoding = dataclasses.asdict(decoding_of(settings, dataset))
+    decoding = decoding_of(settings, dataset).facts()
     return {
         "samples": ", ".join(f"{name} {value}" for name, value in decoding.items()),
         **reward_facts(tasks, settings.reward),
@@ -234,12 +242,12 @@ def num_prompts(records: PromptRecords, judged_fraction: float) -> int:
 
 
 def _plan(
-    lengths: np.ndarray, todo: np.ndarray, batch_size: int, longest: int
+    lengths: np.ndarray, asked: np.ndarray, batch_size: int, longest: int
 ) -> list[PlannedBatch]:
-    """Full batches of the prompts that are left, by their places among all."""
-    plan = plan_batches(lengths[todo], batch_size, bucket_edges(longest))
+    """Full batches of some prompts, by their places among all."""
+    plan = plan_batches(lengths[asked], batch_size, bucket_edges(longest))
     return [
-        dataclasses.replace(batch, places=todo[batch.places], window=batch.window)
+        dataclasses.replace(batch, places=asked[batch.places], window=batch.window)
         for batch in plan
     ]
 
