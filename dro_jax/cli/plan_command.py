@@ -8,8 +8,11 @@ import jax
 from dro_jax.cli import gin_setup, plan_each, vocabulary_size
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.cli.plan_placeholders import PLACEHOLDERS
+from dro_jax.cli.sampling_flags import decoding_of
 from dro_jax.errors import ConfigError
 from dro_jax.messages import note, say
+from dro_jax.planning.decode_plan import plan_decoding
+from dro_jax.planning.decode_table import decode_table
 from dro_jax.planning.report import PlanReport, plan
 from dro_jax.planning.search import (
     NOTHING_FOUND,
@@ -31,6 +34,7 @@ def run(arguments) -> None:
     Raises:
       ConfigError: it does not fit.
     """
+    _check_flags(arguments)
     if arguments.each is not None:
         plan_each.run(arguments)
         return
@@ -48,6 +52,9 @@ def run(arguments) -> None:
         "allow_imports": arguments.allow_import,
         "topology": topology,
     }
+    if arguments.decode:
+        _plan_decoding(arguments, given, options)
+        return
     report = plan_from_gin(*given, **options)
     written, found = report.to_json(), None
     if arguments.search and not has_enough(report):
@@ -68,6 +75,45 @@ def run(arguments) -> None:
         raise ConfigError(f"the run does not fit {where}. {what_to_do}")
     if found is not None:
         note(NOTHING_FOUND)
+
+
+def _check_flags(arguments) -> None:
+    """Refuses flags that would have no effect.
+
+    Raises:
+      ConfigError: there are any.
+    """
+    if arguments.decode and (arguments.each is not None or arguments.search):
+        raise ConfigError("--decode plans one run as it is: leave --each, --search out")
+    if not arguments.decode and (arguments.num_samples, arguments.cache_dtype) != (
+        1,
+        None,
+    ):
+        raise ConfigError(
+            "--num_samples and --cache_dtype are for --decode: give it too"
+        )
+
+
+def _plan_decoding(arguments, given, options) -> None:
+    """Plan how the policy answers prompts.
+
+    Raises:
+      ConfigError: it does not fit, or an option is out of its range.
+    """
+    config = decoding_of(arguments)
+    devices = slice_of(options["topology"])
+    settings = settings_from_gin(*given, allow_imports=options["allow_imports"])
+    where = devices.name or "this machine"
+    say(f"compiling for {where}: {len(devices.devices)} × {devices.kind} …")
+    found = plan_decoding(settings, devices, config)
+    if arguments.json is not None:
+        arguments.json.write_json(found.to_json())
+    print(decode_table(found))
+    if not found.fits:
+        raise ConfigError(
+            f"decoding does not fit {where}: lower BATCH_SIZE or --num_samples, cache in "
+            "bfloat16 (--cache_dtype), or raise MODEL_PARALLEL"
+        )
 
 
 def plan_from_gin(

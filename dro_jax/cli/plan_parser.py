@@ -31,6 +31,23 @@ def add_plan(commands) -> None:
         "not made again",
     )
     parser.add_argument(
+        "--decode",
+        action="store_true",
+        help="plan what answering BATCH_SIZE prompts takes instead: encoding them, and each "
+        "token's step",
+    )
+    parser.add_argument(
+        "--num_samples",
+        type=int,
+        default=1,
+        help="with --decode: responses to a prompt",
+    )
+    parser.add_argument(
+        "--cache_dtype",
+        choices=("float32", "bfloat16"),
+        help="with --decode: of cached keys and values; default: the activations'",
+    )
+    parser.add_argument(
         "--json", metavar="FILE", help="also write the plan as JSON; - is the output"
     )
     parser.add_argument(

@@ -123,18 +123,40 @@ def compiled(run: PlannedRun, devices: Slice) -> Compilation:
     Raises:
       Exception: the compiler's, for other reasons than memory.
     """
-    lowered = run.lower()
+    return compiled_for(run.lower(), devices, run.state_bytes)
+
+
+def compiled_for(
+    lowered: jax.stages.Lowered,
+    devices: Slice,
+    state_bytes: int,
+    made: list[jax.stages.Compiled] | None = None,
+) -> Compilation:
+    """Compiles a program.
+
+    Args:
+      lowered: of the program.
+      devices: that it is for.
+      state_bytes: of what it is given, on each device.
+      made: is given the program, where it fits.
+
+    Raises:
+      Exception: the compiler's, for other reasons than memory.
+    """
     available = memory_lib.available_bytes(devices)
     start = time.monotonic()
     try:
-        made = lowered.compile()
+        program = lowered.compile()
     except Exception as error:
-        memory = memory_lib.exhausted(error, run.state_bytes, available)
+        memory = memory_lib.exhausted(error, state_bytes, available)
         if memory is None:
             raise
         return Compilation(memory, time.monotonic() - start, None)
     seconds = time.monotonic() - start
-    return Compilation(memory_lib.used(made, available), seconds, made.as_text())
+    if made is not None:
+        made.append(program)
+    used = memory_lib.used(program, available)
+    return Compilation(used, seconds, program.as_text())
 
 
 def _with_rewards(model: FeedbackModel) -> FeedbackModel:

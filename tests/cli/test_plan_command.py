@@ -90,6 +90,32 @@ def test_the_table_says_the_same(plans):
     assert f"model {told['flops']['model']:.3g}" in text
 
 
+def test_decoding(tmp_path, capsys):
+    path = tmp_path / "plan.json"
+    flags = [*FLAGS, "--gin.SCAN_LAYERS=True", "--num_samples=3", f"--json={path}"]
+    assert main(["plan", "--decode", "--cache_dtype=bfloat16", *flags]) == 0
+    told = json.loads(path.read_text())
+    assert told["batch"] == {
+        "prompts": 8, "inputs": 16, "targets": 8, "num_samples": 3
+    }  # fmt: skip
+    # Of each layer keys and values, of two bytes: of 3 × 8 tokens and of the prompt's 16.
+    heads, layers, kept = 2 * 8, 3, 3 * 8 + 16
+    # And where the cache stands, and where each row began.
+    assert told["cache_bytes"] == 2 * 2 * heads * layers * kept + 4 + 4 * 3
+    for program in (told["encoding"], told["step"]):
+        assert program["memory"]["state_bytes"] > 4 * told["parameters"]
+        assert program["bytes"] > 0
+    # Every parameter of the decoder but its embedding multiplies each row once; keys and
+    # values of the prompts are not made anew.
+    decoder = layers * (6 * 16 * heads + 3 * 16 * 16) + 16 * 40
+    attended = layers * 2 * heads * (8 + 16)
+    assert told["step"]["flops"] == 2 * 24 * (decoder + attended)
+    assert told["fits"] is True and told["tokens_per_second"] is None
+    text = capsys.readouterr().out
+    assert "8 prompts of 16 tokens, 3 × 8 tokens to each" in text
+    assert "float32, cache bfloat16, layers scanned" in text
+
+
 def test_what_only_a_run_needs_may_be_missing(capsys):
     needless = ("TRAIN_PATH", "VOCABULARY", "INITIAL_CHECKPOINT_PATH", "VOCAB_SIZE")
     bindings = [f"{n} = {v!r}" for n, v in SETTINGS.items() if n not in needless]
@@ -120,6 +146,9 @@ def test_runs_of_papers_are_planned_as_they_are(name):
         (FLAGS[1:4], "required settings are missing: MODEL"),
         ([*FLAGS, "--gin.BATCH_SIZE=12"], "BATCH_SIZE = 12 rows do not divide"),
         ([*FLAGS, "--gin.MODEL_PARALLEL=3"], "does not fit 8 devices"),
+        ([*FLAGS, "--num_samples=2"], "are for --decode: give it too"),
+        ([*FLAGS, "--decode", "--search"], "leave --each, --search out"),
+        ([*FLAGS, "--decode", "--gin.BATCH_SIZE=12"], "= 12 prompts cannot be shared"),
         ([*FLAGS, "--json=/no/such/folder/plan.json"], "make it first"),
     ],
 )
