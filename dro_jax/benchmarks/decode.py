@@ -20,22 +20,24 @@ from dro_jax.training.initialization import smallest_batch
 from dro_jax.training.sharding import MeshConfig
 
 PROMPTS = 128
+# Responses of spread lengths: how many prompts, and by what the kernel of EOS is scaled.
+_ENDING, _ENDING_PROMPTS, _EOS_SCALE = "ending", 512, 4.0
 # Temperature 1 from all tokens; T5X and transformers are told the same.
 _WAYS = {"greedy": 0.0, "sampled": 1.0}
 # What a way gives: for each prompt, the tokens of its response, EOS included.
 Decode = Callable[[], list[np.ndarray]]
 
 
-def prompts() -> Prompts:
+def prompts(count: int = PROMPTS) -> Prompts:
     """Made ones, whose lengths are spread as those of HHA's."""
     rng = np.random.default_rng(0)
     # Log-normal, with the mean and spread of the logarithms of HHA's.
-    lengths = np.exp(rng.normal(np.log(80), 1.1, PROMPTS)).astype(int) + 2
+    lengths = np.exp(rng.normal(np.log(80), 1.1, count)).astype(int) + 2
     tokens = [
         np.append(rng.integers(2, workload.MINI.vocab_size, n - 1), 1).astype(np.int32)
         for n in np.minimum(lengths, workload.LENGTHS["inputs"])
     ]
-    return Prompts(tokens, np.arange(2 * PROMPTS, dtype=np.int32).reshape(PROMPTS, 2))
+    return Prompts(tokens, np.arange(2 * count, dtype=np.int32).reshape(count, 2))
 
 
 def measure(rounds: int) -> Figures:
@@ -48,6 +50,10 @@ def measure(rounds: int) -> Figures:
     first), T5X pads all to the task's 512 tokens.
     What each gives is counted alike, EOS included and padding not; compilation and first
     calls are not timed.
+
+    `decode.ending_…` is of responses that end at all lengths: the kernel of EOS is
+    scaled, for all alike, and 512 prompts are answered greedily, beside transformers'
+    of sorted prompts and beside ours without rows that take turns.
     """
     model = FeedbackModel(network=workload.MINI, objective=NLL())
     params = jax.jit(lambda key: model.init(key, smallest_batch())[0])(
@@ -68,7 +74,30 @@ def measure(rounds: int) -> Figures:
                 note(f"decode: {peer} is left out: {error}")
                 continue
             figures |= _beside(way, peer, decode, theirs, rounds)
-    return figures
+    return figures | _ending(model, params, rounds)
+
+
+def _ending(model: FeedbackModel, params: Params, rounds: int) -> Figures:
+    """Of responses whose lengths are spread, as those of a trained policy."""
+    table = params["decoder"]["logits_dense"]["kernel"]
+    table = table.at[:, 1].multiply(_EOS_SCALE)
+    decoder = params["decoder"] | {"logits_dense": {"kernel": table}}
+    params = params | {"decoder": decoder}
+    given = prompts(_ENDING_PROMPTS)
+    decode = ours(model, params, given, 0.0)
+    others = {"waiting": ours(model, params, given, 0.0, batches_in_turn=1)}
+    peer = "transformers_sorted"
+    try:
+        others[peer] = decode_peers.PEERS[peer](workload.MINI, params, given, 0.0)
+    except ImportError as error:
+        note(f"decode: {peer} is left out: {error}")
+    figures: Figures = {}
+    for name, theirs in others.items():
+        figures |= _beside(_ENDING, name, decode, theirs, rounds)
+    lengths = [len(tokens) for tokens in decode()]
+    return figures | {
+        "decode.ending_mean_length": Figure.exact(float(np.mean(lengths)))
+    }
 
 
 def ours(
@@ -78,15 +107,21 @@ def ours(
     temperature: float,
     *,
     padded: bool = False,
+    batches_in_turn: int = 8,
 ) -> Decode:
     """`sample_prompts`, from tokens to tokens.
 
     Args:
       padded: prompts are taken as they come, and padded to the longest that may be.
+      batches_in_turn: of the configuration.
     """
     rows, length = decode_peers.ROWS, decode_peers.LENGTH
     longest = workload.LENGTHS["inputs"]
-    config = DecodingConfig(max_decode_length=length, temperature=temperature)
+    config = DecodingConfig(
+        max_decode_length=length,
+        temperature=temperature,
+        batches_in_turn=batches_in_turn,
+    )
     mesh = MeshConfig(data=1).build()
 
     def decode() -> list[np.ndarray]:
@@ -137,6 +172,6 @@ def _beside(way: str, peer: str, mine: Decode, theirs: Decode, rounds: int) -> F
         f"decode.{way}_tokens_per_second_beside_{peer}": Figure.of(rates[0]),
         f"decode.{way}_tokens_per_second_{peer}": Figure.of(rates[1]),
     }
-    if not _WAYS[way]:
-        figures[f"decode.greedy_same_{peer}"] = Figure.exact(float(np.mean(same)))
+    if not _WAYS.get(way):
+        figures[f"decode.{way}_same_{peer}"] = Figure.exact(float(np.mean(same)))
     return figures
