@@ -14,12 +14,14 @@ from dro_jax.benchmarks import (
     logratio_noise,
     packing,
     reference_cache,
+    step,
     workload,
 )
 from dro_jax.benchmarks.timing import Figures
 from dro_jax.errors import ConfigError
 
 _PARTS = {
+    "step": step.measure,
     "packing": packing.measure,
     "reference_cache": reference_cache.measure,
     "logprob": logprob.measure,

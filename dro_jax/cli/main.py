@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 
-from dro_jax import exit_codes, messages
+from dro_jax import exit_codes, kept_memory, messages
 from dro_jax.cli import (
     early_checks,
     flag_paths,
@@ -31,6 +31,10 @@ def main(argv: list[str] | None = None) -> int:
     words, launched = launch_parser.split(sys.argv[1:] if argv is None else argv)
     arguments, rest = build_parser().parse_known_args(words)
     arguments.launched = launched
+    # Only in a process of its own, whose memory is the command's to keep; and not where
+    # many threads prepare data, which would wait for one another's allocations.
+    if argv is None and arguments.command != "tasks":
+        kept_memory.keep()
     try:
         rest = tasks_parser.take_rest(arguments, rest)
         arguments.gin_bindings = gin_bindings(rest)

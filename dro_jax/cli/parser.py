@@ -211,9 +211,9 @@ def _add_benchmark(commands) -> None:
         commands,
         "benchmark",
         "benchmark_command",
-        "measure packing, the reference cache, chunked log-probs, saves in the "
-        "background and decoding, each against the plain way in the same run, and "
-        "reading data",
+        "measure a train step's share of the cores' peak; packing, the reference cache, "
+        "chunked log-probs, saves in the background and decoding, each against the plain "
+        "way in the same run; and reading data",
         gin=False,
     )
     parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
@@ -224,6 +224,7 @@ def _add_benchmark(commands) -> None:
         "--only",
         action="append",
         choices=(
+            "step",
             "packing",
             "reference_cache",
             "logprob",

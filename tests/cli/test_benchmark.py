@@ -15,6 +15,8 @@ from dro_jax.benchmarks import (
     decode_peers,
     logprob,
     logratio_noise,
+    reference_cache,
+    step,
     workload,
 )
 from dro_jax.benchmarks.timing import Figure, in_turn, ratio
@@ -35,6 +37,18 @@ def tiny(monkeypatch):
     monkeypatch.setattr(decode_peers, "LENGTH", 4)
     monkeypatch.setattr(logratio_noise, "_BATCHES", 1)
     monkeypatch.setattr(logratio_noise, "_TRAINED_FOR", 1)
+    monkeypatch.setattr(step, "LAYERS", small.NETWORK.num_encoder_layers)
+    monkeypatch.setattr(step, "SIDES", (32, 64))
+    # One of each kind: what it trains is compiled twice a case.
+    monkeypatch.setattr(
+        reference_cache,
+        "_CASES",
+        {
+            name: case
+            for name, case in reference_cache._CASES.items()
+            if name.endswith(("speedup", "shared_head"))
+        },
+    )
     monkeypatch.setattr(benchmark_command, "_PARTS", dict(benchmark_command._PARTS))
     del benchmark_command._PARTS["data"]  # has a test of its own
     for name, size in {"ROWS": 4, "LENGTH": 8, "DIM": 8, "VOCABULARY": 50}.items():
@@ -47,12 +61,12 @@ def test_prints_a_table_and_writes_json(tiny, tmp_path, capsys):
     assert main(["benchmark", "--rounds", "1", "--json", str(path)]) == 0
     report = json.loads(path.read_text())
     for name in (
+        "step.share_of_peak",
+        "step.trajectories_per_second",
         "packing.speedup",
         "packing.padding_share",
         "reference_cache.speedup",
-        "reference_cache.speedup_dro_v_separate",
         "reference_cache.speedup_dro_v_shared_head",
-        "reference_cache.speedup_dro_v_policy_logits",
         "logprob.memory_ratio",
         "logprob.time_ratio",
         "async_save.overhead",
@@ -64,6 +78,11 @@ def test_prints_a_table_and_writes_json(tiny, tmp_path, capsys):
         low, high = report[f"{name}.spread"]
         assert math.isfinite(report[name])
         assert low <= report[name] <= high
+    shares = {n: x for n, x in report.items() if n.startswith("step.time_share_")}
+    shares = {n: x for n, x in shares.items() if not n.endswith(".spread")}
+    assert sum(shares.values()) == pytest.approx(1)
+    for part in ("attention", "projections", "feed_forward", "logits"):
+        assert 0 < shares[f"step.time_share_{part}"] < 1
     assert 0 < report["packing.padding_share"] < report["packing.padding_share_padded"]
     assert report["logprob.gradient_difference"] < 1e-5
     assert report["decode.greedy_same_padded"] == 1
