@@ -31,6 +31,7 @@ DROPOUT_RATE = 0.0
 DTYPE = 'float32'
 FLOAT32_RESIDUAL = False
 REMAT_POLICY = 'none'
+ATTENTION = 'auto'
 SCAN_LAYERS = {scan_layers}
 VOCAB_SIZE = {vocab_size}
 
@@ -48,6 +49,7 @@ t5_config.T5Config:
   logits_via_embedding = {logits_via_embedding}
   dropout_rate = %DROPOUT_RATE
   remat_policy = %REMAT_POLICY
+  attention = %ATTENTION
   scan_layers = %SCAN_LAYERS
 """
 

@@ -25,8 +25,8 @@ from dro_jax.whole_files import write_json
 
 _TARGET = "target/"
 _VERSION = 1
-# What changes how a network is trained, and none of its numbers.
-_OF_TRAINING = ("dropout_rate", "remat_policy")
+# What changes how a network is trained or computed, and none of its numbers.
+_OF_TRAINING = ("dropout_rate", "remat_policy", "attention")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,8 @@ class RewardModelSettings:
             content = json.loads(path.read_text("utf-8"))
             if content.pop("version") != _VERSION:
                 raise ValueError("it is of another version of dro_jax")
-            free = {"remat_policy": "none", "dropout_rate": 0.0}
+            # As it is computed best where it is read.
+            free = {"remat_policy": "none", "dropout_rate": 0.0, "attention": "auto"}
             content["network"] = T5Config(**content["network"] | free)
             content["reward"] = RewardConfig(**content["reward"])
             return cls(**content)

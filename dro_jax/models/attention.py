@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from dro_jax.models import attention_choice
+from dro_jax.models.attention_mask import AttentionMask
 from dro_jax.models.layers import Dense, constrain
 
 # Finite, so that a query with nothing to attend to gets uniform weights, not NaN.
@@ -36,6 +38,7 @@ class Attention(nn.Module):
       deterministic: disables dropout.
       float32_logits: accumulates the logits in float32 whatever the dtype.
       dtype: dtype of the computation; the softmax is always float32.
+      implementation: `T5Config.attention`, for masks that are no matrices.
     """
 
     num_heads: int
@@ -46,13 +49,14 @@ class Attention(nn.Module):
     deterministic: bool = True
     float32_logits: bool = False
     dtype: DTypeLike = jnp.float32
+    implementation: attention_choice.Setting = "auto"
 
     @nn.compact
     def __call__(
         self,
         inputs: jax.Array,
         encoded: jax.Array | None = None,
-        mask: jax.Array | None = None,
+        mask: AttentionMask | jax.Array | None = None,
         bias: jax.Array | None = None,
         *,
         position: jax.Array | None = None,
@@ -63,8 +67,10 @@ class Attention(nn.Module):
         Args:
           inputs: ``[N, Q, D]``.
           encoded: ``[B, K, D]``; not read once the cache holds its projections.
-          mask: bool, broadcast against ``[B, H, Q, K]``.
-          bias: float32, broadcast against ``[B, H, Q, K]``.
+          mask: bool, broadcast against ``[B, H, Q, K]``; or, where no matrix of all
+            pairs is to be made, segments.
+          bias: float32, broadcast against ``[B, H, Q, K]``; beside segments the
+            diagonals, ``[H, Q + K − 1]``.
           position: scalar, the step of decoding.
           cache_length: number of steps the self-attention cache holds; None when
             not decoding.
@@ -81,8 +87,11 @@ class Attention(nn.Module):
             key, value = self._cross_cache(encoded)
         else:
             key, value = self._self_cache(inputs, position, cache_length)
-        cached = cache_length is not None
-        attended = self._attend(query, key, value, mask, bias, cached=cached)
+        if isinstance(mask, AttentionMask):
+            attended = self._attend_by_segments(query, key, value, mask, bias)
+        else:
+            cached = cache_length is not None
+            attended = self._attend(query, key, value, mask, bias, cached=cached)
         return Dense(
             (inputs.shape[-1],),
             ("heads", "kv", "embed") if self.split_heads else ("joined_kv", "embed"),
@@ -140,6 +149,22 @@ class Attention(nn.Module):
             found.append(cached.value)
         return found
 
+    def _attend_by_segments(self, query, key, value, mask, bias):
+        chosen = attention_choice.implementation(
+            self.implementation, query.shape[1], key.shape[1]
+        )
+        if not self.deterministic and self.dropout_rate > 0:
+            # What all queries of a row drop is a key's weight: as well its value.
+            rows, length, heads, _ = value.shape
+            kept = self._dropped(jnp.ones((rows, heads, 1, length), value.dtype))
+            value *= kept[:, :, 0].swapaxes(1, 2)[..., None]
+        return attention_choice.attend(chosen, query, key, value, bias, mask)
+
+    def _dropped(self, weights):
+        return nn.Dropout(self.dropout_rate, broadcast_dims=(-2,), name="Dropout_0")(
+            weights, deterministic=self.deterministic
+        )
+
     def _attend(self, query, key, value, mask, bias, *, cached):
         query_shape = query.shape
         key, value = key.astype(self.dtype), value.astype(self.dtype)
@@ -156,9 +181,7 @@ class Attention(nn.Module):
         if mask is not None:
             logits = jnp.where(mask, logits, MASKED_LOGIT)
         weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
-        weights = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
-            weights, deterministic=self.deterministic
-        )
+        weights = self._dropped(weights)
         attended = jnp.einsum(f"bhqk,{values}->bqhd", weights, value)
         return attended.reshape(query_shape)
 

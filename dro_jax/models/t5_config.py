@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from dro_jax.errors import ConfigError
 from dro_jax.messages import note
+from dro_jax.models.attention_choice import SETTINGS
 
 REMAT_POLICIES = ("none", "minimal", "full")
 _T5_ROWS = 32128  # T5's 32,100 pieces
@@ -33,9 +34,14 @@ class T5Config:
       remat_policy: what the backward pass recomputes: ``none``, ``minimal`` (all but
         matrix products with parameters) or ``full`` (each layer from its input).
       scan_layers: stacks the layers in one array and scans over them.
+      attention: what computes attention where nothing is decoded, numbers but for
+        rounding the same: ``dense``, matrices of all pairs of positions; ``blocks``, a
+        block of them at a time; ``kernel``, a TPU's own, or ``interpreted``, the same
+        very slowly anywhere, for tests; ``auto``, what is fastest on the devices.
 
     Raises:
-      ConfigError: for an unknown remat policy or activation, or sizes below one.
+      ConfigError: for an unknown remat policy, attention or activation, or sizes below
+        one.
     """
 
     vocab_size: int  # None is replaced
@@ -53,6 +59,7 @@ class T5Config:
     dtype: DTypeLike = "float32"
     remat_policy: str = "none"
     scan_layers: bool = False
+    attention: str = "auto"
 
     @property
     def residual_dtype(self) -> DTypeLike:
@@ -68,6 +75,11 @@ class T5Config:
             raise ConfigError(
                 f"T5Config.remat_policy is {self.remat_policy!r}; "
                 f"choose one of {', '.join(REMAT_POLICIES)}."
+            )
+        if self.attention not in SETTINGS:
+            raise ConfigError(
+                f"T5Config.attention is {self.attention!r} (ATTENTION); "
+                f"choose one of {', '.join(SETTINGS)}."
             )
         for name in self.mlp_activations:
             if name != "linear" and not callable(getattr(nn, name, None)):

@@ -7,6 +7,8 @@ from flax.linen import partitioning
 
 from dro_jax.models import layers
 from dro_jax.models.attention import Attention
+from dro_jax.models.attention_choice import implementation
+from dro_jax.models.attention_mask import AttentionMask
 from dro_jax.models.t5_config import T5Config
 
 # Where scan_layers puts the axis 'layers' in each parameter, as T5X.
@@ -23,6 +25,7 @@ def _attention(config: T5Config, name: str, deterministic: bool, cross=False):
         deterministic=deterministic,
         float32_logits=config.float32_attention_logits,
         dtype=config.dtype,
+        implementation=config.attention,
         name=name,
     )
 
@@ -45,13 +48,23 @@ def _relative_bias(
     key_length: int,
     position: jax.Array | None = None,
 ) -> jax.Array:
-    """Of each pair, ``[1, H, Q, K]``."""
+    """Of each pair, ``[1, H, Q, K]``, or of each diagonal where that is enough."""
     bias = layers.RelativePositionBias(
         config.num_heads, bidirectional, name="relpos_bias"
     )(query_length, key_length, position)
-    if position is None:
+    if position is None and _is_dense(config, query_length, key_length):
         return layers.skew(bias, query_length, key_length)[None]
     return bias
+
+
+def _is_dense(config: T5Config, query_length: int, key_length: int) -> bool:
+    return implementation(config.attention, query_length, key_length) == "dense"
+
+
+def _as_attended(config: T5Config, mask: AttentionMask) -> AttentionMask | jax.Array:
+    """As a matrix, made once for all layers, where attention is dense."""
+    lengths = mask.query_segment_ids.shape[1], mask.key_segment_ids.shape[1]
+    return mask.matrix() if _is_dense(config, *lengths) else mask
 
 
 class _Layer(nn.Module):
@@ -180,7 +193,7 @@ class Encoder(_Stack):
             cfg.num_encoder_layers,
             "encoder",
             x,
-            mask.matrix(),
+            _as_attended(cfg, mask),
             bias,
             deterministic=deterministic,
         )
@@ -219,7 +232,8 @@ class Decoder(_Stack):
             if filled:
                 step.value = position + 1
         else:
-            self_mask, cross_mask = self_mask.matrix(), cross_mask.matrix()
+            self_mask = _as_attended(cfg, self_mask)
+            cross_mask = _as_attended(cfg, cross_mask)
         if not cfg.scan_layers:
             key_length = cache_length or x.shape[1]
             bias = _relative_bias(cfg, False, x.shape[1], key_length, position)

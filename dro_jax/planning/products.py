@@ -7,6 +7,7 @@ import numpy as np
 from dro_jax.planning.hlo_text import Array, Computation, Instruction, arrays
 
 _LIBRARY = re.compile(r"gemm|matmul", re.IGNORECASE)
+_ESTIMATE = r'"cost_estimate":\{[^{}]*"flops":"?(\d+)'
 
 
 def product_flops(computation: Computation, instruction: Instruction) -> int:
@@ -15,7 +16,8 @@ def product_flops(computation: Computation, instruction: Instruction) -> int:
     Args:
       computation: the instruction's own.
       instruction: a `dot`, a `convolution`, to which TPU's compiler makes products, or a
-        call of a library's product (cuBLAS, oneDNN).
+        call of a library's product (cuBLAS, oneDNN), or of a kernel, into which the
+        compiler does not see, and which says itself how many it takes.
     """
     if instruction.opcode == "dot":
         return _dot(computation, instruction, r"lhs_contracting_dims=\{([\d,]*)\}")
@@ -26,6 +28,7 @@ def product_flops(computation: Computation, instruction: Instruction) -> int:
         if _LIBRARY.search(target):
             pattern = r'"lhs_contracting_dimensions":\[([\d",]*)\]'
             return _dot(computation, instruction, pattern)
+        return int(instruction.attribute(_ESTIMATE) or 0)
     return 0
 
 

@@ -32,8 +32,9 @@ from dro_jax.training.watchdog import Watchdog
 
 Mode = Literal["cached", "frozen_copy"]
 _PART_SECONDS = 15.0
-# What changes how a network is trained or stored, and none of its numbers.
-_FREE = ("dropout_rate", "remat_policy", "scan_layers")
+# What changes how a network is trained, stored or computed, and none of its numbers
+# (attention: but for rounding, as devices and the rows that share a batch do).
+_FREE = ("dropout_rate", "remat_policy", "scan_layers", "attention")
 
 
 def check_mode(mode: str, setting: str) -> None:

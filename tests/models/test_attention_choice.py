@@ -1,0 +1,122 @@
+"""One setting chooses what computes attention; the numbers are the same but for rounding."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+from jax.sharding import AxisType, Mesh
+
+from dro_jax.errors import ConfigError
+from dro_jax.models import attention_choice
+from dro_jax.models.model import FeedbackModel
+from dro_jax.models.t5_config import T5Config
+from dro_jax.objectives import DROV
+from dro_jax.training.sharding import MeshConfig
+
+NETWORK = dataclasses.replace(
+    small.NETWORK, scan_layers=True, remat_policy="minimal", dropout_rate=0.3
+)
+LAYOUTS = {
+    "alone": None,
+    "rows and heads apart": MeshConfig(data=4, model=2),
+    # 4 rows over 8 devices, 2 heads over 1: all rows on all of them.
+    "rows that do not divide": MeshConfig(data=8),
+}
+
+
+def batch():
+    one, two, three, four = small.examples()
+    rows = [[one, two], [three], [four, one], [two]]
+    return small.pack(rows, input_length=16, target_length=14)
+
+
+def loss_and_gradients(attention, mesh=None, **options):
+    """Of DRO-V, its value network too, over packed rows."""
+    network = dataclasses.replace(NETWORK, attention=attention, **options)
+    model = FeedbackModel(network=network, objective=DROV(0.5))
+    inputs = batch()
+    params = small.init(model, inputs)
+    reference = {"reference_logprobs": jnp.full(inputs["rewards"].shape, -17.0)}
+
+    def loss(params):
+        return model.loss(params, inputs | reference, dropout_rng=jax.random.key(7))[0]
+
+    run = jax.jit(jax.value_and_grad(loss))
+    if mesh is None:
+        return run(params)
+    with mesh.build().context():
+        return run(params)
+
+
+@pytest.fixture(scope="module")
+def dense():
+    return loss_and_gradients("dense")
+
+
+@pytest.mark.parametrize(
+    ("attention", "layout"),
+    [(name, "alone") for name in ("blocks", "interpreted")]
+    + [(name, "rows and heads apart") for name in ("blocks", "interpreted")]
+    + [("blocks", "rows that do not divide")],
+)
+def test_a_step_of_packed_rows_is_that_of_matrices(dense, attention, layout):
+    found = loss_and_gradients(attention, LAYOUTS[layout])
+    np.testing.assert_allclose(found[0], dense[0], rtol=1e-5)
+    for a, b in zip(small.leaves(found[1]), small.leaves(dense[1]), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("attention", ["blocks", "interpreted"])
+def test_bfloat16_rounds_as_matrices_do(golden_1_1, attention):
+    network, params = golden_1_1.build(dtype="bfloat16", attention=attention)
+    inputs = golden_1_1.packed_inputs
+    logits = jax.jit(network.apply)({"params": params}, *inputs)
+    error = np.abs(logits - golden_1_1.io["packed_logits"])[inputs[2] > 0]
+    # What test_t5_golden.py allows the dense layer.
+    assert 1e-4 < error.max() < 0.15
+    assert error.mean() < 0.015
+
+
+def on(platform):
+    """A mesh of devices that are not there."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,)).abstract_mesh
+    device = mesh.abstract_device
+    kind = type(device)(**{**vars(device), "platform": platform})
+    return jax.sharding.use_abstract_mesh(mesh.update(abstract_device=kind))
+
+
+@pytest.mark.parametrize(
+    ("platform", "lengths", "expected"),
+    [
+        ("tpu", (1024, 512), "kernel"),
+        ("tpu", (16, 1024), "dense"),  # value queries
+        ("cuda", (1024, 512), "blocks"),
+        ("cuda", (64, 64), "dense"),
+        ("cpu", (256, 512), "dense"),
+        ("cpu", (512, 512), "blocks"),
+    ],
+)
+def test_auto_looks_at_the_devices_of_the_mesh_and_at_the_lengths(
+    platform, lengths, expected
+):
+    with on(platform):
+        assert attention_choice.implementation("auto", *lengths) == expected
+        assert attention_choice.implementation("dense", *lengths) == "dense"
+
+
+def test_the_mesh_of_t5x_is_seen():
+    mesh = Mesh(np.reshape(jax.devices(), (4, 2)), ("data", "model"))
+    with mesh:  # as T5X does it
+        assert attention_choice.mesh_in_force() == mesh
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ConfigError, match="attention is 'flash' .ATTENTION"):
+        T5Config(vocab_size=8, attention="flash")
+    with pytest.raises(ConfigError, match="'kernel' .* runs on TPUs only.*'cpu'"):
+        attention_choice.implementation("kernel", 512, 512)
+    with on("tpu"):
+        assert attention_choice.implementation("kernel", 1, 1) == "kernel"
