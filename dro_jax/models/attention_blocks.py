@@ -41,9 +41,6 @@ class _Blocks:
     causal: bool
 
 
-@functools.partial(
-    jax.jit, static_argnames=("causal", "block_queries", "block_keys"), inline=True
-)
 def blocks_attention(
     query: jax.Array,
     key: jax.Array,
@@ -195,11 +192,8 @@ def _attention_backward(blocks: _Blocks, kept, cotangent):
         )
         return tuple(carry), (to_key.astype(key.dtype), to_value.astype(value.dtype))
 
-    diagonals = inputs.diagonals
-    start = (
-        jnp.zeros(inputs.query.shape, jnp.float32),
-        None if diagonals is None else jnp.zeros_like(diagonals),
-    )
+    zeros = jnp.zeros(inputs.query.shape, jnp.float32)
+    start = (zeros, jax.tree.map(jnp.zeros_like, inputs.diagonals))
     numbers = jnp.arange(inputs.key.shape[2] // blocks.keys)
     (to_query, to_diagonals), parts = jax.lax.scan(of_keys, start, numbers)
     to_key, to_value = map(_joined, parts)
