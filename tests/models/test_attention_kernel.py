@@ -20,7 +20,9 @@ needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="needs the extra tpu (libtpu)"
 )
 NAMES = ("query", "key", "value", "diagonals")
-BLOCKS = {"interpret": True, "query_block": 16, "key_block": 16}
+KERNEL = functools.partial(
+    kernel_attention, interpret=True, query_block=16, key_block=16
+)
 # Of rows: packed, one token, whole, with a row of padding alone; in no order.
 PACKED = [[1] * 20 + [2] * 13 + [3] * 9 + [0] * 6, [1] + [0] * 47, [1] * 48, [0] * 48]
 JUMBLED = [[3] * 9 + [0] * 5 + [1] * 20 + [3] * 14, [2, 1] * 24, [1] * 48, [4] * 48]
@@ -81,7 +83,6 @@ def assert_same(found, expected, tolerance):
     ("query_ids", "key_ids", "options"),
     [
         pytest.param(PACKED, PACKED, {"causal": False}, id="packed"),
-        pytest.param(PACKED, PACKED, {"causal": True}, id="packed, causal"),
         pytest.param(PACKED, KEYS, {"causal": False, "bias": False}, id="cross"),
         pytest.param(JUMBLED, KEYS, {"causal": True}, id="no order, Q and K differ"),
         pytest.param(
@@ -94,8 +95,7 @@ def test_result_and_gradients_are_those_of_dense_attention(query_ids, key_ids, o
     options = dict(options)
     causal = options.pop("causal")
     inputs, given = arrays(query_ids, key_ids, **options)
-    kernel = functools.partial(kernel_attention, **BLOCKS)
-    found = with_gradients(kernel, causal, inputs, given)
+    found = with_gradients(KERNEL, causal, inputs, given)
     assert_same(found, with_gradients(dense, causal, inputs, given), 1e-5)
 
 
@@ -103,12 +103,20 @@ def test_bfloat16_is_as_near_to_float32_as_dense_attention_is():
     inputs, given = arrays(PACKED, PACKED, dtype=jnp.bfloat16)
     exact = jax.tree.map(lambda x: x.astype(jnp.float32), inputs[:4]) + inputs[4:]
     exact = with_gradients(dense, False, exact, given.astype(jnp.float32))
-    kernel = functools.partial(kernel_attention, **BLOCKS)
-    found = with_gradients(kernel, False, inputs, given)
+    found = with_gradients(KERNEL, False, inputs, given)
     assert [x.dtype for x in found[:4]] == [jnp.bfloat16] * 4
     assert found[4].dtype == jnp.float32
-    found = [x.astype(jnp.float32) for x in found]
-    assert_same(found, exact, 0.02)
+    assert_same([x.astype(jnp.float32) for x in found], exact, 0.02)
+
+    def error(arrays):
+        return [
+            float(jnp.abs(a.astype(jnp.float32) - b).mean())
+            for a, b in zip(arrays, exact, strict=True)
+        ]
+
+    others = error(with_gradients(dense, False, inputs, given))
+    for mine, other in zip(error(found), others, strict=True):
+        assert mine <= 1.1 * other
 
 
 @pytest.mark.parametrize(
@@ -131,8 +139,7 @@ def test_blocks_that_no_segment_shares_are_skipped(causal, of_keys, expected):
 
 def test_queries_that_attend_to_nothing_give_zeros_and_no_nan():
     inputs, given = arrays(PACKED, PACKED)
-    kernel = functools.partial(kernel_attention, **BLOCKS)
-    out, *gradients = with_gradients(kernel, False, inputs, given)
+    out, *gradients = with_gradients(KERNEL, False, inputs, given)
     nothing = np.asarray(PACKED) == 0
     assert not np.asarray(out)[nothing].any()
     assert np.asarray(out)[~nothing].any(axis=(1, 2)).all()
@@ -143,33 +150,29 @@ def test_queries_that_attend_to_nothing_give_zeros_and_no_nan():
 
 def test_under_remat_and_scan_the_gradients_are_the_same():
     inputs, given = arrays(PACKED[:2], PACKED[:2])
-    query, key, value, diagonals, *ids = inputs
     policy = checkpoint_policies.save_only_these_names(
         "attention_out", "attention_log_sums"
     )
 
-    def layers(attend, value):
+    def twice(attend, query, key, value, diagonals, *ids, causal):
         def layer(value, _):
-            return attend(query, key, value, diagonals, *ids, causal=True), None
+            return attend(query, key, value, diagonals, *ids, causal=causal), None
 
-        layer = jax.checkpoint(layer, policy=policy)
-        return jax.lax.scan(layer, value, None, length=2)[0]
+        return jax.lax.scan(jax.checkpoint(layer, policy=policy), value, None, 2)[0]
 
-    kernel = functools.partial(kernel_attention, **BLOCKS)
-    out, pull = jax.vjp(functools.partial(layers, kernel), value)
-    expected, pull_dense = jax.vjp(functools.partial(layers, dense), value)
-    np.testing.assert_allclose(out, expected, atol=1e-5)
-    np.testing.assert_allclose(pull(given)[0], pull_dense(given)[0], atol=1e-5)
+    kernel = functools.partial(twice, KERNEL)
+    found = with_gradients(kernel, True, inputs, given)
+    expected = with_gradients(functools.partial(twice, dense), True, inputs, given)
+    assert_same(found, expected, 1e-5)
 
 
 def test_in_shard_map_the_gradient_of_the_bias_is_summed_over_rows():
     mesh = Mesh(np.asarray(jax.devices()[:8]).reshape(4, 2), ("data", "model"))
     rows, of_ids = P("data", None, "model"), P("data")
-    kernel = functools.partial(kernel_attention, **BLOCKS)
 
     def sharded(*inputs, causal):
         return jax.shard_map(
-            functools.partial(kernel, causal=causal),
+            functools.partial(KERNEL, causal=causal),
             mesh=mesh,
             in_specs=(rows, rows, rows, P("model"), of_ids, of_ids),
             out_specs=rows,

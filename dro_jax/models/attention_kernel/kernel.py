@@ -1,4 +1,10 @@
-"""Attention with T5's bias and packing's masks, as one differentiable function."""
+"""Attention with T5's bias and packing's masks, as one differentiable function.
+
+Published kernels do not serve: JAX's flash attention writes the gradient of a bias whole,
+``[B, H, Q, K]``; its splash attention, and tokamax's on TPU, take no bias. They want heads
+before positions: a copy of what projections write, in which heads of 64 fill half of the
+lanes. So cross-attention, which has no bias, is computed here as well.
+"""
 
 import functools
 
