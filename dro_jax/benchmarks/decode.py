@@ -21,7 +21,7 @@ from dro_jax.training.sharding import MeshConfig
 
 PROMPTS = 128
 # Responses of spread lengths: how many prompts, and by what the kernel of EOS is scaled.
-_ENDING, _ENDING_PROMPTS, _EOS_SCALE = "ending", 512, 4.0
+_ENDING, _ENDING_PROMPTS, _EOS_SCALE = "ending", 512, 3.0
 # Temperature 1 from all tokens; T5X and transformers are told the same.
 _WAYS = {"greedy": 0.0, "sampled": 1.0}
 # What a way gives: for each prompt, the tokens of its response, EOS included.
