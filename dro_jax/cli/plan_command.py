@@ -22,7 +22,7 @@ from dro_jax.planning.search import (
     has_enough,
     search,
 )
-from dro_jax.planning.table import table
+from dro_jax.planning.table import movers_table, table
 from dro_jax.planning.topologies import slice_of
 from dro_jax.training.run_settings import RunSettings
 from dro_jax.training.train import train
@@ -32,9 +32,10 @@ def run(arguments) -> None:
     """Plan what the gin files describe.
 
     Raises:
-      ConfigError: it does not fit.
+      ConfigError: it does not fit, or a flag has a wrong value.
     """
     _check_flags(arguments)
+    movers = arguments.movers
     if arguments.each is not None:
         plan_each.run(arguments)
         return
@@ -57,6 +58,8 @@ def run(arguments) -> None:
         return
     report = plan_from_gin(*given, **options)
     written, found = report.to_json(), None
+    if movers is not None:
+        written["movers"] = report.movers(movers)
     if arguments.search and not has_enough(report):
         print(f"{table(report)}\n")
         found = search_from_gin(report, *given, **options)
@@ -65,10 +68,11 @@ def run(arguments) -> None:
         arguments.json.write_json(written)
     if found is not None and found.found is not None:
         change, better = found.found
-        print(f"with {change.flags()}\n{table(better)}")
+        print(f"with {change.flags()}")
+        _print(better, movers)
         return
     if found is None:
-        print(table(report))
+        _print(report, movers)
     if not report.fits:
         where = report.devices.name or "this machine"
         what_to_do = advice(report) if found is None else NOTHING_FOUND
@@ -78,11 +82,16 @@ def run(arguments) -> None:
 
 
 def _check_flags(arguments) -> None:
-    """Refuses flags that would have no effect.
+    """Refuses flags that cannot be used, or would have no effect.
 
     Raises:
-      ConfigError: there are any.
+      ConfigError: there are any, or one has a wrong value.
     """
+    if arguments.movers is not None and arguments.movers < 1:
+        raise ConfigError(f"--movers must be at least 1, got {arguments.movers}")
+    several = arguments.decode or arguments.each is not None
+    if several and arguments.movers is not None:
+        raise ConfigError("--movers is for one train step: leave --decode, --each out")
     if arguments.decode and (arguments.each is not None or arguments.search):
         raise ConfigError("--decode plans one run as it is: leave --each, --search out")
     if not arguments.decode and (arguments.num_samples, arguments.cache_dtype) != (
@@ -114,6 +123,12 @@ def _plan_decoding(arguments, given, options) -> None:
             f"decoding does not fit {where}: lower BATCH_SIZE or --num_samples, cache in "
             "bfloat16 (--cache_dtype), or raise MODEL_PARALLEL"
         )
+
+
+def _print(report: PlanReport, movers: int | None) -> None:
+    print(table(report))
+    if movers is not None and report.costs is not None:
+        print(f"\n{movers_table(report, movers)}")
 
 
 def plan_from_gin(

@@ -51,6 +51,13 @@ def add_plan(commands) -> None:
         "--json", metavar="FILE", help="also write the plan as JSON; - is the output"
     )
     parser.add_argument(
+        "--movers",
+        type=int,
+        metavar="N",
+        help="also list the N lines of code that move the most bytes of a step to and "
+        "from a device's memory",
+    )
+    parser.add_argument(
         "--search",
         action="store_true",
         help="where less than a tenth of the memory is left, try FSDP, rematerialisation, "

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from dro_jax.planning.hlo_text import Computation, Instruction, arrays
+from dro_jax.planning.hlo_text import Computation, Instruction, Program, arrays
 from dro_jax.planning.traffic import result_of
 
 KINDS = (
@@ -16,6 +16,7 @@ KINDS = (
     "collective-broadcast",
     "ragged-all-to-all",
 )
+_CHANNEL = r"channel_id=(\d+)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +57,23 @@ def collective_of(
     among = _group_size(instruction, num_devices)
     share = (among - 1) / among
     factor = {"all-reduce": 2 * share, "collective-permute": 1.0}.get(kind, share)
-    channel = instruction.attribute(r"channel_id=(\d+)")
+    channel = instruction.attribute(_CHANNEL)
     return Collective(kind, size, factor * size, channel)
+
+
+def begun(program: Program) -> dict[str, Instruction]:
+    """By their channel, exchanges of which the program says where they begin."""
+    found = {}
+    for computation in program.computations.values():
+        for instruction in computation:
+            if "AsyncCollectiveStart" not in instruction.attributes:
+                continue
+            for number in range(len(instruction.operands)):
+                operand = computation.operand(instruction, number)
+                channel = operand and operand.attribute(_CHANNEL)
+                if channel is not None:
+                    found[channel] = operand
+    return found
 
 
 def _group_size(instruction: Instruction, num_devices: int) -> int:

@@ -7,11 +7,14 @@ import jax
 import numpy as np
 
 from dro_jax.models.networks import VALUE, Params
+from dro_jax.planning.movers import largest
 from dro_jax.planning.planned_run import Compilation, PlannedRun, compiled, planned
 from dro_jax.planning.program_costs import Costs, program_costs
 from dro_jax.planning.roofline import Roofline, roofline
 from dro_jax.planning.topologies import Slice
 from dro_jax.training.run_settings import RunSettings
+
+_MOVERS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,26 @@ class PlanReport:
     def spare(self) -> float | None:
         """The share of a device's memory that is left; None where that is not known."""
         return self.compilation.memory.spare
+
+    def movers(self, count: int = _MOVERS) -> list[dict[str, Any]]:
+        """What moves the most bytes of a step to and from a device's memory, first.
+
+        Args:
+          count: the most that are listed.
+        """
+        if self.costs is None:
+            return []
+        return [
+            {
+                "layer": source.layer,
+                "pass": source.passed,
+                "line": source.line,
+                "bytes": moved.bytes,
+                "share": moved.bytes / self.costs.bytes,
+                "count": moved.count,
+            }
+            for source, moved in largest(self.costs.movers, count)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """All of it; memory, bytes and collectives of one device, FLOPs of all."""
@@ -82,6 +105,7 @@ class PlanReport:
                 "compiled": costs and costs.flops * self._num_devices,
             },
             "bytes": {"accessed": costs and costs.bytes},
+            "movers": self.movers(),
             "collectives": collectives,
             "loops_of_unknown_length": costs and costs.unknown_loops,
         }

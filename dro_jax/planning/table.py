@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from dro_jax.planning.report import PlanReport
 
 _GIB = 2**30
+_MOVERS_HEAD = (
+    *("", "layer", "pass", "its largest line", "GB a step", "share"),
+    "instructions a step",
+)
 
 
 def table(report: PlanReport) -> str:
@@ -12,6 +16,29 @@ def table(report: PlanReport) -> str:
     lines = list(_lines(report))
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+
+
+def movers_table(report: PlanReport, count: int) -> str:
+    """The largest movers of bytes in Markdown, a line each.
+
+    Args:
+      report: of a run that fits.
+      count: the most that are listed.
+    """
+    rows = [_MOVERS_HEAD, ("---",) * len(_MOVERS_HEAD)]
+    for number, mover in enumerate(report.movers(count), 1):
+        rows.append(
+            (
+                str(number),
+                f"`{mover['layer']}`",
+                mover["pass"],
+                f"`{mover['line']}`" if mover["line"] else "",
+                f"{mover['bytes'] / 1e9:,.2f}",
+                f"{mover['share']:.1%}",
+                f"{mover['count']:,}",
+            )
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _lines(report: PlanReport) -> Iterator[tuple[str, str]]:
@@ -83,7 +110,14 @@ def _arithmetic(report: PlanReport, told) -> Iterator[tuple[str, str]]:
     yield "FLOPs a step", f"model {model:.3g}, compiled {compiled:.3g}"
     yield "bytes a device", f"{costs.bytes / 1e9:,.1f} GB a step to and from its memory"
     for kind, traffic in sorted(costs.collectives.items()):
-        yield kind, f"{traffic.count:,} a step, {traffic.bytes / 1e9:,.2f} GB a device"
+        beside = traffic.beside_bytes / max(traffic.sent_bytes, 1)
+        yield (
+            kind,
+            (
+                f"{traffic.count:,} a step, {traffic.bytes / 1e9:,.2f} GB a device, "
+                f"{beside:.0%} beside products"
+            ),
+        )
     if report.costs.unknown_loops:
         yield (
             "not counted",

@@ -41,7 +41,7 @@ def plans(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("plans"), {}
     for scan in (True, False):
         path = folder / f"{scan}.json"
-        flags = [*FLAGS, f"--gin.SCAN_LAYERS={scan}", f"--json={path}"]
+        flags = [*FLAGS, f"--gin.SCAN_LAYERS={scan}", f"--json={path}", "--movers=4"]
         with contextlib.redirect_stdout(io.StringIO()) as output:
             assert main(["plan", *flags]) == 0
         found[scan] = json.loads(path.read_text()), output.getvalue()
@@ -116,6 +116,20 @@ def test_decoding(tmp_path, capsys):
     assert "float32, cache bfloat16, layers scanned" in text
 
 
+@pytest.mark.slow
+def test_the_largest_movers_of_bytes(plans):
+    told, text = plans[False]
+    movers, accessed = told["movers"], told["bytes"]["accessed"]
+    assert len(movers) == 4
+    assert [m["bytes"] for m in movers] == sorted(
+        (m["bytes"] for m in movers), reverse=True
+    )
+    for mover in movers:
+        assert mover["pass"] in ("forward", "backward", "again")
+        assert mover["share"] == pytest.approx(mover["bytes"] / accessed)
+        assert f"`{mover['layer']}` | {mover['pass']}" in text
+
+
 def test_what_only_a_run_needs_may_be_missing(capsys):
     needless = ("TRAIN_PATH", "VOCABULARY", "INITIAL_CHECKPOINT_PATH", "VOCAB_SIZE")
     bindings = [f"{n} = {v!r}" for n, v in SETTINGS.items() if n not in needless]
@@ -149,6 +163,8 @@ def test_runs_of_papers_are_planned_as_they_are(name):
         ([*FLAGS, "--num_samples=2"], "are for --decode: give it too"),
         ([*FLAGS, "--decode", "--search"], "leave --each, --search out"),
         ([*FLAGS, "--decode", "--gin.BATCH_SIZE=12"], "= 12 prompts cannot be shared"),
+        ([*FLAGS, "--movers=0"], "--movers must be at least 1, got 0"),
+        ([*FLAGS, "--decode", "--movers=3"], "leave --decode, --each out"),
         ([*FLAGS, "--json=/no/such/folder/plan.json"], "make it first"),
     ],
 )

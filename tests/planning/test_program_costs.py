@@ -197,6 +197,79 @@ def test_what_goes_on_beside_others_counts_once():
     assert costs.bytes == 32 * 4 + 2 * 4 + (8 + 4) * 4
 
 
+# As TPU's compiler carries a collective through the turns of a loop beside it.
+CARRIED = """\
+%begin (x: bf16[1,64]) -> (bf16[1,64], bf16[16,64]) {
+  %x = bf16[1,64]{1,0} parameter(0)
+  %begun = bf16[16,64]{1,0} all-gather(%x), channel_id=3, \
+replica_groups=[1,16]<=[16], dimensions={0}
+  ROOT %started = (bf16[1,64], bf16[16,64]) custom-call(%begun), \
+custom_call_target="AsyncCollectiveStart"
+}
+
+%step (y: bf16[1,64], z: bf16[16,64]) -> (bf16[1,64], bf16[16,64]) {
+  %y = bf16[1,64]{1,0} parameter(0)
+  %z = bf16[16,64]{1,0} parameter(1)
+  %on = bf16[16,64]{1,0} all-gather(%y), channel_id=3, \
+replica_groups=[1,16]<=[16], dimensions={0}
+  ROOT %both = (bf16[1,64]{1,0}, bf16[16,64]{1,0}) tuple(%y, %z)
+}
+
+%turn (s: (bf16[1,64], bf16[16,64])) -> (bf16[1,64], bf16[16,64]) {
+  %s = (bf16[1,64]{1,0}, bf16[16,64]{1,0}) parameter(0)
+  %s.0 = bf16[1,64]{1,0} get-tuple-element(%s), index=0
+  %s.1 = bf16[16,64]{1,0} get-tuple-element(%s), index=1
+  ROOT %next = (bf16[1,64]{1,0}, bf16[16,64]{1,0}) fusion(%s.0, %s.1), kind=kCustom, calls=%step
+}
+
+%more (t: (bf16[1,64], bf16[16,64])) -> pred[] {
+  %t = (bf16[1,64]{1,0}, bf16[16,64]{1,0}) parameter(0)
+  ROOT %yes = pred[] constant(true)
+}
+
+ENTRY %main (a: bf16[1,64]) -> (bf16[1,64], bf16[16,64]) {
+  %a = bf16[1,64]{1,0} parameter(0)
+  %first = (bf16[1,64]{1,0}, bf16[16,64]{1,0}) fusion(%a), kind=kCustom, calls=%begin
+  ROOT %loop = (bf16[1,64]{1,0}, bf16[16,64]{1,0}) while(%first), condition=%more, \
+body=%turn, backend_config={"known_trip_count":{"n":"4"}}
+}
+"""
+
+
+def test_a_collective_that_goes_on_through_a_loop_counts_once():
+    costs = program_costs(CARRIED, 16)
+    assert costs.unknown_loops == 0
+    assert costs.collectives["all-gather"].count == 1
+    assert costs.collectives["all-gather"].bytes == 16 * 64 * 2
+    # It goes on in the loop's fusions.
+    gather = costs.collectives["all-gather"]
+    assert gather.beside_bytes == gather.sent_bytes
+
+
+SCHEDULED = """\
+ENTRY %main (a: f32[8,8], b: f32[8,8]) -> f32[8,8] {
+  %a = f32[8,8]{1,0} parameter(0)
+  %b = f32[8,8]{1,0} parameter(1)
+  %first = (f32[8,8], f32[8,8], u32[], u32[]) collective-permute-start(%a), channel_id=1, \
+source_target_pairs={{0,1},{1,0}}
+  %product = f32[8,8]{1,0} dot(%b, %b), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  %got = f32[8,8]{1,0} collective-permute-done(%first)
+  %second = (f32[8,8], f32[8,8], u32[], u32[]) collective-permute-start(%got), channel_id=2, \
+source_target_pairs={{0,1},{1,0}}
+  %sum = f32[8,8]{1,0} add(%b, %b)
+  %had = f32[8,8]{1,0} collective-permute-done(%second)
+  ROOT %last = f32[8,8]{1,0} all-reduce(%had), replica_groups={{0,1}}, to_apply=%add
+}
+"""
+
+
+def test_what_is_exchanged_while_products_run():
+    collectives = program_costs(SCHEDULED, 2).collectives
+    assert collectives["collective-permute"].sent_bytes == 2 * 256
+    assert collectives["collective-permute"].beside_bytes == 256
+    assert collectives["all-reduce"].beside_bytes == 0
+
+
 STACKED = """\
 %layer (stack: f32[24,8], number: s32[]) -> f32[8] {
   %stack = f32[24,8]{1,0} parameter(0)
