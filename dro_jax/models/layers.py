@@ -7,8 +7,7 @@ unless logical axis rules and a mesh are in force.
 
 import functools
 import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +16,10 @@ from flax import linen as nn
 from flax.linen import partitioning
 from jax.typing import DTypeLike
 
+from dro_jax.models.elementwise import activated, normalized
+
 param_with_axes = partitioning.param_with_axes
 constrain = partitioning.with_sharding_constraint
-
-LAYER_NORM_EPSILON = 1e-6
-
-
-def activation_function(name: str) -> Callable[[jax.Array], jax.Array]:
-    """Returns the flax.linen function called ``name``; ``linear`` is the identity."""
-    return (lambda x: x) if name == "linear" else getattr(nn, name)
 
 
 class Dense(nn.Module):
@@ -92,10 +86,7 @@ class LayerNorm(nn.Module):
         scale = param_with_axes(
             "scale", nn.initializers.ones, (dim,), jnp.float32, axes=("embed",)
         )
-        x = inputs.astype(jnp.float32)
-        mean_square = jnp.mean(jnp.square(x), axis=-1, keepdims=True)
-        x = x * jax.lax.rsqrt(mean_square + LAYER_NORM_EPSILON)
-        return (x * scale.reshape((1,) * (x.ndim - 1) + (dim,))).astype(self.dtype)
+        return normalized(inputs, scale, self.dtype)
 
 
 class Embed(nn.Module):
@@ -161,17 +152,15 @@ class Mlp(nn.Module):
         """Maps ``[B, L, D]`` to ``[B, L, D]``."""
         gated = len(self.activations) > 1
         branches = [
-            activation_function(activation)(
-                Dense(
-                    (self.hidden_dim,),
-                    ("embed", "mlp"),
-                    dtype=self.dtype,
-                    name=f"wi_{i}" if gated else "wi",
-                )(inputs)
-            )
-            for i, activation in enumerate(self.activations)
+            Dense(
+                (self.hidden_dim,),
+                ("embed", "mlp"),
+                dtype=self.dtype,
+                name=f"wi_{i}" if gated else "wi",
+            )(inputs)
+            for i in range(len(self.activations))
         ]
-        hidden = functools.reduce(operator.mul, branches)
+        hidden = activated(tuple(self.activations), branches)
         hidden = nn.Dropout(self.dropout_rate, broadcast_dims=(-2,))(
             hidden, deterministic=self.deterministic
         )
