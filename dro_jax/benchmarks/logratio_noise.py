@@ -24,6 +24,7 @@ _NETWORKS = {
     "float32": {},
     "bfloat16": {"dtype": "bfloat16"},
     "bfloat16_float32_residual": {"dtype": "bfloat16", "float32_residual": True},
+    "bfloat16_logits": {"dtype": "bfloat16", "logits_dtype": "bfloat16"},
 }
 _NAME = "logratio_noise"
 

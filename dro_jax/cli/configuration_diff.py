@@ -31,13 +31,14 @@ _FREE_MACROS = frozenset(
         "MODEL_PARALLEL",
         "FSDP",
         "SHARD_ACTIVATIONS",
+        "COMPILER_OPTIONS",
     )
 )
 _TRAIN = "dro_jax.training.train.train"
 _SCHEDULE = "dro_jax.training.schedules.learning_rate_schedule"
 _SHARDING = "dro_jax.training.sharding."
 _FREE_BINDINGS = re.compile(
-    rf"{re.escape(_TRAIN)}\.(model_dir|total_steps|watchdog_seconds"
+    rf"{re.escape(_TRAIN)}\.(model_dir|total_steps|watchdog_seconds|compiler_options"
     r"|reference_cache_dir|reference_samples_dir|value_of_reference_dir)"
     r"|dro_jax\.training\.checkpoints\.CheckpointConfig\.(period|keep|keep_best)"
     r"|dro_jax\.training\.online\.fresh_samples\.FreshSamples\.keep_all"
@@ -49,7 +50,7 @@ _FREE_BINDINGS = re.compile(
 # on purpose (--allow_change). The optimiser's state does not depend on it.
 _CHANGEABLE = re.compile(
     rf"{re.escape(_SCHEDULE)}\..*|{re.escape(_TRAIN)}\."
-    r"(eval_period|log_period|on_non_finite|num_microbatches|step_zero_tolerance|tensorboard"
+    r"(eval_period|log_period|on_non_finite|num_microbatches|gradient_sum_dtype|step_zero_tolerance|tensorboard"
     r"|sampled_evaluation)"
     # What is measured, and by whom.
     r"|dro_jax\.(evaluation|judges|rewards|models\.decoding)\..*"

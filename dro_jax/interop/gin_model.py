@@ -30,6 +30,7 @@ from dro_jax.models import t5_config
 DROPOUT_RATE = 0.0
 DTYPE = 'float32'
 FLOAT32_RESIDUAL = False
+LOGITS_DTYPE = 'float32'
 REMAT_POLICY = 'none'
 ATTENTION = 'auto'
 SCAN_LAYERS = {scan_layers}
@@ -44,6 +45,7 @@ model.FeedbackModel:
 t5_config.T5Config:
   vocab_size = %VOCAB_SIZE
   dtype = %DTYPE
+  logits_dtype = %LOGITS_DTYPE
   float32_residual = %FLOAT32_RESIDUAL
   mlp_activations = {mlp_activations}
   logits_via_embedding = {logits_via_embedding}

@@ -47,7 +47,7 @@ def logits_cotangent(
     since differentiating the gather would scatter into one more array of that size.
 
     Args:
-      logits: ``[..., V]`` float32.
+      logits: ``[..., V]``.
       targets: ``[...]`` int32.
       normalizers: ``[...]``, from the forward pass.
       logprob_cotangents: ``[...]`` g.
@@ -61,7 +61,7 @@ def logits_cotangent(
         on_probabilities += normalizer_cotangents
     ids = jnp.arange(logits.shape[-1], dtype=targets.dtype)
     chosen = ids.reshape((1,) * targets.ndim + (-1,)) == targets[..., None]
-    probabilities = jnp.exp(logits - normalizers[..., None])
+    probabilities = jnp.exp(logits.astype(jnp.float32) - normalizers[..., None])
     return probabilities * on_probabilities[..., None] + jnp.where(
         chosen, logprob_cotangents[..., None], 0.0
     )

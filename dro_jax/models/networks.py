@@ -107,6 +107,7 @@ class Networks:
             states.kernel,
             batch["decoder_target_tokens"],
             chunk_bytes=self._logits_bytes,
+            dtype=self._config.logits_dtype,
         )[0]
 
     def policy_token_logprobs(self, params: Params, batch: Batch) -> jax.Array:
@@ -145,6 +146,7 @@ class Networks:
             row_loss,
             rows,
             chunk_bytes=self._logits_bytes,
+            dtype=self._config.logits_dtype,
         )
 
 

@@ -30,7 +30,9 @@ class T5Config:
       float32_attention_logits: accumulates attention logits in float32.
       float32_residual: keeps the residual stream and the decoder's last states in
         float32 whatever the dtype, so that log-probabilities round less.
-      dtype: activation dtype; parameters, softmaxes, norms and logits are float32.
+      dtype: activation dtype; parameters, softmaxes and norms are float32.
+      logits_dtype: of the logits that log-probabilities are computed from in training
+        and by the reference; their sums are float32 whatever it is.
       remat_policy: what the backward pass recomputes: ``none``, ``minimal`` (all but
         matrix products with parameters) or ``full`` (each layer from its input).
       scan_layers: stacks the layers in one array and scans over them.
@@ -57,6 +59,7 @@ class T5Config:
     float32_attention_logits: bool = False
     float32_residual: bool = False
     dtype: DTypeLike = "float32"
+    logits_dtype: DTypeLike = "float32"
     remat_policy: str = "none"
     scan_layers: bool = False
     attention: str = "auto"
@@ -70,7 +73,13 @@ class T5Config:
         if self.vocab_size is None:
             object.__setattr__(self, "vocab_size", _T5_ROWS)
         object.__setattr__(self, "mlp_activations", tuple(self.mlp_activations))
-        object.__setattr__(self, "dtype", jnp.dtype(self.dtype))
+        for name in ("dtype", "logits_dtype"):
+            object.__setattr__(self, name, jnp.dtype(getattr(self, name)))
+        if self.logits_dtype not in (jnp.float32, jnp.bfloat16):
+            raise ConfigError(
+                f"T5Config.logits_dtype is {self.logits_dtype} (LOGITS_DTYPE); choose "
+                "'float32' or 'bfloat16'."
+            )
         if self.remat_policy not in REMAT_POLICIES:
             raise ConfigError(
                 f"T5Config.remat_policy is {self.remat_policy!r}; "

@@ -107,6 +107,7 @@ class ValueEstimate:
                 states.kernel,
                 batch["decoder_target_tokens"],
                 chunk_bytes=self._logits_bytes,
+                dtype=self._policy.logits_dtype,
             )
             return value_lib.normalizer_value(normalizers, states.kernel.shape[1])
         first = value_lib.first_positions(states.scaled, batch)

@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.batch_fields import device_fields
@@ -15,6 +16,7 @@ from dro_jax.objectives.interface import Trajectories
 from dro_jax.training import initialization, step
 from dro_jax.training import state as state_lib
 from dro_jax.training.compiled_together import CompiledTogether
+from dro_jax.training.compiler_options import OptionsByPlatform, options_for
 from dro_jax.training.in_flight import InFlight
 from dro_jax.training.score_metrics import SCORE_METRICS
 from dro_jax.training.sharding import ParamLayout, Partitioner
@@ -31,7 +33,11 @@ class MeshSteps:
       example: a batch like those to come.
       key: seeds dropout; the masks of step k are those of `fold_in(key, k)`. Its shape
         will do where nothing is run.
-      num_microbatches, on_non_finite: as in `make_train_step`.
+      num_microbatches, gradient_sum_dtype, on_non_finite: as in `make_train_step`.
+      compiler_options: of the update, by platform.
+
+    Raises:
+      ConfigError: the compiler refuses an option.
     """
 
     def __init__(
@@ -43,7 +49,9 @@ class MeshSteps:
         *,
         key: jax.Array,
         num_microbatches: int = 1,
+        gradient_sum_dtype: DTypeLike = "float32",
         on_non_finite: step.NonFinite = "stop",
+        compiler_options: OptionsByPlatform | None = None,
     ):
         self._model = model
         self._optimizer = optimizer
@@ -63,8 +71,10 @@ class MeshSteps:
             model,
             optimizer,
             num_microbatches=num_microbatches,
+            gradient_sum_dtype=gradient_sum_dtype,
             on_non_finite=on_non_finite,
             out_shardings=jax.tree.map(lambda leaf: leaf.sharding, self.state_layout),
+            compiler_options=options_for(partitioner.replicated, compiler_options),
         )
         self._train = CompiledTogether(train)
         self._evaluate = CompiledTogether(step.make_eval_step(model))

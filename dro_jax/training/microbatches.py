@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.models.layers import constrain
@@ -19,6 +20,7 @@ def loss_and_gradient(
     num_microbatches: int = 1,
     reference_params: Params | None = None,
     dropout_rng: jax.Array | None = None,
+    sum_dtype: DTypeLike = jnp.float32,
 ) -> tuple[tuple[jax.Array, metrics_lib.Metrics], Params]:
     """``((loss, metrics), gradient)`` of a batch, whatever the number of microbatches.
 
@@ -36,6 +38,8 @@ def loss_and_gradient(
         has a share of every device's rows.
       reference_params: as in `FeedbackModel.loss`.
       dropout_rng: turns dropout on; each microbatch draws its own masks.
+      sum_dtype: in which the microbatches' gradients are added up. With M of them a sum
+        in bfloat16 is off by up to M · 2⁻⁹ of the sum of their sizes.
     """
     options = {"reference_params": reference_params}
     # One program for all that need no parts: what parts cost is not paid without them.
@@ -50,17 +54,21 @@ def loss_and_gradient(
     # packed, some have more trajectories than others.
     normalizer = jnp.sum(batch["trajectory_weights"])
     if model.couples_trajectories:
-        return _coupled(model, params, batch, parts, rngs, normalizer, options)
-
-    def part_gradient(part, rng):
-        return jax.value_and_grad(model.loss, has_aux=True)(
-            params, part, dropout_rng=rng, normalizer=normalizer, **options
+        return _coupled(
+            model, params, batch, parts, rngs, normalizer, options, sum_dtype
         )
 
-    return _sum_over(part_gradient, (parts, rngs))
+    def part_gradient(part, rng):
+        result, gradient = jax.value_and_grad(model.loss, has_aux=True)(
+            params, part, dropout_rng=rng, normalizer=normalizer, **options
+        )
+        return result, _cast(gradient, sum_dtype)
+
+    result, gradient = _sum_over(part_gradient, (parts, rngs))
+    return result, _cast(gradient, jnp.float32)
 
 
-def _coupled(model, params, batch, parts, rngs, normalizer, options):
+def _coupled(model, params, batch, parts, rngs, normalizer, options, sum_dtype):
     # By the chain rule d loss/d params = Σ (d loss/d outputs) · (d outputs/d params). The
     # outputs, a few numbers a token, fit in memory where the networks' activations do
     # not: so they are made twice, here without being kept and below to be differentiated.
@@ -80,12 +88,17 @@ def _coupled(model, params, batch, parts, rngs, normalizer, options):
     cotangents = _split(RowOutputs(*cotangents), parts["rewards"].shape[0])
     # The same dropout keys as above: the masks, and so the outputs, are the same.
     gradient = _sum_over(
-        lambda part, rng, cotangent: jax.grad(model.pullback)(
-            params, part, cotangent, dropout_rng=rng
+        lambda part, rng, cotangent: _cast(
+            jax.grad(model.pullback)(params, part, cotangent, dropout_rng=rng),
+            sum_dtype,
         ),
         (parts, rngs, cotangents),
     )
-    return result, gradient
+    return result, _cast(gradient, jnp.float32)
+
+
+def _cast(tree, dtype):
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
 
 
 def _sum_over(function, parts):

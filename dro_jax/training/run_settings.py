@@ -14,6 +14,10 @@ from dro_jax.training.before.reference import Mode, check_mode
 from dro_jax.training.before.reference_samples import ReferenceSamples
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig
+from dro_jax.training.compiler_options import (
+    OptionsByPlatform,
+    check_compiler_options,
+)
 from dro_jax.training.online.fresh_samples import FreshSamples
 from dro_jax.training.optimizers import OptimizerConfig
 from dro_jax.training.sharding import MeshConfig
@@ -106,6 +110,9 @@ class Updates:
       num_microbatches: parts of a batch that go through the networks one by one.
       on_non_finite: `stop` at a loss or gradient that is not finite, or `skip` it.
       random_seed: seeds parameters and dropout.
+      gradient_sum_dtype: in which microbatches' gradients are added up, `float32` or
+        `bfloat16`.
+      compiler_options: of the step, by platform: ``{'tpu': {'xla_…': True}}``.
 
     Raises:
       ConfigError: a setting cannot be used.
@@ -116,12 +123,26 @@ class Updates:
     num_microbatches: int = 1
     on_non_finite: NonFinite = "stop"
     random_seed: int = 0
+    gradient_sum_dtype: str = "float32"
+    compiler_options: OptionsByPlatform | None = None
 
     def __post_init__(self):
+        check_compiler_options(self.compiler_options)
         _check_at_least_1("num_microbatches (NUM_MICROBATCHES)", self.num_microbatches)
         if self.on_non_finite not in ("stop", "skip"):
             raise ConfigError(
                 f"on_non_finite = {self.on_non_finite!r} is unknown: use 'stop' or 'skip'"
+            )
+        if self.gradient_sum_dtype not in ("float32", "bfloat16"):
+            raise ConfigError(
+                f"gradient_sum_dtype (GRADIENT_SUM_DTYPE) = {self.gradient_sum_dtype!r} "
+                "is unknown: use 'float32' or 'bfloat16'"
+            )
+        if self.num_microbatches == 1 and self.gradient_sum_dtype != "float32":
+            raise ConfigError(
+                f"GRADIENT_SUM_DTYPE = {self.gradient_sum_dtype!r} is the type in which "
+                "microbatches' gradients are added up, and has no effect with "
+                "NUM_MICROBATCHES = 1"
             )
 
 

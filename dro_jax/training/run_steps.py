@@ -57,6 +57,7 @@ def steps_of(
 
     Raises:
       CheckpointError: the checkpoint to start from does not fit the model.
+      ConfigError: the compiler refuses an option.
     """
     steps = MeshSteps(
         plan.model,
@@ -65,7 +66,9 @@ def steps_of(
         first,
         key=key,
         num_microbatches=updates.num_microbatches,
+        gradient_sum_dtype=updates.gradient_sum_dtype,
         on_non_finite=updates.on_non_finite,
+        compiler_options=updates.compiler_options,
     )
     if plan.starts and plan.reference.path is not None:
         initialization.check_fits(plan.model, plan.reference.path, steps.layout.shapes)

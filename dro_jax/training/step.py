@@ -6,6 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 
 from dro_jax import metrics as metrics_lib
 from dro_jax.batch_fields import RUNNING
@@ -14,6 +15,7 @@ from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import VALUE, Params
 from dro_jax.models.training_metrics import batch_metrics, trajectory_metrics
 from dro_jax.objectives.interface import Trajectories
+from dro_jax.training.compiler_options import CompilerOptions
 from dro_jax.training.microbatches import loss_and_gradient
 from dro_jax.training.state import TrainState
 
@@ -27,8 +29,10 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     num_microbatches: int = 1,
+    gradient_sum_dtype: DTypeLike = "float32",
     on_non_finite: NonFinite = "stop",
     out_shardings: TrainState | None = None,
+    compiler_options: CompilerOptions | None = None,
 ) -> TrainStep:
     """A jitted `(state, batch, reference_params, key) -> (state, metrics)`.
 
@@ -39,9 +43,11 @@ def make_train_step(
       optimizer: gives the update.
       num_microbatches: parts of the batch that go through the networks one after
         another; the gradient is that of the whole batch.
+      gradient_sum_dtype: in which their gradients are added up.
       on_non_finite: `skip` leaves parameters and optimiser as they were where the loss
         or the gradient is not finite, and counts it under `skipped_steps`.
       out_shardings: of the new state; default as XLA finds best.
+      compiler_options: of the devices' compiler, by name.
     """
     uses_dropout = model.uses_dropout
 
@@ -55,6 +61,7 @@ def make_train_step(
             num_microbatches=num_microbatches,
             reference_params=reference_params,
             dropout_rng=dropout_rng,
+            sum_dtype=gradient_sum_dtype,
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -76,7 +83,12 @@ def make_train_step(
 
     shardings = None if out_shardings is None else (out_shardings, None)
     # Donated, the old state's memory becomes the new one's: else both are held at once.
-    return jax.jit(step, donate_argnums=0, out_shardings=shardings)
+    return jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=shardings,
+        compiler_options=compiler_options,
+    )
 
 
 def make_eval_step(model: FeedbackModel) -> EvalStep:

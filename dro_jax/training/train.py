@@ -21,6 +21,7 @@ from dro_jax.training.before.reference_samples import ReferenceSamples
 from dro_jax.training.before.reference_share import Share
 from dro_jax.training.before.value_fit import ValueFitConfig
 from dro_jax.training.checkpoints import CheckpointConfig, Checkpointer
+from dro_jax.training.compiler_options import OptionsByPlatform
 from dro_jax.training.dry_run import description
 from dro_jax.training.evaluations import Evaluations
 from dro_jax.training.kept_reward_model import keep_reward_model
@@ -78,7 +79,9 @@ def train(
     sampling: Sampling = "none",
     mesh: MeshConfig | None = None,
     num_microbatches: int = 1,
+    gradient_sum_dtype: str = "float32",
     on_non_finite: NonFinite = "stop",
+    compiler_options: OptionsByPlatform | None = None,
     watchdog_seconds: float | None = 3600.0,
     random_seed: int = 0,
     log_period: int = 100,
@@ -127,8 +130,10 @@ def train(
       mesh: how the run is spread over devices; default all, data-parallel.
       num_microbatches: parts of a batch that go through the networks one after another,
         to save memory; gradients are those of the whole batch.
+      gradient_sum_dtype: in which theirs are added up, `float32` or `bfloat16`.
       on_non_finite: `stop` at a loss or gradient that is not finite, or `skip` the
         update and count it.
+      compiler_options: XLA's for the train step, ``{'tpu': {'xla_…': True}}``.
       watchdog_seconds: end the run where no step takes place for so long (the first
         step's compilation counts); None never does.
       random_seed: seeds parameters and dropout; data has a seed of its own.
@@ -186,7 +191,10 @@ def train(
             reference_samples_dir,
             tolerance=step_zero_tolerance,
         ),
-        updates=Updates(optimizer, mesh, num_microbatches, on_non_finite, random_seed),
+        updates=Updates(
+            *(optimizer, mesh, num_microbatches, on_non_finite, random_seed),
+            *(gradient_sum_dtype, compiler_options),
+        ),
         periods=Periods(log_period, eval_period, checkpoints.period),
         checkpoints=checkpoints,
         process=ProcessSettings(watchdog_seconds, tensorboard),

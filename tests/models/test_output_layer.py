@@ -86,6 +86,51 @@ def test_gradients_formed_in_the_forward_pass_are_the_dense_ones(
     assert_close(gradient(chunked, hidden, kernel), gradient(plain, hidden, kernel))
 
 
+@pytest.mark.parametrize("by_row", [False, True])
+def test_logits_in_bfloat16(arrays, by_row):
+    """Rounded where the type says, and nowhere else; sums are float32."""
+    hidden, kernel, targets, rewards = arrays
+    chunk = {"chunk_bytes": CHUNKS[1], "dtype": jnp.bfloat16}
+
+    def rounded(x):
+        return x.astype(jnp.bfloat16).astype(jnp.float32)
+
+    def chunked(hidden, kernel):
+        if not by_row:
+            values, _ = output_layer.token_logprobs(hidden, kernel, targets, **chunk)
+            return row_loss(values, rewards), values
+        values, anchor = output_layer.token_logprobs_with_gradient(
+            hidden, kernel, targets, row_loss, rewards, **chunk
+        )
+        return anchor, values
+
+    (_, values), found = jax.jit(
+        jax.value_and_grad(chunked, argnums=(0, 1), has_aux=True)
+    )(hidden, kernel)
+    logits = rounded(jnp.einsum("btd,dv->btv", rounded(hidden), rounded(kernel)))
+    expected, normalizers = logprobs.logprobs_and_normalizers(logits, targets)
+    assert values.dtype == jnp.float32
+    # A logit at the middle between two numbers may be rounded to either.
+    assert np.mean(np.abs(values - expected) > 1e-5) < 0.05
+    np.testing.assert_allclose(values, expected, atol=0.04)
+    # What docs/performance.md says of a token's error.
+    exact = dense(hidden, kernel, targets)[0]
+    bound = 2**-7 * float(np.abs(logits).max())
+    assert 1e-3 < np.abs(values - exact).max() < bound
+
+    on_logprobs = jax.grad(row_loss)(expected, rewards)
+    on_logits = rounded(
+        logprobs.logits_cotangent(logits, targets, normalizers, on_logprobs)
+    )
+    wanted = (
+        jnp.einsum("btv,dv->btd", on_logits, rounded(kernel)),
+        jnp.einsum("btd,btv->dv", rounded(hidden), on_logits),
+    )
+    for a, b in zip(found, wanted, strict=True):
+        assert a.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, atol=0.02 * float(np.abs(b).max()))
+
+
 def test_the_anchor_is_zero_and_scales_its_gradient(arrays):
     hidden, kernel, targets, rewards = arrays
 

@@ -332,6 +332,14 @@ def test_data_that_runs_out_stops_the_run(tmp_path):
     [
         ({"objective": DROV()}, ConfigError, "INITIAL_CHECKPOINT_PATH"),
         ({"num_microbatches": 0}, ConfigError, "NUM_MICROBATCHES"),
+        ({"gradient_sum_dtype": "bfloat16"}, ConfigError, "has no effect"),
+        ({"gradient_sum_dtype": "float16"}, ConfigError, "GRADIENT_SUM_DTYPE"),
+        ({"compiler_options": {"xla": 1}}, ConfigError, "give them by platform"),
+        (
+            {"compiler_options": {"cpu": {"xla_no_such": True}}},
+            ConfigError,
+            "the compiler of cpu does not take xla_no_such = True",
+        ),
         ({"log_period": 0}, ConfigError, "LOG_PERIOD"),
         ({"watchdog_seconds": 0}, ConfigError, "WATCHDOG_SECONDS"),
         ({"on_non_finite": "ignore"}, ConfigError, "use 'stop' or 'skip'"),
@@ -361,7 +369,9 @@ def test_a_checkpoint_of_another_size_is_refused(tmp_path, reference_dir):
 def test_a_model_folder_of_another_size_is_refused(tmp_path):
     run(tmp_path, steps=5)
     network = dataclasses.replace(small.NETWORK, mlp_dim=32)
-    with pytest.raises(CheckpointError, match=r"mlp.wi_0.kernel has shape \(16, 24\), this"):
+    with pytest.raises(
+        CheckpointError, match=r"mlp.wi_0.kernel has shape \(16, 24\), this"
+    ):
         run(tmp_path, network=network, steps=10)
 
 

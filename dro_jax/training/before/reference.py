@@ -288,9 +288,12 @@ def network_key(config: T5Config) -> dict[str, str]:
 
     Those of earlier caches, and a later one only where it is set.
     """
+    is_set = {
+        "float32_residual": config.float32_residual,
+        "logits_dtype": config.logits_dtype != "float32",
+    }
     return {
         f"network {field.name}": str(getattr(config, field.name))
         for field in dataclasses.fields(config)
-        if field.name not in _FREE
-        and (field.name != "float32_residual" or config.float32_residual)
+        if field.name not in _FREE and is_set.get(field.name, True)
     }
