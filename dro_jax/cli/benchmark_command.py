@@ -14,6 +14,7 @@ from dro_jax.benchmarks import (
     logratio_noise,
     packing,
     reference_cache,
+    start,
     step,
     workload,
 )
@@ -29,6 +30,7 @@ _PARTS = {
     "logratio_noise": logratio_noise.measure,
     "decode": decode.measure,
     "data": data.measure,
+    "start": start.measure,
 }
 
 

@@ -18,9 +18,19 @@ class _WithDefaults(argparse.HelpFormatter):
 
 
 def command(
-    commands, name: str, module: str, summary: str, *, gin: bool, data: bool = True
+    commands,
+    name: str,
+    module: str,
+    summary: str,
+    *,
+    gin: bool,
+    data: bool = True,
+    compiles: bool | None = None,
 ):
-    """A command's parser, with the flags of gin where it takes them, and of its data."""
+    """A command's parser, with the flags of gin where it takes them, and of its data.
+
+    Commands of gin compile programs unless they say that they do not.
+    """
     parser = commands.add_parser(
         name,
         help=summary,
@@ -50,6 +60,13 @@ def command(
             metavar="NAME",
             help="a module or package that gin files may use beside those that every "
             "file may (docs/safety.md); may be repeated",
+        )
+    if gin if compiles is None else compiles:
+        parser.add_argument(
+            "--no_compilation_cache",
+            action="store_true",
+            help="compile anew what an earlier start compiled, and keep nothing of it "
+            "(docs/performance.md)",
         )
     if gin and data:
         parser.add_argument(

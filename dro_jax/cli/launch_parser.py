@@ -53,6 +53,7 @@ def add_launch(commands) -> None:
         "run a command on many hosts: dro-jax launch TARGET [flags] -- COMMAND [its flags]",
         gin=True,
         data=False,
+        compiles=False,
     )
     parser.add_argument(
         "target",

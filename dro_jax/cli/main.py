@@ -15,10 +15,15 @@ from dro_jax.cli import (
     tensorflow_start,
 )
 from dro_jax.cli.parser import build_parser
+from dro_jax.compiled_programs import keep_compiled_programs
 from dro_jax.data.store.folders import set_prepared_dir
 from dro_jax.errors import ConfigError, PeerError, UserError
 from dro_jax.training import distributed
 from dro_jax.training.host_places import Place, place_of
+
+# What they tell of compiled programs a program that was read back cannot tell.
+_MEASURE_COMPILING = ("plan", "benchmark")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
@@ -48,6 +53,9 @@ def main(argv: list[str] | None = None) -> int:
                 return exit_codes.DONE.number
         with outputs.prepared(arguments), messages.results_once():
             early_checks.check(arguments)
+            if arguments.command not in _MEASURE_COMPILING:
+                without = getattr(arguments, "no_compilation_cache", False)
+                keep_compiled_programs(enabled=not without)
             if _runs_as_one(arguments):
                 if place is not None:
                     distributed.join(place, arguments.start_timeout)

@@ -195,6 +195,7 @@ def _add_quickstart(commands) -> None:
         "quickstart_command",
         "align a small T5 with DRO-V on the support-desk data, in minutes, on a CPU",
         gin=False,
+        compiles=True,
     )
     parser.add_argument(
         "--output_dir", required=True, help="for both models and the report"
@@ -213,7 +214,7 @@ def _add_benchmark(commands) -> None:
         "benchmark_command",
         "measure a train step's share of the cores' peak; packing, the reference cache, "
         "chunked log-probs, saves in the background and decoding, each against the plain "
-        "way in the same run; and reading data",
+        "way in the same run; and reading data and starting",
         gin=False,
     )
     parser.add_argument("--json", metavar="FILE", help="also write the figures as JSON")
@@ -232,6 +233,7 @@ def _add_benchmark(commands) -> None:
             "logratio_noise",
             "decode",
             "data",
+            "start",
         ),
         help="measure just this; may be repeated",
     )
@@ -258,6 +260,7 @@ def _add_certify(commands) -> None:
         "train every objective in exact expectation on a finite response space, and "
         "measure it against the closed-form optimum",
         gin=False,
+        compiles=True,
     )
     parser.add_argument(
         "--output_dir", required=True, help="for certificate.md, .json and .png"

@@ -11,6 +11,7 @@ def add_plan(commands) -> None:
         "plan_command",
         "compile a run's train step for a slice, and print the memory and time it takes",
         gin=True,
+        compiles=False,
     )
     parser.add_argument(
         "--topology",

@@ -50,7 +50,8 @@ def tiny(monkeypatch):
         },
     )
     monkeypatch.setattr(benchmark_command, "_PARTS", dict(benchmark_command._PARTS))
-    del benchmark_command._PARTS["data"]  # has a test of its own
+    for part in ("data", "start"):  # have tests of their own
+        del benchmark_command._PARTS[part]
     for name, size in {"ROWS": 4, "LENGTH": 8, "DIM": 8, "VOCABULARY": 50}.items():
         monkeypatch.setattr(logprob, name, size)
 
@@ -120,6 +121,15 @@ def test_data_is_measured_in_processes_of_its_own(monkeypatch, tmp_path, capfd):
         for figure in ("seconds", "records_per_second", "trajectories_per_second"):
             assert report[f"data.300.{start}_start.{figure}"] > 0
     assert (tmp_path / "data" / "300" / "vocabulary.model").exists()
+
+
+@pytest.mark.slow
+def test_starts_are_measured_in_processes_of_their_own(tmp_path):
+    path = tmp_path / "figures.json"
+    assert main(["benchmark", "--only=start", f"--json={path}", "--rounds=1"]) == 0
+    report = json.loads(path.read_text())
+    for figure in ("train", "first.train", "generate", "first.generate", "tasks_list"):
+        assert report[f"start.{figure}_seconds"] > 0
 
 
 def test_sizes_are_those_of_data(capsys):

@@ -1,0 +1,168 @@
+"""Programs kept on disk: whole, checked, bounded, of this machine alone."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from dro_jax import compiled_programs
+from dro_jax.compiled_programs import OF_JAX, VARIABLE, ProgramStore, machine_name
+
+KEY = f"jit_{'long_name_' * 30}-0123"
+
+
+def files(folder, suffix="program"):
+    return sorted(folder.glob(f"**/*.{suffix}"))
+
+
+def test_a_program_comes_back(tmp_path):
+    store = ProgramStore(tmp_path)
+    assert store.get(KEY) is None
+    store.put(KEY, b"program")
+    assert ProgramStore(tmp_path).get(KEY) == b"program"
+    assert files(tmp_path, "partial") == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "changed"])
+def test_a_damaged_file_is_no_program_and_makes_place(tmp_path, damage):
+    store = ProgramStore(tmp_path)
+    store.put(KEY, b"program")
+    (file,) = files(tmp_path)
+    content = file.read_bytes()
+    changed = {"cut": content[:-1], "empty": b"", "changed": content[:-1] + b"!"}
+    file.write_bytes(changed[damage])
+    assert store.get(KEY) is None
+    store.put(KEY, b"another")
+    assert store.get(KEY) == b"another"
+
+
+def test_what_was_not_used_longest_goes(tmp_path):
+    store = ProgramStore(tmp_path, max_bytes=1000)
+    for number in range(4):
+        store.put(f"{number}", bytes(200))
+        os.utime(
+            files(tmp_path)[0].parent / store._file(f"{number}").name, (number,) * 2
+        )
+    assert store.get("0") is not None  # used just now
+    store.put("4", bytes(200))
+    kept = [n for n in range(5) if ProgramStore(tmp_path).get(f"{n}") is not None]
+    assert kept == [0, 3, 4]
+    store.put("large", bytes(2000))
+    assert store.get("large") is None
+
+
+def test_a_file_of_a_killed_writer_goes(tmp_path):
+    left, new = tmp_path / "a.partial", tmp_path / "b.partial"
+    for path in (left, new):
+        path.touch()
+    os.utime(left, (1, 1))
+    ProgramStore(tmp_path).put(KEY, b"program")
+    assert files(tmp_path, "partial") == [new]
+
+
+def test_a_folder_that_is_full_or_gone_is_told_once(tmp_path, capsys):
+    store = ProgramStore(tmp_path / "programs")
+    (tmp_path / "programs").rmdir()
+    store.put(KEY, b"program")
+    store.put("other", b"program")
+    said = capsys.readouterr().err
+    assert said.count("compiled programs cannot be kept") == 1
+    assert store.get(KEY) is None
+
+
+def test_machines_that_differ_share_nothing():
+    facts = {
+        "jaxlib": "1.0",
+        "system": "Linux",
+        "architecture": "x",
+        "instructions": "a",
+    }
+    names = {machine_name(facts)}
+    names |= {machine_name(facts | {name: "other"}) for name in facts}
+    assert len(names) == 5
+    assert machine_name() == machine_name()
+
+
+RUN = """
+import sys
+from dro_jax.compiled_programs import keep_compiled_programs
+keep_compiled_programs(enabled=sys.argv[1:] != ["--no_compilation_cache"])
+import jax, numpy as np
+from jax import monitoring
+seen = []
+monitoring.register_event_listener(lambda event, **more: seen.append(event))
+
+@jax.jit
+def step(x, y):
+    for _ in range(40):
+        x = jax.numpy.tanh(x @ y) + x
+    return x, x.sum()
+
+step = jax.jit(step, donate_argnums=0)
+x = np.linspace(-1, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+found, total = step(x, x.T)
+hits = sum(event.endswith("/cache_hits") for event in seen)
+print(hits, np.asarray(found).tobytes().hex()[:4000] + np.asarray(total).tobytes().hex())
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_was_read_gives_the_same_bits(tmp_path):
+    def run(*flags, **variables):
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("JAX_", "XLA_"))
+        }
+        environment |= {VARIABLE: str(tmp_path / "kept"), "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", RUN, *flags],
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        hits, bits = done.stdout.split()
+        return int(hits), bits, done.stderr
+
+    none, fresh, _ = run()
+    kept = files(tmp_path)
+    assert none == 0 and kept
+    hits, read, said = run()
+    assert hits > 0
+    assert read == fresh
+    assert "note:" not in said
+    # Damaged ones are compiled again, and replaced.
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:50])
+    assert run()[:2] == (0, fresh)
+    assert run()[0] == hits
+    # Nobody else's folder is used, and none where that is asked for.
+    times = [file.stat().st_mtime_ns for file in kept]
+    assert run("--no_compilation_cache")[:2] == (0, fresh)
+    assert run(**{VARIABLE: "none"})[:2] == (0, fresh)
+    assert run(**{OF_JAX: str(tmp_path / "jaxs")})[:2] == (0, fresh)
+    assert [file.stat().st_mtime_ns for file in kept] == times
+    (tmp_path / "kept").chmod(0o777)
+    hits, bits, said = run()
+    assert (hits, bits) == (0, fresh)
+    assert "others can write there" in said
+
+
+def test_a_command_that_does_without_leaves_the_next_as_it_was():
+    before = os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "true")
+    compiled_programs.keep_compiled_programs(enabled=False)
+    assert os.environ["JAX_ENABLE_COMPILATION_CACHE"] == "false"
+    assert not jax.config.jax_enable_compilation_cache
+    compiled_programs.keep_compiled_programs()
+    assert os.environ["JAX_ENABLE_COMPILATION_CACHE"] == before
+    assert jax.config.jax_enable_compilation_cache
+
+
+def test_a_folder_of_the_users_is_for_the_user_alone(tmp_path):
+    ProgramStore(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    compiled_programs._check_owner(tmp_path / "a" / "b")
