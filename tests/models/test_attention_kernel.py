@@ -84,7 +84,12 @@ def assert_same(found, expected, tolerance):
     [
         pytest.param(PACKED, PACKED, {"causal": False}, id="packed"),
         pytest.param(PACKED, KEYS, {"causal": False, "bias": False}, id="cross"),
-        pytest.param(JUMBLED, KEYS, {"causal": True}, id="no order, Q and K differ"),
+        pytest.param(
+            JUMBLED, KEYS,
+            # As on a TPU: two programs a row, and blocks of 2 by 3 squares of the bias.
+            {"causal": True, "heads": 4, "dim": 64, "query_block": 32, "key_block": 48},
+            id="no order, Q and K differ, several programs and squares",
+        ),
         pytest.param(
             [[1] * 30 + [0] * 7, [1] * 37], [[1] * 21 + [0] * 2, [1] * 23],
             {"causal": False, "heads": 3, "dim": 16}, id="no multiples of a block",
@@ -94,8 +99,10 @@ def assert_same(found, expected, tolerance):
 def test_result_and_gradients_are_those_of_dense_attention(query_ids, key_ids, options):
     options = dict(options)
     causal = options.pop("causal")
+    blocks = {k: options.pop(k) for k in ("query_block", "key_block") if k in options}
+    kernel = functools.partial(KERNEL, **blocks) if blocks else KERNEL
     inputs, given = arrays(query_ids, key_ids, **options)
-    found = with_gradients(KERNEL, causal, inputs, given)
+    found = with_gradients(kernel, causal, inputs, given)
     assert_same(found, with_gradients(dense, causal, inputs, given), 1e-5)
 
 
