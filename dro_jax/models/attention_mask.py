@@ -27,8 +27,7 @@ class AttentionMask:
         queries, keys = self.query_segment_ids, self.key_segment_ids
         mask = (queries[:, :, None] == keys[:, None, :]) & (queries > 0)[:, :, None]
         if self.causal:
-            positions = jnp.arange(queries.shape[1])
-            mask &= (positions[:, None] >= positions[None, :])[None]
+            mask &= jnp.tri(queries.shape[1], keys.shape[1], dtype=bool)[None]
         return mask[:, None]
 
 
