@@ -18,6 +18,9 @@ SETTINGS = get_args(Setting)
 # dimensions the matrix is no larger than the keys; a CPU keeps longer ones in its caches.
 _LEAST_LENGTH = {"cpu": 512}
 _LEAST_LENGTH_OF_OTHERS = 128
+# Longer ones do not fit the 16 MiB that the kernel has on these TPUs; before v4 there is
+# not the product that it needs.
+_MOST_LENGTH_OF_KERNEL = {"TPU v2": 0, "TPU v3": 0, "TPU v4": 512}
 
 
 def platform() -> str:
@@ -26,12 +29,16 @@ def platform() -> str:
     Those of the mesh in force, which need not be this machine's: `dro-jax plan`
     compiles for a TPU slice on a CPU.
     """
+    found = _device().platform
+    return "gpu" if found in ("cuda", "rocm") else found
+
+
+def _device():
     mesh = mesh_in_force()
     if mesh is None:
-        return jax.default_backend()
+        return jax.devices()[0]
     device = getattr(mesh, "abstract_device", None)
-    found = mesh.devices.flat[0].platform if device is None else device.platform
-    return "gpu" if found in ("cuda", "rocm") else found
+    return mesh.devices.flat[0] if device is None else device
 
 
 def implementation(
@@ -59,7 +66,11 @@ def implementation(
     least = _LEAST_LENGTH.get(found, _LEAST_LENGTH_OF_OTHERS)
     if min(query_length, key_length) < least:
         return "dense"
-    return "kernel" if found == "tpu" else "blocks"
+    if found != "tpu":
+        return "blocks"
+    longest = max(query_length, key_length)
+    most = _MOST_LENGTH_OF_KERNEL.get(_device().device_kind, longest)
+    return "kernel" if longest <= most else "blocks"
 
 
 def attend(

@@ -86,10 +86,10 @@ def test_bfloat16_rounds_as_matrices_do(golden_1_1, attention):
     assert error.mean() < 0.015
 
 
-def on(platform):
+def on(platform, kind="TPU v5 lite"):
     """A mesh of devices that are not there."""
     mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,)).abstract_mesh
-    device = type(mesh.abstract_device)(platform, None, platform)
+    device = type(mesh.abstract_device)(kind, None, platform)
     return jax.sharding.use_abstract_mesh(mesh.update(abstract_device=device))
 
 
@@ -110,6 +110,22 @@ def test_auto_looks_at_the_devices_of_the_mesh_and_at_the_lengths(
     with on(platform):
         assert attention_choice.implementation("auto", *lengths) == expected
         assert attention_choice.implementation("dense", *lengths) == "dense"
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "expected"),
+    [
+        ("TPU v3", 512, "blocks"),
+        ("TPU v4", 512, "kernel"),
+        ("TPU v4", 1024, "blocks"),  # in float32 more than 16 MiB
+        ("TPU v5", 2048, "kernel"),
+    ],
+)
+def test_auto_takes_blocks_where_a_tpu_has_no_room_for_the_kernel(
+    kind, length, expected
+):
+    with on("tpu", kind):
+        assert attention_choice.implementation("auto", 256, length) == expected
 
 
 def test_the_mesh_of_t5x_is_seen():
