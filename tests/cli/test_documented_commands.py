@@ -96,7 +96,7 @@ def test_the_command_line_takes_every_command(in_a_folder_of_the_documents):
     assert sum(checked["docs/tutorial.md"]) == 2
     assert sum(checked["docs/compare.md"]) == 3
     assert len(checked["docs/generate.md"]) >= 3
-    assert checked["docs/plan.md"] == [True] * 4
+    assert checked["docs/plan.md"] == [True] * 5
     assert sum(checked["docs/launch.md"]) >= 3
 
 
