@@ -21,6 +21,8 @@ _LEAST_LENGTH_OF_OTHERS = 128
 # Longer ones do not fit the 16 MiB that the kernel has on these TPUs; before v4 there is
 # not the product that it needs.
 _MOST_LENGTH_OF_KERNEL = {"TPU v2": 0, "TPU v3": 0, "TPU v4": 512}
+# Of 16,384 numbers a row not even the 128 MiB of later TPUs are enough.
+_MOST_LENGTH_OF_OTHERS = 8192
 
 
 def platform() -> str:
@@ -68,9 +70,18 @@ def implementation(
         return "dense"
     if found != "tpu":
         return "blocks"
-    longest = max(query_length, key_length)
-    most = _MOST_LENGTH_OF_KERNEL.get(_device().device_kind, longest)
-    return "kernel" if longest <= most else "blocks"
+    most = _MOST_LENGTH_OF_KERNEL.get(_device().device_kind, _MOST_LENGTH_OF_OTHERS)
+    fits = max(query_length, key_length) <= most
+    return "kernel" if fits and not _partitioned_unseen() else "blocks"
+
+
+def _partitioned_unseen() -> bool:
+    """Whether the partitioner may split the program, and no mesh says how.
+
+    It cannot split a kernel; blocks are XLA's own.
+    """
+    by_hand = jax.sharding.get_abstract_mesh().manual_axes  # in `shard_map`
+    return mesh_in_force() is None and not by_hand and jax.device_count() > 1
 
 
 def attend(

@@ -119,6 +119,8 @@ def test_auto_looks_at_the_devices_of_the_mesh_and_at_the_lengths(
         ("TPU v4", 512, "kernel"),
         ("TPU v4", 1024, "blocks"),  # in float32 more than 16 MiB
         ("TPU v5", 2048, "kernel"),
+        ("TPU v5 lite", 8192, "kernel"),
+        ("TPU v5 lite", 8193, "blocks"),
     ],
 )
 def test_auto_takes_blocks_where_a_tpu_has_no_room_for_the_kernel(
@@ -126,6 +128,23 @@ def test_auto_takes_blocks_where_a_tpu_has_no_room_for_the_kernel(
 ):
     with on("tpu", kind):
         assert attention_choice.implementation("auto", 256, length) == expected
+
+
+def test_auto_takes_no_kernel_where_no_mesh_says_how_to_split_it(monkeypatch):
+    """A jit of several devices without a mesh in force, as of a reward model."""
+    monkeypatch.setattr(attention_choice, "platform", lambda: "tpu")
+    assert jax.device_count() > 1
+    assert attention_choice.implementation("auto", 256, 256) == "blocks"
+    found = []
+
+    def of_one_device(x):
+        found.append(attention_choice.implementation("auto", 256, 256))
+        return x
+
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("data")
+    jax.shard_map(of_one_device, mesh=mesh, in_specs=spec, out_specs=spec)(jnp.zeros(8))
+    assert found == ["kernel"]
 
 
 def test_the_mesh_of_t5x_is_seen():
