@@ -60,16 +60,19 @@ def register_jsonl_task(
     )
 
 
-def jsonl_task(name: str = "jsonl", **settings: Any) -> str:
+def jsonl_task(name: str = "jsonl", *, scored_by: Any = None, **settings: Any) -> str:
     """The name of a task over files, registered by the first call.
 
     Args:
       name: the task's name.
-      **settings: those of :func:`register_jsonl_task`.
+      scored_by: see :func:`register_jsonl_task`. By a name of its own, so that runs
+        which were saved before it was a setting go on: they had none.
+      **settings: the others of :func:`register_jsonl_task`.
 
     Raises:
       ConfigError: as there, or the name was registered with other settings.
     """
+    settings["scored_by"] = scored_by
     return made_once(
         name, "jsonl_task", settings, lambda: register_jsonl_task(name, **settings)
     )
