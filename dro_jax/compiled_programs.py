@@ -6,6 +6,7 @@ written, keeps damaged ones for ever, and needs one more package to bound its si
 store here writes files whole, checks what it reads, and drops what was not used longest.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -14,7 +15,7 @@ import platform
 import stat
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dro_jax import paths
@@ -71,13 +72,20 @@ class ProgramStore:
     Args:
       folder: local; made where it is missing.
       max_bytes: about the most that it holds.
+      whole: a folder around it whose parts share `max_bytes`; default none.
 
     Raises:
       OSError: it cannot be made or read.
     """
 
-    def __init__(self, folder: str | os.PathLike, max_bytes: int = MAX_BYTES):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        max_bytes: int = MAX_BYTES,
+        whole: str | os.PathLike | None = None,
+    ):
         self._path = pathlib.Path(folder)
+        self._whole = None if whole is None else pathlib.Path(whole)
         self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._max_bytes = max_bytes
         self._size: int | None = None
@@ -140,7 +148,7 @@ class ProgramStore:
     def _files(self) -> list[tuple[float, int, pathlib.Path]]:
         """(When it was last used, size, path) of each program, in that order."""
         found, now = [], None
-        for entry in os.scandir(self._path):
+        for entry in self._entries():
             try:
                 status = entry.stat()
             except FileNotFoundError:
@@ -152,13 +160,23 @@ class ProgramStore:
                 path.unlink(missing_ok=True)
         return sorted(one for one in found if one[2].suffix == _SUFFIX)
 
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        yield from os.scandir(self._path)
+        if self._whole is None:
+            return
+        # Parts of other kinds of machines, and of versions that are used no more.
+        for part in os.scandir(self._whole):
+            if part.is_dir(follow_symlinks=False) and part.name != self._path.name:
+                yield from os.scandir(part)
+
 
 def machine_name(facts: Mapping[str, str] | None = None) -> str:
     """A name for machines that may share programs.
 
-    On a CPU a program is made for its instructions, of which JAX's key knows nothing;
-    another CPU that lacks one, in a cluster that shares home folders, would end with an
-    illegal instruction.
+    On a CPU a program is made for its instructions and for the cores that its process may
+    use, of which JAX's key knows nothing; another CPU that lacks one, in a cluster that
+    shares home folders, would end with an illegal instruction, and what was compiled on
+    one core would stay on one.
 
     Args:
       facts: for tests; default those of this machine.
@@ -176,7 +194,17 @@ def _facts() -> dict[str, str]:
         "system": platform.system(),
         "architecture": platform.machine(),
         "instructions": _instructions(),
+        "cores": _cores(),
     }
+
+
+def _cores() -> str:
+    """Those that a process may use, into so many parts XLA cuts a program on CPU."""
+    if given := os.environ.get("NPROC"):  # as XLA reads it
+        return given
+    with contextlib.suppress(AttributeError):  # not on every system
+        return str(len(os.sched_getaffinity(0)))
+    return str(os.cpu_count())
 
 
 def _instructions() -> str:
@@ -197,9 +225,13 @@ def _enable(folder: str) -> None:
     if jax.config.jax_compilation_cache_dir:
         return  # whoever uses this process has one
     try:
-        root = pathlib.Path(os.path.abspath(paths.expanded(folder)))
-        store = ProgramStore(root / machine_name())
+        if paths.is_url(folder := paths.expanded(folder)):
+            raise ConfigError(f"it is no local folder: {OF_JAX} takes it")
+        root = pathlib.Path(os.path.abspath(folder))
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check_owner(root)
+        store = ProgramStore(root / machine_name(), whole=root)
+        _check_owner(store._path)
     except (OSError, ConfigError) as error:
         note(
             f"compiled programs cannot be kept in {folder} "
@@ -228,8 +260,11 @@ def _install(module: Any, store: ProgramStore) -> None:
 
 def _set_enabled(enabled: bool) -> None:
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
     jax.config.update("jax_enable_compilation_cache", enabled)
+    # What the process's first program found it to be is remembered otherwise.
+    compilation_cache.reset_cache()
 
 
 def _check_owner(folder: pathlib.Path) -> None:
@@ -240,8 +275,15 @@ def _check_owner(folder: pathlib.Path) -> None:
     """
     if sys.platform == "win32":
         return
-    status = folder.stat()
-    if status.st_uid not in (os.getuid(), 0) or status.st_mode & stat.S_IWOTH:
+    if _is_open(folder.stat(), os.getuid()):
         raise PermissionError(
             None, "others can write there, and programs in it would be run"
         )
+
+
+def _is_open(folder: os.stat_result, user: int) -> bool:
+    """Whether others than the user, and root, can write to a folder."""
+    # A user's own group has the user's number, where there are such groups.
+    of_group = folder.st_mode & stat.S_IWGRP and folder.st_gid != user
+    of_all = folder.st_mode & stat.S_IWOTH
+    return bool(of_group or of_all) or folder.st_uid not in (user, 0)

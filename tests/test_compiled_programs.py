@@ -54,6 +54,17 @@ def test_what_was_not_used_longest_goes(tmp_path):
     assert store.get("large") is None
 
 
+def test_the_bound_is_that_of_all_kinds_of_machines(tmp_path):
+    """Each version of jaxlib has a part of its own, and nobody asks for old ones."""
+    old = ProgramStore(tmp_path / "old")
+    old.put(KEY, bytes(600))
+    os.utime(files(tmp_path)[0], (1, 1))
+    new = ProgramStore(tmp_path / "new", max_bytes=1000, whole=tmp_path)
+    new.put("a", bytes(500))
+    assert old.get(KEY) is None
+    assert new.get("a") == bytes(500)
+
+
 def test_a_file_of_a_killed_writer_goes(tmp_path):
     left, new = tmp_path / "a.partial", tmp_path / "b.partial"
     for path in (left, new):
@@ -79,11 +90,23 @@ def test_machines_that_differ_share_nothing():
         "system": "Linux",
         "architecture": "x",
         "instructions": "a",
+        "cores": "2",
     }
     names = {machine_name(facts)}
     names |= {machine_name(facts | {name: "other"}) for name in facts}
-    assert len(names) == 5
+    assert len(names) == 6
     assert machine_name() == machine_name()
+
+
+def test_a_program_of_one_core_is_not_for_two(monkeypatch):
+    """XLA cuts a program into as many parts as its process has cores."""
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    one = machine_name()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    two = machine_name()
+    monkeypatch.setenv("NPROC", "1")
+    assert one == machine_name() != two
 
 
 RUN = """
@@ -162,7 +185,57 @@ def test_a_command_that_does_without_leaves_the_next_as_it_was():
     assert jax.config.jax_enable_compilation_cache
 
 
+def test_a_command_that_does_without_does_so_after_one_that_did_not():
+    """JAX remembers what the process's first program found."""
+    from jax._src import compilation_cache
+
+    jax.jit(lambda x: x + 1)(1)
+    assert compilation_cache._cache_checked
+    compiled_programs.keep_compiled_programs(enabled=False)
+    try:
+        assert not compilation_cache.is_cache_used(jax.devices()[0].client)
+    finally:
+        compiled_programs.keep_compiled_programs()
+    assert compilation_cache.is_cache_used(jax.devices()[0].client)
+
+
 def test_a_folder_of_the_users_is_for_the_user_alone(tmp_path):
     ProgramStore(tmp_path / "a" / "b")
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
     compiled_programs._check_owner(tmp_path / "a" / "b")
+
+
+@pytest.mark.parametrize(
+    ("mode", "user", "group", "is_open"),
+    [
+        (0o700, 7, 100, False),
+        (0o755, 7, 100, False),
+        (0o755, 0, 0, False),
+        (0o775, 7, 7, False),  # a group of the user's own
+        (0o775, 7, 100, True),
+        (0o777, 7, 7, True),
+        (0o700, 8, 7, True),
+    ],
+)
+def test_a_folder_that_others_can_write_to(mode, user, group, is_open):
+    status = os.stat_result((mode, 0, 0, 1, user, group, 0, 0, 0, 0))
+    assert compiled_programs._is_open(status, 7) == is_open
+
+
+def test_where_programs_are_kept(tmp_path, monkeypatch, capsys):
+    """A folder that is made is the user's alone; a URL is no folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(type(jax.config), "jax_compilation_cache_dir", None)
+    monkeypatch.setattr(compiled_programs, "_install", lambda *_: None)
+    before = os.umask(0)
+    try:
+        compiled_programs._enable("caches/compiled")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "caches" / "compiled", *tmp_path.glob("caches/compiled/*")]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in made] == [0o700] * 2
+    assert capsys.readouterr().err == ""
+    compiled_programs._enable("gs://bucket/compiled")
+    assert "is no local folder: JAX_COMPILATION_CACHE_DIR" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["caches"]
