@@ -13,6 +13,7 @@ from flax.linen import partitioning
 from jax.typing import DTypeLike
 
 from dro_jax.errors import ConfigError
+from dro_jax.models.attention_choice import mesh_in_force, platform
 from dro_jax.models.t5 import T5
 
 PAD_ID = 0
@@ -120,9 +121,8 @@ def _encode(network: T5, params: Mapping[str, Any], tokens: jax.Array) -> jax.Ar
         return network.apply({"params": params}, tokens, method=network.encode)
 
     rows, length = tokens.shape
-    on_one_cpu = (
-        jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
-    )
+    mesh = mesh_in_force()
+    on_one_cpu = platform() == "cpu" and (mesh is None or mesh.size == 1)
     if not on_one_cpu or rows % _ROWS_AT_ONCE or length < _LEAST_TO_CUT:
         return encode(tokens)
     widths = [length // 4, length // 2, length * 3 // 4, length]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.sharding import AxisType
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from responses import TINY, TINY_PROMPTS, check_layout, score
@@ -75,6 +76,18 @@ def test_prompts_of_many_lengths_are_encoded_a_few_at_a_time(tiny):
         for row in prompts
     ]
     np.testing.assert_array_equal(decoded.tokens, alone)
+
+
+@pytest.mark.parametrize(("platform", "by_few"), [("cpu", True), ("tpu", False)])
+def test_only_a_cpu_encodes_a_few_at_a_time(tiny, platform, by_few):
+    """The mesh's devices decide: `plan --decode` compiles for a TPU on a CPU."""
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,)).abstract_mesh
+    device = type(mesh.abstract_device)(platform, None, platform)
+    network, params = tiny
+    steps = Steps(network, params, rows_per_prompt=1, max_decode_length=4)
+    with jax.sharding.use_abstract_mesh(mesh.update(abstract_device=device)):
+        traced = jax.make_jaxpr(steps.start)(np.ones((8, 64), np.int32))
+    assert ("cond[" in str(traced)) == by_few
 
 
 def test_bfloat16_decodes(golden_1_1):

@@ -112,11 +112,13 @@ class FreshSamples:
 
     def identity(self) -> str:
         """What a run that goes on must find the same, in words."""
-        decoding = self.decoding
+        decoding, cache = self.decoding, ""
+        if decoding.cache_dtype is not None:  # runs of before have none
+            cache = f", cache_dtype {decoding.cache_dtype}"
         return (
             f"{self.num_prompts} prompts a round, {decoding.num_samples} responses each "
             f"(temperature {decoding.temperature:g}, top_k {decoding.top_k}, top_p "
-            f"{decoding.top_p or 0:g}, most {decoding.max_decode_length}), epochs "
+            f"{decoding.top_p or 0:g}, most {decoding.max_decode_length}{cache}), epochs "
             f"{self.epochs}, log_share {self.log_share:g}, lag {self.lag}, "
             f"move_reference_every {self.move_reference_every}, scale {self.scale:g}, "
             f"shift {self.shift:g}, seed {self.seed}"

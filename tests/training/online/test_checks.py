@@ -134,3 +134,11 @@ def test_fresh_and_reference_samples_have_one_scale():
     # Of what was logged the scale is any, and of what reads none of both.
     check_fresh(model, data[1], ReferenceSettings("somewhere"), print)
     check_fresh(model.with_objective(DROV()), data[1], reference, print)
+
+
+def test_a_run_that_goes_on_must_cache_alike():
+    """Runs of before, which had no such setting, stay what they are."""
+    of = lambda **own: FreshSamples(decoding=DecodingConfig(**own)).identity()
+    assert "cache" not in of()
+    assert of(batches_in_turn=2) == of()
+    assert "most None, cache_dtype bfloat16)" in of(cache_dtype="bfloat16")
