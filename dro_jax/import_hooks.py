@@ -5,12 +5,15 @@ import importlib.abc
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 Around = Callable[[], contextlib.AbstractContextManager[Any]]
+Call = Callable[[], None]
 
-_AROUND: dict[str, list[Around]] = {}
+# By a package's name, in the order in which they were given, each once.
+_AROUND: dict[str, dict[Around, None]] = {}
+_AFTER: dict[str, dict[Call, None]] = {}
 
 
 def around_import(name: str, around: Around) -> None:
@@ -20,25 +23,23 @@ def around_import(name: str, around: Around) -> None:
       name: the package's, without a dot.
       around: makes the context, which the package's code runs in.
     """
-    if name in sys.modules:
-        return
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
-    _AROUND.setdefault(name, []).append(around)
+    if name not in sys.modules:
+        _look_out()
+        _AROUND.setdefault(name, {})[around] = None
 
 
-def after_import(name: str, call: Callable[[], None]) -> None:
+def after_import(name: str, call: Call) -> None:
     """Calls a function when a package has been imported; at once if it has been."""
     if name in sys.modules:
         call()
         return
+    _look_out()
+    _AFTER.setdefault(name, {})[call] = None
 
-    @contextlib.contextmanager
-    def then() -> Iterator[None]:
-        yield
-        call()
 
-    around_import(name, then)
+def _look_out() -> None:
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -49,7 +50,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         asked = vars(self._looking).setdefault("names", set())
-        if name not in _AROUND or name in asked:
+        if name in asked or (name not in _AROUND and name not in _AFTER):
             return None
         asked.add(name)  # the others are asked for it, and so is this one
         try:
@@ -66,6 +67,12 @@ class _Loader(importlib.abc.Loader):
         self._loader = loader
         self._name = name
 
+    def __getattr__(self, name: str) -> Any:
+        # Others look at a package without importing it: `pkgutil`, coverage, debuggers.
+        if name == "_loader":
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
     def create_module(self, spec: Any) -> Any:
         return self._loader.create_module(spec)
 
@@ -73,6 +80,11 @@ class _Loader(importlib.abc.Loader):
         # Resources of the package are looked for by its own loader.
         module.__spec__.loader = module.__loader__ = self._loader
         with contextlib.ExitStack() as stack:
-            for around in _AROUND.pop(self._name, ()):
+            for around in tuple(_AROUND.get(self._name, ())):
                 stack.enter_context(around())
             self._loader.exec_module(module)
+        for call in tuple(_AFTER.get(self._name, ())):
+            call()
+        # Not before: an import that fails may be tried again.
+        _AROUND.pop(self._name, None)
+        _AFTER.pop(self._name, None)

@@ -56,11 +56,12 @@ _others: list[Other] = []
 
 def connect(other: Other) -> None:
     """Adds all that is registered to other registries, and from now on what will be."""
-    _others.append(other)
-    for task in _tasks.values():
+    for task in list(_tasks.values()):
         other.add_task(task)
-    for mixture in _mixtures.values():
+    for mixture in list(_mixtures.values()):
         other.add_mixture(mixture)
+    # Until then they do not say what there is.
+    _others.append(other)
 
 
 def add(task: Task) -> None:
@@ -79,9 +80,19 @@ def add_mixture(name: str, tasks: Sequence[str], rate: Rate) -> None:
     """Registers a mixture of registered tasks.
 
     Raises:
-      ConfigError: the name is none.
+      ConfigError: the name is none, or is taken; or there is no task, or none of a name.
     """
     _check_name(name)
+    if name in task_names() | mixture_names():
+        raise ConfigError(
+            f"a task or mixture called '{name}' is registered already: choose another name"
+        )
+    unknown = ", ".join(sorted(set(tasks) - task_names()))
+    if unknown or not tasks:
+        raise ConfigError(
+            f"the mixture '{name}' cannot be registered: "
+            + (f"no task is called {unknown}" if unknown else "it has no tasks")
+        )
     found = tuple(task(one) for one in sorted(set(tasks)))
     _mixtures[name] = Mixture(name, found, rate)
     for other in _others:
@@ -112,12 +123,13 @@ def task(name: str) -> Any:
     Raises:
       KeyError: there is none.
     """
-    names = task_names()
-    if name in _tasks:
-        return _tasks[name]
-    if name not in names:
+    if name not in task_names():
         raise KeyError(name)
-    return _seqio("TaskRegistry").get(name)
+    if name in _tasks and not _others:
+        return _tasks[name]
+    # Who removed a task there may have given its name to another.
+    found = _seqio("TaskRegistry").get(name)
+    return getattr(found, "feedback", found)
 
 
 def mixture(name: str) -> list[tuple[Any, Callable[[], float]]]:
@@ -126,12 +138,11 @@ def mixture(name: str) -> list[tuple[Any, Callable[[], float]]]:
     Raises:
       KeyError: there is none.
     """
-    names = mixture_names()
-    if name in _mixtures:
+    if name not in mixture_names():
+        raise KeyError(name)
+    if name in _mixtures and not _others:
         found = _mixtures[name]
         return [(one, _Rate(found.rate, one)) for one in found.tasks]
-    if name not in names:
-        raise KeyError(name)
     theirs = _seqio("MixtureRegistry").get(name)
     return [(one, _Rate(theirs.get_rate, one)) for one in theirs.tasks]
 

@@ -27,10 +27,22 @@ register_feedback_task("late", JsonlSource({"train": PATH}), vocabulary="byte")
 late = "late" in seqio.TaskRegistry.names()
 registry.remove("late")
 removed = "late" not in seqio.TaskRegistry.names()
-print(json.dumps([sorted(early), same, known, mixed, listed_alike, gone, late, removed]))
+# Names that were given to others there.
+seqio.TaskRegistry.remove("faithdial")
+other = seqio.TaskRegistry.add("faithdial", seqio.FunctionDataSource(
+    lambda split, shuffle_files, seed=None: None, splits=[]), preprocessors=[],
+    output_features={})
+mixture = mixed and "faithdial_wow"
+seqio.MixtureRegistry.remove(mixture)
+seqio.MixtureRegistry.add(mixture, ["wizard_of_wikipedia"], 2)
+replaced = registry.task("faithdial") is other and [
+    (one.name, rate()) for one, rate in registry.mixture(mixture)
+] == [("wizard_of_wikipedia", 2.0)]
+print(json.dumps([sorted(early), same, known, mixed, listed_alike, gone, late, removed,
+    replaced]))
 """
 EXPECTED = (
-    '[[], true, true, ["faithdial", "wizard_of_wikipedia"], true, true, true, true]'
+    '[[], true, true, ["faithdial", "wizard_of_wikipedia"], true, true, true, true, true]'
 )
 
 
