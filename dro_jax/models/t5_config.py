@@ -31,8 +31,8 @@ class T5Config:
       float32_residual: keeps the residual stream and the decoder's last states in
         float32 whatever the dtype, so that log-probabilities round less.
       dtype: activation dtype; parameters, softmaxes and norms are float32.
-      logits_dtype: of the logits that log-probabilities are computed from in training
-        and by the reference; their sums are float32 whatever it is.
+      logits_dtype: of the logits that log-probabilities are computed from, but for those
+        of responses as they are generated; their sums are float32 whatever it is.
       remat_policy: what the backward pass recomputes: ``none``, ``minimal`` (all but
         matrix products with parameters) or ``full`` (each layer from its input).
       scan_layers: stacks the layers in one array and scans over them.

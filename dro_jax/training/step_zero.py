@@ -31,18 +31,20 @@ MEAN_SQUARE = "logratio/mean_square"
 _ALLOWED = {"float32": 1e-4, "bfloat16": 0.2, "float16": 0.03}
 
 
-def allowed_per_root_token(dtype: str) -> float:
+def allowed_per_root_token(dtype: str, logits_dtype: str = "float32") -> float:
     """What rounding may make of ℓ, in nats for each root of a response token.
 
     Args:
       dtype: of the activations. Where the backend multiplies float32 matrices in fewer
         bits (TPUs and GPUs, unless `jax_default_matmul_precision` says otherwise), it is
         as if they were bfloat16.
+      logits_dtype: of the logits. Of fewer bits, one that lies between two numbers goes
+        to either, however little the activations differ.
     """
     precise = jax.config.jax_default_matmul_precision in ("highest", "float32")
     if dtype == "float32" and jax.default_backend() != "cpu" and not precise:
         dtype = "bfloat16"
-    return _ALLOWED.get(dtype, _ALLOWED["bfloat16"])
+    return max(_ALLOWED.get(own, _ALLOWED["bfloat16"]) for own in (dtype, logits_dtype))
 
 
 def checked(train_step: Callable, check: "StepZeroCheck") -> Callable:
@@ -125,13 +127,14 @@ class StepZeroCheck:
                 return
             allowed = f"step_zero_tolerance is {self.tolerance:g}"
         else:
-            dtype = str(self.model.network_config.dtype)
-            each = allowed_per_root_token(dtype)
+            network = self.model.network_config
+            dtype, of_logits = str(network.dtype), str(network.logits_dtype)
+            each = allowed_per_root_token(dtype, of_logits)
             if found[PER_ROOT_TOKEN] <= each:
                 return
             allowed = (
                 f"{found[PER_ROOT_TOKEN]:.3g} for each root of a response token, where "
-                f"{each:g} is allowed for {dtype}"
+                f"{each:g} is allowed for {dtype}, logits {of_logits}"
             )
         raise TrainingError(
             "before the first update the policy must equal the reference, but "
@@ -161,6 +164,7 @@ class StepZeroCheck:
             "This is rounding, not a wrong reference: computed anew in the same rows, "
             f"policy and reference differ by {largest:.2g} nats"
             + ("" if error is None else f", and the cache by {error:.2g} in its own")
-            + ". Set FLOAT32_RESIDUAL = True or DTYPE = 'float32', or allow it: "
+            + ". Set FLOAT32_RESIDUAL = True or DTYPE = 'float32' (and LOGITS_DTYPE), or "
+            "allow it: "
             f"train.train.step_zero_tolerance = {2 * found[LARGEST]:.2g}"
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 import small
@@ -11,6 +12,7 @@ from dro_jax import metrics
 from dro_jax.data.dataset import DatasetConfig
 from dro_jax.errors import TrainingError
 from dro_jax.models.model import FeedbackModel
+from dro_jax.models.output_layer import token_logprobs
 from dro_jax.objectives import UNA
 from dro_jax.training import step_zero
 from dro_jax.training.metric_writers import read_metrics
@@ -115,8 +117,25 @@ def test_tolerances():
     with pytest.raises(TrainingError, match="step_zero_tolerance is 0.7"):
         check(0.7)
     check(network=BFLOAT16)
+    check(network=dataclasses.replace(small.NETWORK, logits_dtype="bfloat16"))
     with pytest.raises(TrainingError, match="set DROPOUT_RATE = 0"):
         check(network=dataclasses.replace(small.NETWORK, dropout_rate=0.1))
+
+
+def test_logits_of_few_bits_go_either_way():
+    """Where states differ by float32's rounding, a logit's rounding may differ."""
+    states = jax.random.normal(jax.random.key(0), (256, 4, 64))
+    kernel = jax.random.normal(jax.random.key(1), (64, 64)) / 8
+    targets = jax.random.randint(jax.random.key(2), (256, 4), 0, 64)
+
+    def largest(dtype):
+        of = lambda states: token_logprobs(states, kernel, targets, dtype=dtype)[0]
+        return np.abs((of(states) - of(states * (1 + 1e-6))).sum(axis=1)).max() / 2
+
+    assert largest("float32") < allowed_per_root_token("float32")
+    found = largest("bfloat16")
+    assert allowed_per_root_token("float32") < found
+    assert found < allowed_per_root_token("float32", "bfloat16")
 
 
 def test_float32_is_trusted_where_it_is_multiplied_in_float32(monkeypatch):
