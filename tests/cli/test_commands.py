@@ -143,6 +143,9 @@ def test_a_command_goes_on_where_it_was_killed(
         (data, "--batch_size=3", "batch_size: 2 → 3"),
         (others, "--batch_size=2", "records: 6, "),
         (data, f"--rename_field={added}=x", "fields: "),
+        # Batches that are decoded as one are kept as one.
+        *[(data, "--batches_in_turn=2", "batches_in_turn: 8 → 2")]
+        * (name == "generate"),
     ]:
         assert command(name, nll_dir, source, out, *flags, flag) == 2
         assert named in capsys.readouterr().err

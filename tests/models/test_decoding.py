@@ -395,6 +395,17 @@ def test_a_configuration_is_refused_before_it_is_used(settings, message):
     assert message in str(raised.value)
 
 
+def test_what_was_sampled_before_there_were_these_settings_is_read():
+    """Samples are kept under facts, which hold those of today only where they matter."""
+    facts = DecodingConfig(max_decode_length=4, batches_in_turn=1).facts()
+    assert ", ".join(f"{name} {value}" for name, value in facts.items()) == (
+        "max_decode_length 4, num_samples 1, temperature 1.0, top_k 0, top_p 0.0, "
+        "beams 0, alpha 0.6, seed 0"
+    )
+    narrow = DecodingConfig(max_decode_length=4, cache_dtype="bfloat16").facts()
+    assert narrow == facts | {"cache_dtype": "bfloat16"}
+
+
 def test_the_least_temperature_takes_the_likeliest_token():
     logits = jnp.asarray([[-1e4, 1e4, 9e3]], jnp.float32)
     keys = jax.random.split(jax.random.key(0), 1)
