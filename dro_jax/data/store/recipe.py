@@ -19,6 +19,7 @@ from dro_jax.data.vocabularies import Vocabulary
 from dro_jax.data.whitespace import WhitespaceVocabulary
 
 VERSION = 1
+_SEQIOS = ("seqio.vocabularies", "SentencePieceVocabulary")
 _SAFE = re.compile(r"[^A-Za-z0-9_.]+")
 
 
@@ -94,6 +95,8 @@ def vocabulary_key(vocabulary: Vocabulary) -> list[Any]:
     kind = type(vocabulary)
     if kind is ByteVocabulary:
         return [kind.__name__, vocabulary.extra_ids]
+    if (kind.__module__, kind.__name__) == _SEQIOS:
+        return _seqios_key(vocabulary)
     if kind not in (SentencePieceVocabulary, WhitespaceVocabulary):
         raise Unknown(f"a {kind.__name__} is of a kind that is not known here")
     # The file's contents, wherever it lies.
@@ -103,3 +106,17 @@ def vocabulary_key(vocabulary: Vocabulary) -> list[Any]:
     return [
         kind.__name__, digest, vocabulary.extra_ids, marks, sentencepiece.__version__,
     ]  # fmt: skip
+
+
+def _seqios_key(vocabulary: Any) -> list[Any]:
+    """Of one with settings that this package's own does not have."""
+    import tensorflow_text
+
+    content = read_model(vocabulary.sentencepiece_model_file)
+    settings = {
+        name: str(value)
+        for name, value in vars(vocabulary).items()
+        if name not in ("_sentencepiece_model_file", "_model")
+    }
+    digest = hashlib.sha256(content).hexdigest()
+    return [".".join(_SEQIOS), digest, settings, tensorflow_text.__version__]

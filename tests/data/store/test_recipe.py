@@ -10,6 +10,7 @@ import types
 
 import pytest
 import seqio
+from sentencepiece import sentencepiece_model_pb2
 from split_texts import prompts_of, responses_of
 
 from dro_jax.data.layouts import Layout
@@ -48,6 +49,7 @@ def test_every_setting_of_the_format_has_a_store_of_its_own(
     model = seqio.SentencePieceVocabulary(sentencepiece_model)
     proto = model.sp_model
     other_model.write_bytes(proto + b"\x52\x00")  # an empty field more
+    fold = sentencepiece_model_pb2.NormalizerSpec(name="nmt_nfkc_cf")
     settings = [
         {},
         {"prompt_field": "other"},
@@ -70,6 +72,13 @@ def test_every_setting_of_the_format_has_a_store_of_its_own(
         {
             "vocabulary": WhitespaceVocabulary(
                 sentencepiece_model, extra_ids=5, marks={"\n": "<extra_id_0>"}
+            )
+        },
+        # Of seqio's, with settings that ours does not have.
+        {"vocabulary": seqio.SentencePieceVocabulary(sentencepiece_model, 0, fold)},
+        {
+            "vocabulary": seqio.SentencePieceVocabulary(
+                sentencepiece_model, use_fast_tokenizer=True
             )
         },
         {"given": JsonlSource({"train": path}, encoding="latin-1")},
