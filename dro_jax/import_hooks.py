@@ -29,7 +29,7 @@ def around_import(name: str, around: Around) -> None:
 
 
 def after_import(name: str, call: Call) -> None:
-    """Calls a function when a package has been imported; at once if it has been."""
+    """Calls a function when a package or module has been imported; at once if it has."""
     if name in sys.modules:
         call()
         return

@@ -1,5 +1,6 @@
 """Feedback tasks: registering them, and finding them by name."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,11 @@ from dro_jax.errors import ConfigError
 from dro_jax.import_hooks import after_import
 
 # What `seqio_tasks` imports that imports seqio itself.
-_OF_SEQIO_TASKS = ("cut_metric", "preprocessing", "seqio_vocabularies")
+_OF_SEQIO_TASKS = (
+    "dro_jax.data.cut_metric",
+    "dro_jax.data.preprocessing",
+    "dro_jax.data.seqio_vocabularies",
+)
 __all__ = ["as_feedback_task", "feedback_task", "register_feedback_task"]
 
 
@@ -159,7 +164,8 @@ def register_feedback_task(
         truncation=(prompt_truncation, response_truncation),
         metrics=metrics,
     )
-    after_import("seqio", _tell_seqio)
+    for module, tell in _TELLING.items():
+        after_import(module, tell)
     registry.add(task)
     return task
 
@@ -178,10 +184,15 @@ def feedback_task(name: str) -> FeedbackTask:
     raise unknown_name(name)
 
 
-def _tell_seqio() -> None:
-    needed = map(sys.modules.get, map("dro_jax.data.{}".format, _OF_SEQIO_TASKS))
+def _tell_seqio(imported: str = "seqio") -> None:
+    needed = [sys.modules.get(name) for name in _OF_SEQIO_TASKS if name != imported]
     if any(getattr(one and one.__spec__, "_initializing", False) for one in needed):
-        return  # it is one of these that has just imported seqio
+        return  # it is one of these that imports it, and tells when it has been
     from dro_jax.data import seqio_tasks  # which tells it of all that are registered
 
     del seqio_tasks
+
+
+_TELLING = {
+    name: functools.partial(_tell_seqio, name) for name in ("seqio", *_OF_SEQIO_TASKS)
+}

@@ -48,7 +48,7 @@ EXPECTED = (
 
 def test_seqio_knows_what_was_registered_before_it_was_imported(tmp_path):
     """Even where one of this package's own modules imports it first."""
-    for first in ("", "import dro_jax.data.converter"):
+    for first in ("", "import dro_jax.data.preprocessing"):
         code = CODE.replace("PATH", repr(str(tmp_path / "none.jsonl")))
         done = subprocess.run(
             [sys.executable, "-c", code.replace("FIRST", first)],
