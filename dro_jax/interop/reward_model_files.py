@@ -26,7 +26,8 @@ from dro_jax.whole_files import write_json
 _TARGET = "target/"
 _VERSION = 1
 # What changes how a network is trained or computed, and none of its numbers.
-_OF_TRAINING = ("dropout_rate", "remat_policy", "attention")
+# The last is of logits, of which a reward model has none.
+_OF_TRAINING = ("dropout_rate", "remat_policy", "attention", "logits_dtype")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,8 @@ class RewardModelSettings:
     def write(self, folder: pathlib.Path) -> None:
         """Writes them into a folder, whole."""
         network = dataclasses.asdict(self.network)
-        network["dtype"] = str(np.dtype(self.network.dtype))
+        for name in ("dtype", "logits_dtype"):
+            network[name] = str(np.dtype(network[name]))
         content = dataclasses.asdict(self) | {"network": network}
         write_json(folder / SETTINGS, {"version": _VERSION, **content})
 

@@ -52,7 +52,7 @@ def test_one_command_line_serves_every_objective(objective, capsys):
         ("TUA = 1.0", "--gin.TUA sets a name that no gin file uses; did you mean TAU?"),
         (
             "FOO = 1.0",
-            "no gin file uses. The names in use, which `dro-jax settings` explains: BATCH",
+            "no gin file uses. The names in use, which `dro-jax settings` explains: ATTEN",
         ),
         ("TRAIN_STEPS = %gin.REQUIRED", "settings are missing: TRAIN_STEPS. Set them"),
         ("MODEL_DIR = %FOLDER", "settings are missing: FOLDER"),

@@ -138,9 +138,13 @@ def test_a_reward_model_s_step(layout):
 
 
 def test_xla_counts_no_more_than_a_hundredth_beside():
-    # Of loops XLA counts one turn: one layer, and an output layer in one piece.
+    # Of loops XLA counts one turn: one layer, attention and an output layer in one piece.
     network = dataclasses.replace(
-        small.T5_LARGE, num_encoder_layers=1, num_decoder_layers=1, vocab_size=8000
+        small.T5_LARGE,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        vocab_size=8000,
+        attention="dense",
     )
     model = FeedbackModel(network=network, objective=NLL())
     length = {"encoder": 512, "decoder": 128}

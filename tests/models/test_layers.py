@@ -47,9 +47,12 @@ def test_bias_depends_on_the_distance_alone(bidirectional):
     distance = np.arange(150)[None, :] - np.arange(200)[:, None]
     expected = table[:, buckets[np.clip(distance, -128, 128) + 128]]
     np.testing.assert_array_equal(bias, expected)
-    for position in (0, 7, 149):
+    for position in (0, 7, 149, 199):
         one_step = module.apply(variables, 1, 150, jnp.int32(position))
-        np.testing.assert_array_equal(one_step[0, :, 0], expected[:, position])
+        # The steps up to this one, of which a ring of 150 places holds the last.
+        steps = np.arange(max(0, position - 149), position + 1)
+        backwards = table[:, buckets[np.clip(steps - position, -128, 128) + 128]]
+        np.testing.assert_array_equal(one_step[0, :, 0, steps % 150], backwards.T)
 
 
 def test_layer_norm():

@@ -90,7 +90,7 @@ def test_a_run_is_trained_and_goes_on_bitwise(tmp_path, reference, caplog):
         run_ppo(whole, reference)
     # Rounds share their programs: the objective's was compiled anew for each.
     programs = [own[1] for r in caplog.records if (own := COMPILED.search(r.message))]
-    for name in ("_sample", "of_policy", "of_rollouts", "token_logprobs", "given"):
+    for name in ("sample", "of_policy", "of_rollouts", "token_logprobs", "given"):
         assert programs.count(name) == 1, name
     run_ppo(parts, reference, steps=3)
     run_ppo(parts, reference)
