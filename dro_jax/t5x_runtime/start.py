@@ -8,6 +8,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.vocabularies import own
 from dro_jax.interop.locations import normalised
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import policy_params
@@ -65,7 +66,7 @@ def initial_checkpoint(
         target.parent.rmtree(missing_ok=True)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("initial_checkpoint")
-    initialization.check_tokenizer(path, model.input_vocabulary)
+    initialization.check_tokenizer(path, own(model.input_vocabulary))
     steps = forward_steps(model, mesh)
     init_key, _ = jax.random.split(jax.random.key(random_seed))
     state = steps.start(path, init_key)
@@ -86,11 +87,17 @@ def initial_checkpoint(
 
 
 def task_vocabulary(mixture_or_task_name: str, module: str | None = None):
-    """The vocabulary of a feedback task or mixture.
+    """The vocabulary of a feedback task or mixture, as seqio's.
+
+    T5X compares a model's with the features of seqio's task, and writes texts with it.
 
     Args:
       mixture_or_task_name: its name.
       module: the module that registers it.
     """
+    # TensorFlow takes seconds to import; who runs T5X has it.
+    from dro_jax.data.seqio_vocabularies import as_seqio
+
     lengths = {"inputs": 1, "targets": 1}
-    return DatasetConfig(mixture_or_task_name, lengths, module=module).vocabulary
+    config = DatasetConfig(mixture_or_task_name, lengths, module=module)
+    return as_seqio(config.vocabulary)

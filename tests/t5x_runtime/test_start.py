@@ -74,3 +74,8 @@ def test_without_a_path_parameters_are_random(tmp_path):
 def test_the_vocabulary_is_the_tasks():
     vocabulary = task_vocabulary("support_desk", "dro_jax.tasks.support_desk.task")
     assert vocabulary.vocab_size == 228
+    # T5X evaluates and answers for no other than that of seqio's task.
+    import seqio
+
+    features = seqio.get_mixture_or_task("support_desk").output_features
+    assert vocabulary == features["targets"].vocabulary
