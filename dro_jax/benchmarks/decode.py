@@ -136,7 +136,7 @@ def ours(
         )
         return [
             row[0, : count[0]]
-            for batch, _, decoded in batches
+            for batch, decoded in batches
             for row, count in zip(
                 decoded.tokens[: len(batch.places)],
                 decoded.lengths[: len(batch.places)],

@@ -27,9 +27,10 @@ from dro_jax.data.interface import HostBatch, Shard
 from dro_jax.data.prompt_batches import (
     PlannedBatch,
     Prompts,
+    as_one,
     in_turn,
-    joined,
     rows_for,
+    taking_turns,
 )
 from dro_jax.data.raw_records import read_raw
 from dro_jax.data.records import RawRecord
@@ -104,7 +105,8 @@ class ModelInputs:
 
         def work() -> _Work:
             prompts = as_prompts(restored.task, self._inputs, restored.lengths)
-            plan = joined(prompts.plan(size, restored.lengths["inputs"]), most)
+            batches = prompts.plan(size, restored.lengths["inputs"])
+            plan = [as_one(group) for group in taking_turns(batches, most)]
             chosen = ((batch, prompts.at(batch.places)) for batch in plan)
             told = (
                 [batch.width, [x.tolist() for x in its.tokens], its.record_ids.tolist()]

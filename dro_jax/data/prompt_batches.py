@@ -81,16 +81,16 @@ def plan_batches(
     return batches
 
 
-def joined(plan: Sequence[PlannedBatch], most: int) -> list[PlannedBatch]:
-    """Batches that follow one another, as one: their prompts take turns.
+def taking_turns(plan: Sequence[PlannedBatch], most: int) -> list[list[PlannedBatch]]:
+    """Batches that follow one another, in groups whose prompts take turns.
 
-    The widest of them is at most twice as wide as any, and they are of one window. All are
-    padded to its width: that costs less than rows that wait for the longest response of
-    each batch, unless all responses are as long.
+    The widest of a group is at most twice as wide as any, and they are of one window. All
+    are padded to its width: that costs less than rows that wait for the longest response
+    of each batch, unless all responses are as long.
 
     Args:
       plan: of :func:`plan_batches`.
-      most: how many of them make one.
+      most: how many of them make a group.
     """
     found: list[list[PlannedBatch]] = []
     for batch in plan:
@@ -99,34 +99,35 @@ def joined(plan: Sequence[PlannedBatch], most: int) -> list[PlannedBatch]:
         if not fits or batch.window != first.window:
             found.append([])
         found[-1].append(batch)
-    return [
-        dataclasses.replace(some[0], places=np.concatenate([b.places for b in some]))
-        for some in found
-    ]
+    return found
+
+
+def as_one(group: Sequence[PlannedBatch]) -> PlannedBatch:
+    """A group of :func:`taking_turns` as one batch."""
+    places = np.concatenate([batch.places for batch in group])
+    return dataclasses.replace(group[0], places=places)
 
 
 def batches_to_do(
     plan: Sequence[PlannedBatch], most: int, missing: np.ndarray
 ) -> list[PlannedBatch]:
-    """Those that are joined with one of which something is missing.
+    """Those that take turns with one of which something is missing.
 
     So prompts that are asked again stand beside those that they stood beside before, and
     the answers are the same to the last digit.
 
     Args:
       plan: of all prompts.
-      most: as for :func:`joined`.
+      most: as for :func:`taking_turns`.
       missing: bool, by the prompts' places.
     """
-    batches, found = iter(plan), []
-    for group in joined(plan, most):
-        count, some = 0, []
-        while count < len(group.places):
-            some.append(next(batches))
-            count += len(some[-1].places)
-        if missing[group.places].any():
-            found += some
-    return found
+    groups = taking_turns(plan, most)
+    return [
+        batch
+        for group in groups
+        if missing[as_one(group).places].any()
+        for batch in group
+    ]
 
 
 def rows_for(count: int, batch_size: int, most: int) -> int:

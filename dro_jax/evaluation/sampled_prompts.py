@@ -11,7 +11,13 @@ import jax
 import numpy as np
 
 from dro_jax.data.interface import HostBatch
-from dro_jax.data.prompt_batches import PlannedBatch, Prompts, joined, rows_for
+from dro_jax.data.prompt_batches import (
+    PlannedBatch,
+    Prompts,
+    as_one,
+    rows_for,
+    taking_turns,
+)
 from dro_jax.evaluation.generation import check_numbers, generate, response_text
 from dro_jax.evaluation.placement import Placement
 from dro_jax.models.decoding import Decoded, DecodingConfig
@@ -42,8 +48,8 @@ class Sample:
 
 
 Samples = tuple[Sample, ...]
-# A planned batch with its rows on this process and the whole batch's responses.
-SampledBatch = tuple[PlannedBatch, HostBatch, Decoded]
+# A planned batch with the responses of all its rows.
+SampledBatch = tuple[PlannedBatch, Decoded]
 
 
 def sample_prompts(
@@ -96,7 +102,7 @@ def sample_prompts(
     )
     waiting: dict[int, Samples] = {}
     window = 0
-    for planned, _, decoded in batches:
+    for planned, decoded in batches:
         if planned.window != window:
             yield from _taken(waiting)
             window = planned.window
@@ -125,7 +131,8 @@ def sampled_batches(
 ) -> Iterator[SampledBatch]:
     """The same by batches, as they come, for who computes more of each.
 
-    `dro_jax.evaluation.generation.as_trajectories` makes of one what models score.
+    `dro_jax.evaluation.generation.as_trajectories` makes of one, and of its prompts as a
+    batch, what models score.
 
     Args:
       plan: of the prompts, or what is left of it.
@@ -136,12 +143,12 @@ def sampled_batches(
     size = placement.num_rows(batch_size)
     shard = placement.shard(size)
     most = config.joined_batches
-    together = joined(plan, most)
+    groups = taking_turns(plan, most)
     batches = (
         prompts.at(batch.places).batch(
             batch.width, rows_for(len(batch.places), size, most), shard
         )
-        for batch in together
+        for batch in map(as_one, groups)
     )
     results = generate(
         model,
@@ -154,18 +161,15 @@ def sampled_batches(
         sampled_round=sampled_round,
         prompts_at_once=size,
     )
-    counts = [len(batch.places) for batch in together]
+    counts = [len(as_one(group).places) for group in groups]
     total = sum(counts) * config.num_samples
     shown = with_progress(results, counts, label, total) if label else results
-    planned = iter(plan)
-    for count, (_, decoded) in zip(counts, shown, strict=True):
+    for group, (_, decoded) in zip(groups, shown, strict=True):
         check_numbers(decoded.logprobs)
         done = 0
-        while done < count:
-            batch = next(planned)
+        for batch in group:
             own = functools.partial(_rows, start=done, size=size)
-            given = prompts.at(batch.places).batch(batch.width, size, shard)
-            yield batch, given, jax.tree.map(own, decoded)
+            yield batch, jax.tree.map(own, decoded)
             done += len(batch.places)
 
 

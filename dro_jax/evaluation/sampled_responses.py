@@ -75,24 +75,27 @@ def sampled_responses(
     Raises:
       CheckpointError: parameters that are not finite.
     """
+    size = placement.num_rows(batch_size)
+    shard = placement.shard(size)
     score = _Scorer(
         policy,
         None if reference is policy else reference,
         placement,
-        placement.shard(placement.num_rows(batch_size)),
+        shard,
         value=value,
     )
-    for planned, batch, decoded in sampled_batches(
+    for planned, decoded in sampled_batches(
         policy.model,
         policy.model.policy_params(policy.params),
         tokens,
-        tokens.plan(placement.num_rows(batch_size), longest),
+        tokens.plan(size, longest),
         config,
         placement,
         batch_size=batch_size,
         eos_id=vocabulary.eos_id,
         label=label,
     ):
+        batch = tokens.at(planned.places).batch(planned.width, size, shard)
         known = score(batch, decoded)
         if reference is policy:
             known["reference_logprob"] = decoded.logprobs

@@ -3,10 +3,11 @@ import pytest
 
 from dro_jax.data.prompt_batches import (
     Prompts,
+    as_one,
     bucket_edges,
-    joined,
     plan_batches,
     rows_for,
+    taking_turns,
 )
 
 
@@ -33,6 +34,10 @@ def test_prompts_change_places_within_a_window_only():
         assert (batch.places // 12 == batch.window).all()
         assert batch.width >= lengths[batch.places].max()
     assert [len(batch.places) for batch in plan] == [4] * 12 + [2]
+
+
+def joined(plan, most):
+    return [as_one(group) for group in taking_turns(plan, most)]
 
 
 def test_batches_of_like_widths_are_joined_within_their_window():
