@@ -99,14 +99,13 @@ class ProgramStore:
         except OSError:
             return None
         digest, program = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        try:
-            if digest != hashlib.sha256(program).digest():
+        is_whole = digest == hashlib.sha256(program).digest()
+        with contextlib.suppress(OSError):  # of a folder that may be read only
+            if is_whole:
+                os.utime(path)
+            else:
                 path.unlink()  # so that it is compiled and written anew
-                return None
-            os.utime(path)
-        except OSError:  # of a folder that may be read only
-            return None if digest != hashlib.sha256(program).digest() else program
-        return program
+        return program if is_whole else None
 
     def put(self, key: str, value: bytes) -> None:
         """Keeps a program, unless its file is there."""

@@ -32,7 +32,7 @@ def measure(rounds: int) -> Figures:
         prompts = folder / "prompts.jsonl"
         prompts.write_text(json.dumps({"prompt": "where is my parcel?"}) + "\n")
         answers = [_generate(folder, prompts) for _ in range(rounds + 1)]
-        lists = [_whole(folder, ["tasks", "list"]) for _ in range(rounds)]
+        lists = [_seconds(folder, ["tasks", "list"]) for _ in range(rounds)]
     return {
         "start.first.train_seconds": Figure.exact(first),
         "start.train_seconds": Figure.of(starts),
@@ -58,7 +58,7 @@ def _train(folder: pathlib.Path, number: int) -> float:
 
 
 def _generate(folder: pathlib.Path, prompts: pathlib.Path) -> float:
-    return _whole(
+    return _seconds(
         folder,
         [
             "generate",
@@ -67,10 +67,6 @@ def _generate(folder: pathlib.Path, prompts: pathlib.Path) -> float:
             f"--output={folder / 'answers.jsonl'}",
         ],
     )
-
-
-def _whole(folder: pathlib.Path, arguments: Sequence[str]) -> float:
-    return _seconds(folder, arguments)
 
 
 def _seconds(

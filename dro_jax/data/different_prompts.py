@@ -7,6 +7,7 @@ import numpy as np
 
 from dro_jax.data import scratch
 from dro_jax.data.dataset import DatasetConfig
+from dro_jax.data.encoding import separate
 from dro_jax.data.joined_records import JoinedRecords
 from dro_jax.data.prompt_batches import Prompts
 from dro_jax.data.record_ids import PromptRecords
@@ -69,8 +70,7 @@ class _StoredTokens(Sequence):
         return self.at(np.array([place]))[0]
 
     def at(self, places: np.ndarray) -> list[np.ndarray]:
-        found = self._records.tokens(self._positions[places], "inputs")
-        return np.split(found.values, np.cumsum(found.lengths)[:-1])
+        return separate(self._records.tokens(self._positions[places], "inputs"))
 
 
 def different_prompts(dataset: DatasetConfig) -> DifferentPrompts:

@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dro_jax.data.tokens import Tokens
-from dro_jax.data.truncation import Truncation
+from dro_jax.data.truncation import (
+    PROMPT_TRUNCATED,
+    RESPONSE_TRUNCATED,
+    Truncation,
+)
 from dro_jax.data.vocabularies import Vocabulary, encode_texts
 
 
@@ -22,6 +26,15 @@ def truncations(
         Truncation(lengths["inputs"], sides[0], always_eos=True),
         Truncation(lengths["targets"], sides[1], always_eos=False),
     )
+
+
+def truncated(
+    cuts: tuple[Truncation, Truncation], lengths: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The field `truncated`, int32 ``[N]``, of whole lengths ``[N]`` of both sides."""
+    prompts, responses = (cut.cuts(own) for cut, own in zip(cuts, lengths, strict=True))
+    bits = PROMPT_TRUNCATED * prompts + RESPONSE_TRUNCATED * responses
+    return bits.astype(np.int32)
 
 
 def encoded(vocabulary: Vocabulary, texts: Sequence[str], cut: Truncation) -> Tokens:

@@ -11,18 +11,14 @@ import numpy as np
 
 from dro_jax.data.batching import fill_up
 from dro_jax.data.encoding import encoded as encoded_texts
-from dro_jax.data.encoding import separate, truncations
+from dro_jax.data.encoding import separate, truncated, truncations
 from dro_jax.data.interface import WHOLE, HostBatch, Shard
 from dro_jax.data.prompt_batches import Prompts
 from dro_jax.data.raw_records import read_texts
 from dro_jax.data.records import RawRecord
 from dro_jax.data.row_merging import merged_rows
 from dro_jax.data.tasks import FeedbackTask
-from dro_jax.data.truncation import (
-    PROMPT_TRUNCATED,
-    RESPONSE_TRUNCATED,
-    Truncation,
-)
+from dro_jax.data.truncation import Truncation
 from dro_jax.data.vocabularies import check_vocabulary, encode_texts
 
 _ENCODED_AT_ONCE = 1024
@@ -133,8 +129,6 @@ def encoded(
     count = len(prompts)
     whole = [encode_texts(task.vocabulary, side) for side in (prompts, responses)]
     cuts = truncations(lengths, task.truncation)
-    cut = [one.cuts(side.lengths) for one, side in zip(cuts, whole, strict=True)]
-    truncated = PROMPT_TRUNCATED * cut[0] + RESPONSE_TRUNCATED * cut[1]
     tokens = [
         one.cut(side, task.vocabulary.eos_id)
         for one, side in zip(cuts, whole, strict=True)
@@ -144,7 +138,7 @@ def encoded(
         "rewards": np.zeros(count, np.float32),
         "trajectory_weights": np.ones(count, np.float32),
         "record_ids": np.array(ids, np.int32).reshape(count, 2),
-        "truncated": truncated.astype(np.int32),
+        "truncated": truncated(cuts, [side.lengths for side in whole]),
     }
     widths = lengths["inputs"], lengths["targets"]
     found = merged_rows(*tokens, fields, places, places, widths, segments=False)

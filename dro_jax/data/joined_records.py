@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from dro_jax.data.encoding import truncations
+from dro_jax.data.encoding import truncated, truncations
 from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.interface import Side, SplitRecords
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.tokens import Tokens
-from dro_jax.data.truncation import PROMPT_TRUNCATED, RESPONSE_TRUNCATED
 from dro_jax.data.vocabularies import check_vocabulary
 
 
@@ -76,18 +75,11 @@ class JoinedRecords:
 
     def fields(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         """``[n]`` rewards, trajectory_weights, truncated; ``[n, 2]`` record_ids."""
-        cut = [
-            cut.cuts(lengths)
-            for cut, lengths in zip(
-                self._cuts, self._whole_lengths(positions).T, strict=True
-            )
-        ]
-        truncated = PROMPT_TRUNCATED * cut[0] + RESPONSE_TRUNCATED * cut[1]
         return {
             "rewards": self._gathered(positions, self._rewards, np.float32),
             "trajectory_weights": np.ones(len(positions), np.float32),
             "record_ids": self.record_ids(positions),
-            "truncated": truncated.astype(np.int32),
+            "truncated": truncated(self._cuts, self._whole_lengths(positions).T),
         }
 
     def record_ids(self, positions: np.ndarray) -> np.ndarray:

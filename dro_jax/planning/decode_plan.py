@@ -40,14 +40,9 @@ class PlannedProgram:
 
     def to_json(self, num_devices: int) -> dict[str, Any]:
         """Memory and bytes of one device, FLOPs of all."""
-        memory, costs, least = self.compilation.memory, self.costs, self.roofline
+        costs, least = self.costs, self.roofline
         return {
-            "memory": {
-                "state_bytes": memory.state_bytes,
-                "temporary_bytes": memory.temporary_bytes,
-                "code_bytes": memory.code_bytes,
-                "total_bytes": memory.total_bytes,
-            },
+            "memory": self.compilation.memory.to_json(),
             "flops": costs and costs.flops * num_devices,
             "bytes": costs and costs.bytes,
             "sent_bytes": costs and costs.sent_bytes,

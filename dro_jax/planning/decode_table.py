@@ -3,22 +3,19 @@
 from collections.abc import Iterator
 
 from dro_jax.planning.decode_plan import DecodePlan, PlannedProgram
+from dro_jax.planning.table import aligned, devices_told
 
 _GIB = 2**30
 
 
 def decode_table(plan: DecodePlan) -> str:
     """A line for each thing that is known."""
-    lines = list(_lines(plan))
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+    return aligned(_lines(plan))
 
 
 def _lines(plan: DecodePlan) -> Iterator[tuple[str, str]]:
     told, batch = plan.to_json(), plan.batch
-    sizes = ", ".join(f"{name} {size}" for name, size in told["mesh"].items())
-    where = told["topology"] or "this machine"
-    yield "devices", f"{where}: {told['devices']} × {told['device_kind']} ({sizes})"
+    yield "devices", devices_told(told)
     scanned = ", layers scanned" * told["scan_layers"]
     yield "settings", f"{told['dtype']}, cache {told['cache_dtype']}{scanned}"
     yield "parameters", f"policy {plan.parameters / 1e6:,.1f} million"

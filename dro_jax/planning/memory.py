@@ -51,6 +51,15 @@ class MemoryUse:
         """All of it."""
         return self.state_bytes + self.temporary_bytes + self.code_bytes
 
+    def to_json(self) -> dict[str, int]:
+        """Its parts and their sum."""
+        return {
+            "state_bytes": self.state_bytes,
+            "temporary_bytes": self.temporary_bytes,
+            "code_bytes": self.code_bytes,
+            "total_bytes": self.total_bytes,
+        }
+
     @property
     def fits(self) -> bool:
         """Whether there is as much; where that is not known, whether it compiled."""

@@ -84,11 +84,8 @@ class PlanReport:
     def _memory(self) -> dict[str, int | None]:
         memory = self.compilation.memory
         return {
-            "state_bytes": memory.state_bytes,
-            "temporary_bytes": memory.temporary_bytes,
-            "code_bytes": memory.code_bytes,
+            **memory.to_json(),
             "reference_bytes": self.run.reference_bytes,
-            "total_bytes": memory.total_bytes,
             "available_bytes": memory.available_bytes,
         }
 

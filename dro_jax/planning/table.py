@@ -1,6 +1,7 @@
 """A plan as a table for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from dro_jax.planning.report import PlanReport
 
@@ -13,9 +14,21 @@ _MOVERS_HEAD = (
 
 def table(report: PlanReport) -> str:
     """A line for each thing that is known."""
-    lines = list(_lines(report))
+    return aligned(_lines(report))
+
+
+def aligned(lines: Iterable[tuple[str, str]]) -> str:
+    """Names and values, a line each, the values one below the other."""
+    lines = list(lines)
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+
+
+def devices_told(told: Mapping[str, Any]) -> str:
+    """The devices of a plan's JSON."""
+    sizes = ", ".join(f"{name} {size}" for name, size in told["mesh"].items())
+    where = told["topology"] or "this machine"
+    return f"{where}: {told['devices']} × {told['device_kind']} ({sizes})"
 
 
 def movers_table(report: PlanReport, count: int) -> str:
@@ -43,9 +56,7 @@ def movers_table(report: PlanReport, count: int) -> str:
 
 def _lines(report: PlanReport) -> Iterator[tuple[str, str]]:
     told = report.to_json()
-    sizes = ", ".join(f"{name} {size}" for name, size in told["mesh"].items())
-    where = told["topology"] or "this machine"
-    yield "devices", f"{where}: {told['devices']} × {told['device_kind']} ({sizes})"
+    yield "devices", devices_told(told)
     yield "settings", _settings(told)
     yield "parameters", _parameters(told["parameters"])
     yield "a batch", _batch(told["batch"])

@@ -41,11 +41,11 @@ def own_code() -> str:
 # What works on prepared records; a change there leaves stores as they are.
 AFTER_RECORDS = frozenset(
     (
-        "batching", "converter", "cut_metric", "dataset", "draws", "encoding",
+        "batching", "converter", "cut_metric", "dataset", "different_prompts", "draws", "encoding",
         "feedback_source", "feedback_task", "grouping", "inputs", "inspection", "inspection_plot", "inspection_text",
         "inspection_tokens", "interface", "joined_records", "mixtures", "modules",
         "ordering", "packing", "permutation", "prefetching", "preprocessing",
-        "prompt_records", "raw_records", "record_ids", "registry", "reward_statistics",
+        "prompt_batches", "prompt_records", "raw_records", "record_ids", "registry", "reward_statistics",
         "reward_transforms", "row_merging", "row_plans", "row_reading", "scratch", "seqio_tasks", "settings",
         "split_fingerprint", "stream_packing", "task_metrics", "task_names",
         "task_report", "tasks", "truncation",

@@ -52,11 +52,7 @@ def backward(
         name="attention_backward",
         prefetched=[start, end],
         inputs=[
-            (query_ids, programs.of_ids(layout.query_length)),
-            (key_ids, programs.of_ids(layout.key_length)),
-            (query, by_query),
-            (key, by_key),
-            (value, by_key),
+            *programs.attended(layout, query_ids, key_ids, query, key, value),
             (out, by_query),
             (given, by_query),
             (log_sums, programs.of_sums(layout)),

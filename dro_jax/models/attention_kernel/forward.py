@@ -29,7 +29,6 @@ def forward(layout: Layout, query, key, value, strips, query_ids, key_ids):
     """
     start, end = segments.meeting_ranges(layout, query_ids, key_ids, of_keys=False)
     by_query = programs.of_rows(layout, layout.query_length)
-    by_key = programs.of_rows(layout, layout.key_length)
     scratch = [
         pltpu.VMEM((layout.width, layout.key_length), value.dtype),
         pltpu.VMEM((layout.key_length, LANES), jnp.int32),
@@ -42,11 +41,7 @@ def forward(layout: Layout, query, key, value, strips, query_ids, key_ids):
         name="attention",
         prefetched=[start, end],
         inputs=[
-            (query_ids, programs.of_ids(layout.query_length)),
-            (key_ids, programs.of_ids(layout.key_length)),
-            (query, by_query),
-            (key, by_key),
-            (value, by_key),
+            *programs.attended(layout, query_ids, key_ids, query, key, value),
             (strips, programs.of_strips(layout)),
         ],
         outputs=[

@@ -28,6 +28,26 @@ def of_ids(length: int) -> pl.BlockSpec:
     return pl.BlockSpec((1, 1, length), lambda h, b, *_: (b, 0, 0))
 
 
+def attended(
+    layout: Layout,
+    query_ids: jax.Array,
+    key_ids: jax.Array,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+) -> list[tuple[jax.Array, pl.BlockSpec]]:
+    """What both passes read first, with what a program has of each."""
+    by_query = of_rows(layout, layout.query_length)
+    by_key = of_rows(layout, layout.key_length)
+    return [
+        (query_ids, of_ids(layout.query_length)),
+        (key_ids, of_ids(layout.key_length)),
+        (query, by_query),
+        (key, by_key),
+        (value, by_key),
+    ]
+
+
 def of_strips(layout: Layout) -> pl.BlockSpec | None:
     """Of ``[programs, heads, Q + K]`` the program's heads; None without diagonals."""
     if not layout.has_diagonals:
