@@ -50,8 +50,8 @@ _FREE_BINDINGS = re.compile(
 # on purpose (--allow_change). The optimiser's state does not depend on it.
 _CHANGEABLE = re.compile(
     rf"{re.escape(_SCHEDULE)}\..*|{re.escape(_TRAIN)}\."
-    r"(eval_period|log_period|on_non_finite|num_microbatches|gradient_sum_dtype|step_zero_tolerance|tensorboard"
-    r"|sampled_evaluation)"
+    r"(eval_period|log_period|on_non_finite|num_microbatches|gradient_sum_dtype"
+    r"|step_zero_tolerance|tensorboard|sampled_evaluation)"
     # What is measured, and by whom.
     r"|dro_jax\.(evaluation|judges|rewards|models\.decoding)\..*"
 )

@@ -1,6 +1,6 @@
-"""What a command line gets wrong that can be known before TensorFlow is imported.
+"""What a command line gets wrong that can be known before anything large is imported.
 
-The import takes ten seconds and more; files and names are checked in less than one.
+JAX takes seconds, what a task's module imports more; files and names are checked in less.
 """
 
 import os

@@ -1,6 +1,6 @@
 """What functions and classes of ours take, read from their source; nothing is imported.
 
-A misspelt setting is so refused at once, and not after the seconds that TensorFlow takes.
+A misspelt setting is so refused at once, and not after the seconds that imports take.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """What a launch looks up first by other programs, since it takes long.
 
-The name of the task, which takes TensorFlow, and whether the run fits its slice, which
-takes a compiler minutes.
+The name of the task, which takes whatever its modules import, and whether the run fits
+its slice, which takes a compiler minutes.
 """
 
 import json
@@ -77,7 +77,7 @@ def run_checks(checks: Sequence[Sequence[str]]) -> None:
 
 
 def _check_task(words: Sequence[str]) -> None:
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # TensorFlow's notes on its start
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # notes of TensorFlow, if it is imported
     program = [sys.executable, "-P", *words[1:]]
     done = subprocess.run(program, env=os.environ | quiet, check=False)
     if done.returncode == REFUSED.number:

@@ -20,7 +20,7 @@ def job_of(
     elsewhere: Sequence[str],
     dry_run: bool,
 ) -> tuple[Job, Configuration | None]:
-    """A job, checked as far as can be without TensorFlow.
+    """A job, checked as far as can be without its task.
 
     Args:
       words: the command and its flags, as typed.

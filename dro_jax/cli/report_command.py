@@ -100,7 +100,7 @@ def _evaluated(arguments) -> str | None:
         raise ConfigError(
             "--evaluation shows what there is, and --task evaluates: give one of them"
         )
-    # Reading data and models takes TensorFlow, and showing what there is does not.
+    # Reading data and models takes JAX, and showing what there is does not.
     from dro_jax.cli.evaluate_command import evaluate
 
     return evaluate(arguments).name

@@ -97,7 +97,7 @@ def _shared(trial: PlannedTrial) -> list[str]:
 def _kept(folder: pathlib.Path, shared: str) -> list[str]:
     """Of what trials share, what is computed: the names of splits, or the fit.
 
-    Which of them a trial needs is known once its task is there, which imports TensorFlow.
+    Which of them a trial needs is known once its task has been registered.
     """
     marker = _WHOLE.get(shared.partition("/")[0])
     found = sorted((folder / shared).glob(marker)) if marker else []

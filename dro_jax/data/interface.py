@@ -95,7 +95,7 @@ class Dataset(Protocol):
 
     @property
     def vocabulary(self) -> Any:
-        """A `seqio.Vocabulary`."""
+        """A `dro_jax.data.vocabularies.Vocabulary`."""
         ...
 
     def has_split(self) -> bool:

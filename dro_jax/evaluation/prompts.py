@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dro_jax.data.inputs import Input, record_ids
 from dro_jax.data.interface import SplitRecords
 from dro_jax.data.prompt_batches import Prompts
 from dro_jax.errors import ConfigError, DataError
@@ -59,9 +60,6 @@ def split_prompts(records: SplitRecords, most: int | None = None) -> tuple[Promp
 
 def prompt_ids(texts: Sequence[str]) -> list[str]:
     """Of each prompt its id, as :class:`Prompt` has it."""
-    # Imports TensorFlow, as whoever has records has done.
-    from dro_jax.data.inputs import Input, record_ids
-
     # Each once: an equal record behind the first would have an id of its own.
     different = list(dict.fromkeys(texts))
     ids = record_ids([Input({}, text) for text in different]).astype(">i4")

@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dro_jax.data.different_prompts import DifferentPrompts
+from dro_jax.data.tasks import FeedbackTask
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.rewards.interface import Reward
 from dro_jax.rewards.task_reward import FunctionReward
-
-if TYPE_CHECKING:  # imports TensorFlow
-    from dro_jax.data.different_prompts import DifferentPrompts
-    from dro_jax.data.tasks import FeedbackTask
 
 
 class SampleRewards:
@@ -32,7 +29,7 @@ class SampleRewards:
 
     def __init__(
         self,
-        prompts: "DifferentPrompts",
+        prompts: DifferentPrompts,
         reward: Reward | None,
         *,
         scale: float = 1.0,
@@ -84,7 +81,7 @@ def check_units(owner: str, scale: float, shift: float) -> None:
 
 
 def reward_facts(
-    tasks: Sequence["FeedbackTask"], reward: Reward | None
+    tasks: Sequence[FeedbackTask], reward: Reward | None
 ) -> dict[str, str]:
     """What rewards of responses depend on beside prompts and responses, by name.
 
@@ -100,7 +97,7 @@ def reward_facts(
 
 
 def _rewards_of(
-    tasks: Sequence["FeedbackTask"], reward: Reward | None
+    tasks: Sequence[FeedbackTask], reward: Reward | None
 ) -> dict[str, Reward]:
     for task in tasks:
         if reward is None and task.reward_fn is None:

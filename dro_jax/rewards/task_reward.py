@@ -61,7 +61,7 @@ class TaskReward:
         return self._reward()(prompts, responses)
 
     def _reward(self) -> FunctionReward:
-        # Imported late: seqio takes ten seconds, which other rewards do not wait for.
+        # Imported late: other rewards need nothing of data.
         from dro_jax.data.mixtures import tasks_and_rates
         from dro_jax.data.modules import import_modules
 

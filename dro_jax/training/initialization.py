@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from dro_jax.data import vocabularies
 from dro_jax.data.interface import HostBatch
 from dro_jax.errors import CheckpointError
 from dro_jax.interop import formats
@@ -159,9 +160,6 @@ def check_tokenizer(path: str | pathlib.Path, vocabulary: Any) -> None:
     """
     files = formats.open_model(path).tokenizer_files
     if files and vocabulary is not None:
-        # Imports seqio, which whoever has a vocabulary has imported.
-        from dro_jax.data import vocabularies
-
         vocabularies.check_tokenizer(vocabulary, files)
 
 

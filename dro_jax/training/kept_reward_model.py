@@ -3,6 +3,7 @@
 import pathlib
 
 from dro_jax.data.interface import HostBatch
+from dro_jax.data.kept_vocabulary import keep_vocabulary
 from dro_jax.interop.reward_model_files import RewardModelSettings
 from dro_jax.interop.reward_model_folder import FOLDER
 from dro_jax.models.networks import group_size
@@ -42,7 +43,4 @@ def keep_reward_model(model_dir: str, plan: RunPlan, batch: HostBatch) -> None:
 def _vocabulary(vocabulary, folder: pathlib.Path) -> dict:
     if vocabulary is None:
         return {"kind": "other", "name": "tokens made elsewhere"}
-    # Imports TensorFlow, which whoever has a vocabulary has imported.
-    from dro_jax.data.kept_vocabulary import keep_vocabulary
-
     return keep_vocabulary(vocabulary, folder)

@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dro_jax.data.different_prompts import DifferentPrompts
 from dro_jax.data.prompt_batches import PlannedBatch
 from dro_jax.errors import ConfigError
 from dro_jax.evaluation.generation import response_text
@@ -16,9 +17,6 @@ from dro_jax.models.decoding import DecodingConfig
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
 from dro_jax.training import hosts
-
-if TYPE_CHECKING:  # imports TensorFlow
-    from dro_jax.data.different_prompts import DifferentPrompts
 
 
 class ScoredSamples(NamedTuple):
@@ -42,7 +40,7 @@ class ScoredSamples(NamedTuple):
 def scored_samples(
     model: FeedbackModel,
     params: Params,
-    prompts: "DifferentPrompts",
+    prompts: DifferentPrompts,
     plan: Sequence[PlannedBatch],
     config: DecodingConfig,
     rewards: SampleRewards,
@@ -101,7 +99,7 @@ def scored_samples(
         label=label,
         sampled_round=sampled_round,
     )
-    for planned, _, decoded in batches:
+    for planned, decoded in batches:
         rows = np.arange(len(planned.places))
         if missing is not None:
             rows = np.flatnonzero(missing[planned.places])

@@ -1,6 +1,6 @@
 """One unit of a split: its records read, checked, tokenised and written.
 
-Python reads and checks records while TensorFlow, in a second thread and without the
+Python reads and checks records while SentencePiece, in a second thread and without the
 interpreter's lock, makes tokens of those before: on two cores, both at once.
 """
 

@@ -5,10 +5,11 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from dro_jax.data.different_prompts import DifferentPrompts, different_prompts
 from dro_jax.data.interface import Dataset
 from dro_jax.data.prompt_batches import (
     PlannedBatch,
@@ -38,9 +39,6 @@ from dro_jax.training.preemption import StopSignal
 from dro_jax.training.scored_samples import ScoredSamples, scored_samples
 from dro_jax.training.turns import one_computes
 from dro_jax.training.watchdog import Watchdog
-
-if TYPE_CHECKING:  # imports TensorFlow
-    from dro_jax.data.different_prompts import DifferentPrompts
 
 _WHAT = "the samples of the reference"
 
@@ -106,9 +104,6 @@ class SamplesOfReference:
           DataError: a reward is not finite.
           Preempted: the run was told to stop; what was sampled is kept.
         """
-        # Imports TensorFlow, as whoever has such a data set has done.
-        from dro_jax.data.different_prompts import different_prompts
-
         prompts = different_prompts(dataset)
         wanted = ~is_judged(prompts.hashes, judged_fraction)
         name = f"{dataset.name}-{dataset.split}"
@@ -143,7 +138,7 @@ class SamplesOfReference:
     def _sample(
         self,
         dataset: Dataset,
-        prompts: "DifferentPrompts",
+        prompts: DifferentPrompts,
         store: SampleStore,
         wanted: np.ndarray,
     ) -> None:
@@ -253,7 +248,7 @@ def _plan(
 
 
 def _lines(
-    prompts: "DifferentPrompts", vocabulary: Any, samples: ScoredSamples
+    prompts: DifferentPrompts, vocabulary: Any, samples: ScoredSamples
 ) -> Iterator[Mapping[str, Any]]:
     """A line a response, for people."""
     texts = prompts.texts(samples.places)
