@@ -1,6 +1,7 @@
 """A task of feedback."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ class FeedbackTask:
     """A task of (prompt, response, reward), with all that training asks of it.
 
     What seqio asks of it, its task of the same name has
-    (`dro_jax.data.seqio_tasks.seqio_task`), which is made when a program asks for it.
+    (`seqio_task`), which is made when a program asks for it.
 
     Attributes:
       name: its own.
@@ -116,18 +117,23 @@ class FeedbackTask:
           ConfigError: it must be prepared and is not; says what to type.
           DataError: a record, the split or the vocabulary cannot be used.
         """
-        from dro_jax.data.seqio_tasks import seqio_task
-
-        return seqio_task(self).get_dataset(
+        return self.seqio_task.get_dataset(
             sequence_length, split, *arguments, **settings
         )
 
     @property
     def output_features(self) -> Mapping[str, Any]:
         """Those of seqio's task of this name."""
-        from dro_jax.data.seqio_tasks import seqio_task
+        return self.seqio_task.output_features
 
-        return seqio_task(self).output_features
+    @functools.cached_property
+    def seqio_task(self) -> Any:
+        """The `dro_jax.data.seqio_tasks.SeqioFeedbackTask` that stands for it."""
+        from dro_jax.data.seqio_tasks import make_seqio_task
+
+        # Kept here, and in no table: with the last who knows the task both are gone,
+        # and the files of its records, which stay open for as long as it lives, close.
+        return make_seqio_task(self)
 
     @property
     def recipe(self) -> Recipe:

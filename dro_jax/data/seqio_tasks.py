@@ -4,7 +4,6 @@ Programs that import seqio need not import it: see `dro_jax.import_hooks`.
 """
 
 import functools
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -34,6 +33,7 @@ class _Feedback(Protocol):
     metrics: Any
     reward_fn: Any
     vocabulary: Any
+    seqio_task: Any
 
 
 class SeqioFeedbackSource(seqio.DataSource):
@@ -156,29 +156,24 @@ class SeqioFeedbackTask(seqio.Task):
         )
 
 
-_made: weakref.WeakKeyDictionary[Any, SeqioFeedbackTask] = weakref.WeakKeyDictionary()
-
-
-def seqio_task(task: _Feedback) -> SeqioFeedbackTask:
-    """seqio's task of a feedback task, always the same."""
-    if task not in _made:
-        prompt_truncation, response_truncation = task.truncation
-        _made[task] = SeqioFeedbackTask(
-            task.name,
-            feedback=task,
-            source=SeqioFeedbackSource(task.name, task.source),
-            output_features=_features(as_seqio(task.vocabulary)),
-            preprocessors=[
-                functools.partial(
-                    encode_feedback,
-                    prompt_truncation=prompt_truncation,
-                    response_truncation=response_truncation,
-                )
-            ],
-            shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
-            **_metrics(task),
-        )
-    return _made[task]
+def make_seqio_task(task: _Feedback) -> SeqioFeedbackTask:
+    """seqio's task of a feedback task, which keeps it: see `FeedbackTask.seqio_task`."""
+    prompt_truncation, response_truncation = task.truncation
+    return SeqioFeedbackTask(
+        task.name,
+        feedback=task,
+        source=SeqioFeedbackSource(task.name, task.source),
+        output_features=_features(as_seqio(task.vocabulary)),
+        preprocessors=[
+            functools.partial(
+                encode_feedback,
+                prompt_truncation=prompt_truncation,
+                response_truncation=response_truncation,
+            )
+        ],
+        shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
+        **_metrics(task),
+    )
 
 
 def _metrics(task: _Feedback) -> dict[str, Any]:
@@ -236,7 +231,7 @@ class _Registries:
     def add_task(self, task: _Feedback) -> None:
         if task.name in seqio.TaskRegistry.names():
             raise ConfigError(f"seqio has another task that is called '{task.name}'")
-        seqio.TaskRegistry.add_provider(task.name, seqio_task(task))
+        seqio.TaskRegistry.add_provider(task.name, task.seqio_task)
 
     def add_mixture(self, mixture: registry.Mixture) -> None:
         seqio.MixtureRegistry.add(

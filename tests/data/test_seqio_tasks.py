@@ -1,11 +1,19 @@
 """Tasks that are registered before seqio is imported, and what seqio then knows."""
 
+import gc
+import os
 import subprocess
 import sys
+
+from dro_jax.data import registry
+from dro_jax.data.sources import JsonlSource
+from dro_jax.data.tasks import register_feedback_task
 
 CODE = """
 import json, sys
 from dro_jax.data import registry
+from dro_jax.data.sources import JsonlSource
+from dro_jax.data.tasks import register_feedback_task
 from dro_jax.data.inspection import list_tasks
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
@@ -41,9 +49,7 @@ replaced = registry.task("faithdial") is other and [
 print(json.dumps([sorted(early), same, known, mixed, listed_alike, gone, late, removed,
     replaced]))
 """
-EXPECTED = (
-    '[[], true, true, ["faithdial", "wizard_of_wikipedia"], true, true, true, true, true]'
-)
+EXPECTED = '[[], true, true, ["faithdial", "wizard_of_wikipedia"], true, true, true, true, true]'
 
 
 def test_seqio_knows_what_was_registered_before_it_was_imported(tmp_path):
@@ -57,3 +63,25 @@ def test_seqio_knows_what_was_registered_before_it_was_imported(tmp_path):
             text=True,
         )
         assert done.stdout.strip() == EXPECTED, done.stderr
+
+
+def test_a_task_that_is_removed_closes_its_files(write_jsonl, trajectories):
+    """Also where seqio had it: a program may register tasks for as long as it runs."""
+
+    def opened():
+        links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+        found = [os.readlink(link) for link in links if os.path.lexists(link)]
+        return [path for path in found if str(folder) in path]
+
+    source = JsonlSource({"train": write_jsonl(trajectories(3))})
+    task = register_feedback_task("left", source, vocabulary="byte")
+    records = task.records()
+    assert records.texts([0], "inputs") == ["p0"]
+    assert len(records.tokens([0], "targets"))
+    folder, same = records.folder, task.seqio_task
+    assert len(opened()) == 3 and registry.task("left") is task
+    assert task.seqio_task is same and same.feedback is task
+    registry.remove("left")
+    del task, records, same
+    gc.collect()
+    assert opened() == []

@@ -248,7 +248,10 @@ class _Browser:
         os.close(self._out)
 
     def _hear(self, seconds: float) -> None:
-        if not select.select([self._in], [], [], seconds)[0]:
+        # Not `select.select`, which takes no number of a file beyond 1,023.
+        ready = select.poll()
+        ready.register(self._in, select.POLLIN)
+        if not ready.poll(seconds * 1000):
             return
         data = os.read(self._in, 1 << 20)
         assert data, "Chromium has ended"
