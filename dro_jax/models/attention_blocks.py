@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dro_jax.models.attention_residuals import named
 from dro_jax.models.layers import skew
 
 BLOCK = 128
@@ -143,7 +144,7 @@ def _forward(blocks: _Blocks, inputs: _Inputs):
 
 
 def _attention_forward(blocks: _Blocks, *inputs):
-    out, normalizers = _forward(blocks, _Inputs(*inputs))
+    out, normalizers = named(*_forward(blocks, _Inputs(*inputs)))
     return out, (_Inputs(*inputs), out, normalizers)
 
 

@@ -34,7 +34,8 @@ class T5Config:
       logits_dtype: of the logits that log-probabilities are computed from, but for those
         of responses as they are generated; their sums are float32 whatever it is.
       remat_policy: what the backward pass recomputes: ``none``, ``minimal`` (all but
-        matrix products with parameters) or ``full`` (each layer from its input).
+        matrix products with parameters, and attention that makes no matrices) or
+        ``full`` (each layer from its input).
       scan_layers: stacks the layers in one array and scans over them.
       attention: what computes attention where nothing is decoded, numbers but for
         rounding the same: ``dense``, matrices of all pairs of positions; ``blocks``, a

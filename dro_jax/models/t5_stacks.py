@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen import partitioning
 
-from dro_jax.models import layers
+from dro_jax.models import attention_residuals, layers
 from dro_jax.models.attention import Attention
 from dro_jax.models.attention_choice import implementation
 from dro_jax.models.attention_mask import AttentionMask
@@ -13,6 +13,13 @@ from dro_jax.models.t5_config import T5Config
 
 # Where scan_layers puts the axis 'layers' in each parameter, as T5X.
 PARAM_SCAN_AXIS = 1
+# What REMAT_POLICY = 'minimal' keeps of a layer. Products with weights, which have no batch
+# axes; not those between activations, dense attention's, large and cheap. What the
+# backward pass of attention without matrices reads, else it would attend twice.
+_KEPT = jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    jax.checkpoint_policies.save_only_these_names(*attention_residuals.NAMES),
+)
 
 
 def _attention(config: T5Config, name: str, deterministic: bool, cross=False):
@@ -137,15 +144,12 @@ class _Stack(nn.Module):
     def _run_layers(self, layer_cls, num_layers, name, x, *shared, **fields):
         cfg = self.config
         if cfg.remat_policy != "none":
-            # Products with weights, which have no batch axes, are kept; those between
-            # activations (attention), large and cheap, are computed anew.
-            minimal = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims
             layer_cls = partitioning.remat(
                 layer_cls,
                 # Within a scan XLA cannot merge what is recomputed with the forward
                 # pass; elsewhere it would, and undo the saving.
                 prevent_cse=not cfg.scan_layers,
-                policy=minimal if cfg.remat_policy == "minimal" else None,
+                policy=_KEPT if cfg.remat_policy == "minimal" else None,
             )
         if not cfg.scan_layers:
             for i in range(num_layers):

@@ -11,7 +11,7 @@ import small
 from jax.sharding import AxisType, Mesh
 
 from dro_jax.errors import ConfigError
-from dro_jax.models import attention_choice
+from dro_jax.models import attention_choice, attention_residuals
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.t5_config import T5Config
 from dro_jax.objectives import DROV
@@ -73,6 +73,19 @@ def test_a_step_of_packed_rows_is_that_of_matrices(dense, attention, mesh):
     np.testing.assert_allclose(found[0], dense[0], rtol=1e-5)
     for a, b in zip(small.leaves(found[1]), small.leaves(dense[1]), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("attention", ["blocks", "interpreted"])
+def test_minimal_remat_does_not_attend_again(golden_1_1, attention, capsys):
+    network, params = golden_1_1.build(attention=attention, remat_policy="minimal")
+    jax.ad_checkpoint.print_saved_residuals(
+        lambda params: network.apply({"params": params}, *golden_1_1.inputs).sum(),
+        params,
+    )
+    told, config = capsys.readouterr().out, network.config
+    layers = config.num_encoder_layers + 2 * config.num_decoder_layers
+    for name in attention_residuals.NAMES:
+        assert told.count(f"named '{name}'") == layers
 
 
 @pytest.mark.parametrize("attention", ["blocks", "interpreted"])

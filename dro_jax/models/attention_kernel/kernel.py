@@ -10,7 +10,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
 from dro_jax.models.attention_kernel import segments
 from dro_jax.models.attention_kernel.backward import backward
@@ -20,6 +19,7 @@ from dro_jax.models.attention_kernel.layout import (
     dividing_block,
     padded_length,
 )
+from dro_jax.models.attention_residuals import named
 
 
 def kernel_attention(
@@ -105,9 +105,9 @@ def _attention(layout, query, key, value, strips, query_ids, key_ids):
 
 
 def _attention_forward(layout, query, key, value, strips, query_ids, key_ids):
-    out, log_sums = forward(layout, query, key, value, strips, query_ids, key_ids)
-    out = checkpoint_name(out, "attention_out")
-    log_sums = checkpoint_name(log_sums, "attention_log_sums")
+    out, log_sums = named(
+        *forward(layout, query, key, value, strips, query_ids, key_ids)
+    )
     return out, (query, key, value, strips, query_ids, key_ids, out, log_sums)
 
 
