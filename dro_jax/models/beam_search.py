@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dro_jax.models.decoding_programs import decoding_program
 from dro_jax.models.incremental import (
     PAD_ID,
     START_ID,
@@ -107,15 +108,14 @@ def _finished_then_live(finished: _Beams, live: _Beams) -> _Beams:
     )
 
 
-@functools.partial(
-    jax.jit,
+@decoding_program(
     static_argnames=(
         "network",
         "max_decode_length",
         "num_beams",
         "eos_id",
         "cache_dtype",
-    ),
+    )
 )
 def _search(
     network,

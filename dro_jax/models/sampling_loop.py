@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax.errors import ConfigError
+from dro_jax.models.decoding_programs import decoding_program
 from dro_jax.models.incremental import PAD_ID, Decoded, Steps, ban_padding, likeliest
 from dro_jax.models.logprobs import token_logprobs
 from dro_jax.models.refilled_rows import decode_in_turn
@@ -16,8 +17,7 @@ from dro_jax.models.t5 import T5
 from dro_jax.models.token_draws import sample_token
 
 
-@functools.partial(
-    jax.jit,
+@decoding_program(
     static_argnames=(
         "network",
         "max_decode_length",
@@ -27,7 +27,7 @@ from dro_jax.models.token_draws import sample_token
         "eos_id",
         "cache_dtype",
         "prompts_at_once",
-    ),
+    )
 )
 def sample(
     network: T5,
@@ -57,9 +57,9 @@ def sample(
     prompt_keys = _prompt_keys(rng, num_prompts)
 
     def choose(logits, keys, step):
-        logits = ban_padding(logits)
         if greedy:
             return likeliest(logits)
+        logits = ban_padding(logits)
         keys = jax.vmap(jax.random.fold_in)(_row_keys(keys, num_samples), step)
         return sample_token(keys, logits, temperature, top_k=top_k, top_p=top_p)
 

@@ -8,18 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 from jax.sharding import AxisType
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from responses import TINY, TINY_PROMPTS, check_layout, score
 
 from dro_jax.errors import ConfigError
+from dro_jax.models import incremental
 from dro_jax.models.decoding import (
     DecodingConfig,
     sample_token,
     temperature_sample,
 )
-from dro_jax.models.incremental import Steps
+from dro_jax.models.incremental import PAD_ID, Steps, likeliest
 from dro_jax.models.t5 import T5
 
 STEPS = 16
@@ -76,6 +78,34 @@ def test_prompts_of_many_lengths_are_encoded_a_few_at_a_time(tiny):
         for row in prompts
     ]
     np.testing.assert_array_equal(decoded.tokens, alone)
+
+
+def test_scanned_layers_are_started_a_few_rows_at_a_time(golden_1_1, monkeypatch):
+    network, params = golden_1_1.build(scan_layers=True)
+    prompts = np.random.default_rng(0).integers(2, 8, (8, 32)).astype(np.int32)
+    for row, length in enumerate((32, 31, 20, 24, 16, 3, 0, 1)):
+        prompts[row, length:] = 0
+    steps = Steps(network, params, rows_per_prompt=2, max_decode_length=4)
+    found = jax.jit(steps.start)(prompts)
+    monkeypatch.setattr(incremental, "_LEAST_TO_CUT", 33)
+    expected = jax.jit(lambda tokens: steps.start(tokens))(prompts)
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, expected)
+    path = ("decoder", "decoder", "encoder_decoder_attention", "cached_value")
+    values, real = flatten_dict(found)[path], (prompts > 0)[None, :, None, :, None]
+    np.testing.assert_allclose(
+        np.where(real, values, 0),
+        np.where(real, flatten_dict(expected)[path], 0),
+        atol=1e-4,
+    )
+
+
+def test_the_likeliest_token_is_the_first_of_the_largest_but_padding():
+    logits = np.random.default_rng(0).integers(0, 4, (16, 300)).astype(np.float32)
+    logits[:8, PAD_ID] = 9
+    logits[4:12, 1:129] -= 9
+    expected = 1 + np.argmax(logits[:, 1:], axis=1)
+    assert len(set(expected // 128)) > 1
+    np.testing.assert_array_equal(likeliest(jnp.asarray(logits)), expected)
 
 
 @pytest.mark.parametrize(("platform", "by_few"), [("cpu", True), ("tpu", False)])
