@@ -24,7 +24,7 @@ START_ID = 0
 _LEAST_TEMPERATURE = 1e-30
 # How a CPU encodes: so many prompts at a time, as wide as the longest of them needs, of
 # these eighths of all columns where there are so many.
-_ROWS_AT_ONCE, _LEAST_TO_CUT = 4, 32
+_ROWS_AT_ONCE, _LEAST_TO_CUT = 4, 48
 _EIGHTHS = (4, 5, 6, 7, 8)
 # A CPU finds the largest logit first by parts of so many tokens.
 _PART = 128

@@ -82,12 +82,12 @@ def test_prompts_of_many_lengths_are_encoded_a_few_at_a_time(tiny):
 
 def test_scanned_layers_are_started_a_few_rows_at_a_time(golden_1_1, monkeypatch):
     network, params = golden_1_1.build(scan_layers=True)
-    prompts = np.random.default_rng(0).integers(2, 8, (8, 32)).astype(np.int32)
-    for row, length in enumerate((32, 31, 20, 24, 16, 3, 0, 1)):
+    prompts = np.random.default_rng(0).integers(2, 8, (8, 48)).astype(np.int32)
+    for row, length in enumerate((48, 41, 30, 36, 24, 3, 0, 1)):
         prompts[row, length:] = 0
     steps = Steps(network, params, rows_per_prompt=2, max_decode_length=4)
     found = jax.jit(steps.start)(prompts)
-    monkeypatch.setattr(incremental, "_LEAST_TO_CUT", 33)
+    monkeypatch.setattr(incremental, "_LEAST_TO_CUT", 49)
     expected = jax.jit(lambda tokens: steps.start(tokens))(prompts)
     assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, expected)
     path = ("decoder", "decoder", "encoder_decoder_attention", "cached_value")
