@@ -155,7 +155,7 @@ def compiled_for(
     seconds = time.monotonic() - start
     if made is not None:
         made.append(program)
-    used = memory_lib.used(program, available)
+    used = memory_lib.used(program, available, devices.devices[0].platform)
     return Compilation(used, seconds, program.as_text())
 
 

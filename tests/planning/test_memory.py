@@ -1,5 +1,7 @@
 """Memory: what compilers say when there is too little, and what there is."""
 
+import types
+
 import jax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -10,6 +12,7 @@ from dro_jax.planning.memory import (
     available_bytes,
     bytes_on_a_device,
     exhausted,
+    used,
 )
 from dro_jax.planning.topologies import Slice
 from dro_jax.training.throughput import peak_flops
@@ -56,6 +59,20 @@ def test_what_a_compiler_says_it_needs_is_a_plan_that_does_not_fit(
 )
 def test_another_failure_is_not_taken_for_it(text):
     assert exhausted(RuntimeError(text), state=1, available=None) is None
+
+
+@pytest.mark.parametrize(("platform", "temporary"), [("tpu", 40), ("cpu", 70)])
+def test_temporaries_of_a_tpu_are_those_that_are_there_at_once(platform, temporary):
+    sizes = types.SimpleNamespace(
+        argument_size_in_bytes=30,
+        output_size_in_bytes=32,
+        alias_size_in_bytes=29,
+        temp_size_in_bytes=70,
+        peak_memory_in_bytes=73,
+        generated_code_size_in_bytes=5,
+    )
+    compiled = types.SimpleNamespace(memory_analysis=lambda: sizes)
+    assert used(compiled, 99, platform) == MemoryUse(33, temporary, 5, 99)
 
 
 def test_what_fits_and_what_is_spare():

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dro_jax.errors import ConfigError
 from dro_jax.planning import slice_names, topologies
-from dro_jax.planning.memory import available_bytes, exhausted
+from dro_jax.planning.memory import available_bytes, exhausted, used
 from dro_jax.planning.program_costs import program_costs
 from dro_jax.planning.roofline import roofline
 from dro_jax.planning.topologies import slice_of
@@ -115,6 +115,27 @@ def test_costs_of_a_small_program_on_a_slice(scan):
         counted = program_costs(program.as_text(), 4, everywhere).bytes
         # The compiler counts a copy twice, at its start and at its end: a tenth here.
         assert counted == pytest.approx(totals["bytes accessed"], rel=0.12)
+
+
+@needs_libtpu
+def test_temporaries_are_what_is_there_at_once():
+    """Of a scan, whose stacks libtpu's own sum counts twice."""
+    width, rows, layers = 4096, 16384, 12
+
+    def loss(x, kernel):
+        def layer(x, _):
+            x = jnp.tanh(x @ kernel)
+            return x, x
+
+        kept = jax.lax.scan(layer, x, length=layers)[1]
+        return (kept * kept[::-1]).sum()
+
+    _, program = _compiled(
+        "v5e:2x2", jax.grad(loss, argnums=(0, 1)), (rows, width), (width, width)
+    )
+    stack = 2 * layers * rows // 4 * width
+    assert program.memory_analysis().temp_size_in_bytes > 4.9 * stack
+    assert 3.9 * stack < used(program, None, "tpu").temporary_bytes < 4.1 * stack
 
 
 @needs_libtpu
