@@ -26,6 +26,7 @@ _NETWORKS = {
     "bfloat16_float32_residual": {"dtype": "bfloat16", "float32_residual": True},
     "bfloat16_logits": {"dtype": "bfloat16", "logits_dtype": "bfloat16"},
 }
+_LAYOUTS = {"packed": True, "unpacked": False}
 _NAME = "logratio_noise"
 
 
@@ -40,7 +41,7 @@ def measure(rounds: int) -> Figures:
     runs = {}
     for network, settings in _NETWORKS.items():
         config = dataclasses.replace(workload.MINI, **settings)
-        for layout, pack in (("packed", True), ("unpacked", False)):
+        for layout, pack in _LAYOUTS.items():
             given = list(_batches(pack))
             table = _cache(config, params, given)
             plan = workload.plan(UNA(), pack=pack, network=config)

@@ -38,10 +38,10 @@ def decoding_program(static_argnames: Sequence[str]) -> Callable[[Callable], Cal
 @functools.cache
 def _options() -> dict[str, str] | None:
     """Those that this version's compiler takes: they are no part of XLA's interface."""
-    device = jax.devices("cpu")[0]
-    scalar = jax.device_put(0.0, device)
+    # Without arguments, which would have to be where a mesh around it has its devices.
+    trial = jax.jit(lambda: jnp.zeros(()), compiler_options=_CPU_OPTIONS)
     try:
-        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS).lower(scalar).compile()
+        trial.lower().compile()
     except jax.errors.JaxRuntimeError:
         return None
     return _CPU_OPTIONS

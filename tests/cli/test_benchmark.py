@@ -37,6 +37,11 @@ def tiny(monkeypatch):
     monkeypatch.setattr(decode_peers, "LENGTH", 4)
     monkeypatch.setattr(logratio_noise, "_BATCHES", 1)
     monkeypatch.setattr(logratio_noise, "_TRAINED_FOR", 1)
+    # Each network and layout compiles programs of its own.
+    compared = ("bfloat16", "bfloat16_float32_residual")
+    networks = {name: logratio_noise._NETWORKS[name] for name in compared}
+    monkeypatch.setattr(logratio_noise, "_NETWORKS", networks)
+    monkeypatch.setattr(logratio_noise, "_LAYOUTS", {"packed": True})
     monkeypatch.setattr(step, "LAYERS", small.NETWORK.num_encoder_layers)
     monkeypatch.setattr(step, "SIDES", (32, 64))
     # One of each kind: what it trains is compiled twice a case.
