@@ -44,14 +44,14 @@ def tiny(monkeypatch):
     monkeypatch.setattr(logratio_noise, "_LAYOUTS", {"packed": True})
     monkeypatch.setattr(step, "LAYERS", small.NETWORK.num_encoder_layers)
     monkeypatch.setattr(step, "SIDES", (32, 64))
-    # One of each kind: what it trains is compiled twice a case.
+    # What it trains is compiled twice a case.
     monkeypatch.setattr(
         reference_cache,
         "_CASES",
         {
             name: case
             for name, case in reference_cache._CASES.items()
-            if name.endswith(("speedup", "shared_head"))
+            if name.endswith("shared_head")
         },
     )
     monkeypatch.setattr(benchmark_command, "_PARTS", dict(benchmark_command._PARTS))
@@ -71,7 +71,6 @@ def test_prints_a_table_and_writes_json(tiny, tmp_path, capsys):
         "step.trajectories_per_second",
         "packing.speedup",
         "packing.padding_share",
-        "reference_cache.speedup",
         "reference_cache.speedup_dro_v_shared_head",
         "logprob.memory_ratio",
         "logprob.time_ratio",

@@ -99,15 +99,19 @@ OF_NO_DATA = dict.fromkeys(
 
 
 @pytest.mark.slow
-def test_every_objective_takes_a_step(feedback, tmp_path):
+def test_objectives_of_all_needs_take_a_step(feedback, tmp_path):
+    """One of each: with the same needs the trainer does the same, but for the loss."""
     common = ["gin_configs/models/tiny.gin", "gin_configs/tasks/jsonl.gin"]
     run = "gin_configs/runs/train.gin"
     reference = tmp_path / "nll"
     names = sorted(path.stem for path in (FOLDER / "objectives").glob("*.gin"))
-    names.remove("nll")
-    evaluated = set()
+    names.sort(key=lambda name: name not in ("dro_v", "rpo"))  # have more of their own
+    trained, evaluated = set(), set()
     for name in ["nll", *names]:
         start, needs = [], registry.kinds()[name]().needs
+        if needs in trained:
+            continue
+        trained.add(needs)
         # Held-out data are read alike by those that need the same of them.
         read = dataclasses.replace(needs, **OF_NO_DATA)
         evaluates = read not in evaluated or needs.advantages or name == "dro_v"

@@ -10,7 +10,8 @@ import seqio
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
 
-_numbers = itertools.count()
+# As wide as all of them: tasks of a mixture are read in the order of their names.
+_numbers = map("{:05}".format, itertools.count())
 SENTENCES = (
     "the cat sat on the mat",
     "a dog ran over the green hill",
