@@ -29,7 +29,8 @@ _EIGHTHS = (4, 5, 6, 7, 8)
 # A CPU finds the largest logit first by parts of so many tokens.
 _PART = 128
 
-# In the paths of what the cache has of the prompts, and where their tokens' axis is.
+# In the paths of what the cache has of the prompts; and what it has of tokens, with their
+# axis.
 _CROSS = "encoder_decoder_attention"
 _TOKENS_AXIS = {"cached_key": -1, "cached_value": -2}
 
@@ -219,7 +220,7 @@ class Steps:
         _, mutated = self._decode({}, encoded, prompts, start)
 
         def narrow(path, leaf):
-            own = getattr(path[-1], "key", "") in ("cached_key", "cached_value")
+            own = getattr(path[-1], "key", "") in _TOKENS_AXIS
             return leaf.astype(self._cache_dtype) if own else leaf
 
         if self._cache_dtype is None:

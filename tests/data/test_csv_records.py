@@ -137,9 +137,7 @@ def test_a_table_may_have_no_row_of_names(table):
     first, second, third = read_records(path, columns=("head", "relation", "tail"))
     assert first.fields == {"head": "a,x", "relation": "b and", "tail": 'c "d"'}
     assert second.identity == f"{path} line 3"
-    assert (
-        second.problem.message == "the row has 2 cells, but rows of this table have 3"
-    )
+    assert second.problem.message == "the row has 2 cells, but rows of this table have 3"
     # Else the rest of the file would be one cell, in silence.
     assert third.problem.reason == "wrong_cells"
     (last,) = read_records(table('a\tb\t"c\nd\te\tf\n'), columns=("x", "y", "z"))

@@ -12,8 +12,6 @@ from dro_jax.data.tasks import register_feedback_task
 CODE = """
 import json, sys
 from dro_jax.data import registry
-from dro_jax.data.sources import JsonlSource
-from dro_jax.data.tasks import register_feedback_task
 from dro_jax.data.inspection import list_tasks
 from dro_jax.data.sources import JsonlSource
 from dro_jax.data.tasks import register_feedback_task
@@ -49,7 +47,9 @@ replaced = registry.task("faithdial") is other and [
 print(json.dumps([sorted(early), same, known, mixed, listed_alike, gone, late, removed,
     replaced]))
 """
-EXPECTED = '[[], true, true, ["faithdial", "wizard_of_wikipedia"], true, true, true, true, true]'
+EXPECTED = (
+    '[[], true, true, ["faithdial", "wizard_of_wikipedia"], true, true, true, true, true]'
+)
 
 
 def test_seqio_knows_what_was_registered_before_it_was_imported(tmp_path):

@@ -14,10 +14,7 @@ from dro_jax.errors import ConfigError
 
 def test_responses_as_generate_writes_them():
     """Its file, with `rewards` added, is one to train on."""
-    written = [
-        {"response": "yes", "logprob": -1.0},
-        {"response": "no", "logprob": -2.0},
-    ]
+    written = [{"response": "yes", "logprob": -1.0}, {"response": "no", "logprob": -2.0}]
     fields = {"prompt": "p", "responses": written, "rewards": [1.0, 0.0]}
     assert _read(expand_list, fields) == [
         ("response 1", "p", "yes", 1.0),
@@ -35,7 +32,10 @@ def test_a_pair_is_a_good_and_a_bad_trajectory():
 
 def _read(expand, fields):
     record_format = RecordFormat()
-    return [(name, *record_format.parse(one)) for name, one in expand(fields)]
+    return [
+        (name, *record_format.parse(one))
+        for name, one in expand(fields)
+    ]
 
 
 def U(text):

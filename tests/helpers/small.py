@@ -85,9 +85,7 @@ def pack_groups(rows, size, *, input_length=12, target_length=24):
                 batch["rewards"][r, s] = item["reward"]
                 batch["trajectory_weights"][r, s] = 1
                 t = end
-    batch["decoder_loss_weights"] = (batch["decoder_target_tokens"] > 0).astype(
-        np.int32
-    )
+    batch["decoder_loss_weights"] = (batch["decoder_target_tokens"] > 0).astype(np.int32)
     return {name: jnp.asarray(values) for name, values in batch.items()}
 
 
