@@ -31,6 +31,7 @@ import command_runs
 from run_differences import differences, last_step
 from several_processes import Processes
 
+from dro_jax.plurals import counted
 from dro_jax.sweeps.results import SweepResults, SweptTrial
 
 STEPS, REFERENCE_STEPS = 24, 12
@@ -85,7 +86,7 @@ def main(argv=None) -> int:
     for difference in found:
         print(f"differs: {difference}")
     print(
-        f"{killed.count} kills: "
+        f"{counted(killed.count, 'kill')}: "
         + ("RUNS DIFFER" if found else "every trial once, bitwise as alone")
     )
     return 1 if found else 0
@@ -225,7 +226,10 @@ class Campaign:
 
     def _tell(self, what: str) -> None:
         self.count += 1
-        print(f"kill {self.count}: {what}, {self._done()} steps done", flush=True)
+        print(
+            f"kill {self.count}: {what}, {counted(self._done(), 'step')} done",
+            flush=True,
+        )
 
 
 def start(flags, logs, *, on_one_core: bool = True) -> Processes:
@@ -275,7 +279,7 @@ def _compared(whole: pathlib.Path, killed: pathlib.Path, seeds: int) -> list[str
         if len(done) != planned:
             found.append(f"{len(done)} complete trials, not {planned}")
     tries = sum(one.tries for one in trials[1].values())
-    print(f"{planned} trials, {tries} tries")
+    print(f"{counted(planned, 'trial')}, started {counted(tries, 'time')}")
     for label, one in trials[0].items():
         steps = REFERENCE_STEPS if one.stage == "reference" else STEPS
         folders = whole / one.folder, killed / trials[1][label].folder

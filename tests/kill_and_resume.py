@@ -31,6 +31,8 @@ import command_runs
 from run_differences import differences, last_step, unfinished_saves
 from several_processes import Processes
 
+from dro_jax.plurals import counted
+
 STEPS_A_ROUND = 9  # more than any round can get through
 SAVE_PERIOD = 3
 AT_A_ROUND = "at a round"
@@ -103,7 +105,7 @@ class Campaign:
         self._folder, self._rounds, self._draw = folder, rounds, draw
         self._processes, self._devices = processes, devices
         self._steps = STEPS_A_ROUND * rounds + SAVE_PERIOD
-        self._layout = f"{devices} devices"
+        self._layout = counted(devices, "device")
         if processes > 1:
             self._layout = f"{processes} processes of {self._layout}"
         self._loop = "online" if online else "log"
@@ -121,8 +123,8 @@ class Campaign:
         for difference in found:
             print(f"{self._layout}: differs: {difference}")
         print(
-            f"{self._layout}: {self._rounds} interruptions, {self._steps} steps, "
-            f"{len(found)} differences"
+            f"{self._layout}: {counted(self._rounds, 'interruption')}, "
+            f"{counted(self._steps, 'step')}, {counted(len(found), 'difference')}"
         )
         return not found
 

@@ -6,11 +6,12 @@ import json
 import pathlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 
 from dro_jax.benchmarks.timing import Figure, Figures
+from dro_jax.errors import UserError
 from dro_jax.planning.hlo_text import Program
 from dro_jax.training.mesh_steps import MeshSteps
 
@@ -35,6 +36,9 @@ def measure(steps: MeshSteps, run: Callable[[], None]) -> Figures:
     Args:
       steps: whose train step is profiled.
       run: runs it, compiled already.
+
+    Raises:
+      UserError: the profile has no operation of the step.
     """
     compiled = steps.lower_train(frozen_copy=False).compile()
     part_of = _parts_by_operation(Program.parse(compiled.as_text()))
@@ -47,11 +51,26 @@ def measure(steps: MeshSteps, run: Callable[[], None]) -> Figures:
         for name, time in _events(pathlib.Path(folder)):
             if name in part_of:
                 totals[part_of[name]] += time
+    return shares(totals)
+
+
+def shares(totals: Mapping[str, float]) -> Figures:
+    """Each part's share in the time of all.
+
+    Raises:
+      UserError: no time was measured.
+    """
     every = sum(totals.values())
+    if not every:
+        raise UserError(
+            "XLA's profile of the train step has no operation of it, so there are no "
+            "shares: another profiler may be running in this process, or this "
+            "backend's events have other names than its program's operations"
+        )
     return {
         f"step.time_share_{part}": Figure.exact(totals[part] / every)
         for part in (*_PARTS, _OTHERS)
-        if totals[part]
+        if totals.get(part)
     }
 
 

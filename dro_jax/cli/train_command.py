@@ -17,6 +17,7 @@ from dro_jax.cli import (
 from dro_jax.cli.configuration_diff import Configuration
 from dro_jax.data.modules import module_names
 from dro_jax.messages import say
+from dro_jax.plurals import counted
 from dro_jax.training import hosts
 from dro_jax.training.before.checks import local_folder
 from dro_jax.training.metric_writers import finished_step
@@ -150,7 +151,7 @@ def train_from_gin(
         done = hosts.first_says(functools.partial(finished_step, folder))
         if done is not None and isinstance(steps, int) and done >= steps:
             say(
-                f"this run is finished: it has done {done:,} steps, and TRAIN_STEPS is "
+                f"this run is finished: it has done {counted(done, 'step')}, and TRAIN_STEPS is "
                 f"{steps:,}. Nothing is done now; raise TRAIN_STEPS to go on, or begin anew "
                 "with --overwrite"
             )

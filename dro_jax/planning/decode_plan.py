@@ -19,6 +19,7 @@ from dro_jax.planning.planned_run import Compilation, compiled_for
 from dro_jax.planning.program_costs import Costs, program_costs
 from dro_jax.planning.roofline import Roofline, roofline
 from dro_jax.planning.topologies import Slice
+from dro_jax.plurals import counted
 from dro_jax.training.initialization import smallest_batch
 from dro_jax.training.run_settings import RunSettings
 from dro_jax.training.sharding import MeshConfig, ParamLayout, Partitioner
@@ -164,8 +165,8 @@ def plan_decoding(
     lengths, prompts = run.data.train.task_feature_lengths, run.data.train.batch_size
     if partitioner.num_rows(prompts) != prompts:
         raise ConfigError(
-            f"BATCH_SIZE = {prompts} prompts cannot be shared out evenly over "
-            f"{partitioner.mesh.shape['data']} devices"
+            f"BATCH_SIZE = {prompts} cannot be shared out evenly over "
+            f"{counted(partitioner.mesh.shape['data'], 'device')}"
         )
     batch = {
         "prompts": prompts,

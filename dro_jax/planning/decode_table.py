@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from dro_jax.planning.decode_plan import DecodePlan, PlannedProgram
 from dro_jax.planning.table import aligned, devices_told
+from dro_jax.plurals import counted
 
 _GIB = 2**30
 
@@ -22,7 +23,7 @@ def _lines(plan: DecodePlan) -> Iterator[tuple[str, str]]:
     yield (
         "a batch",
         (
-            f"{batch['prompts']} prompts of {batch['inputs']} tokens, "
+            f"{counted(batch['prompts'], 'prompt')} of {batch['inputs']} tokens, "
             f"{batch['num_samples']} × {batch['targets']} tokens to each"
         ),
     )

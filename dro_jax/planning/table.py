@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dro_jax.planning.report import PlanReport
+from dro_jax.plurals import counted
 
 _GIB = 2**30
 _MOVERS_HEAD = (
@@ -86,7 +87,7 @@ def _parameters(counts) -> str:
 
 
 def _batch(batch) -> str:
-    text = f"{batch['rows']} rows of {batch['inputs']} + {batch['targets']} tokens"
+    text = f"{counted(batch['rows'], 'row')} of {batch['inputs']} + {batch['targets']} tokens"
     if batch["trajectories_per_row"] > 1:
         text += f", {batch['trajectories_per_row']} places for trajectories in each"
     return text

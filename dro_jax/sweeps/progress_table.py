@@ -176,7 +176,7 @@ def table(
     if more := len(running) - _MOST_SHOWN:
         parts += [rich.text.Text(f"… and {more} more")] if more > 0 else []
     ended = sum(one.state in ENDED for one in trials)
-    foot = f"{ended}/{len(trials)} trials"
+    foot = f"{ended}/{counted(len(trials), 'trial')}"
     if left is not None and ended < len(trials):
         foot += f", {left}"
     parts.append(rich.text.Text(foot))

@@ -60,8 +60,8 @@ def _coming(run: RunSettings, plan: RunPlan) -> Iterator[str]:
     if held_out is None:
         yield "evaluates: never"
     else:
-        every = f"every {run.periods.evaluate:,} steps"
-        yield f"evaluates: {every} on '{held_out.split}'"
+        every = counted(run.periods.evaluate, "step")
+        yield f"evaluates: every {every} on '{held_out.split}'"
     if run.sampled is not None:
         prompts = run.sampled.num_prompts
         which = "all prompts" if prompts is None else f"{counted(prompts, 'prompt')}"

@@ -18,6 +18,7 @@ from dro_jax.models.layer_stacking import layers_of
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Batch, Params
 from dro_jax.models.t5_stacks import PARAM_SCAN_AXIS
+from dro_jax.plurals import counted
 from dro_jax.training.host_rows import host_shard, put_rows
 
 DATA, MODEL = "data", "model"
@@ -204,9 +205,9 @@ class Partitioner:
         parts = self.mesh.shape[DATA] * num_microbatches
         if batch_size % parts:
             raise ConfigError(
-                f"BATCH_SIZE = {batch_size} rows do not divide into {num_microbatches} "
-                f"microbatches over {self.mesh.shape[DATA]} data-parallel devices: use "
-                f"a multiple of {parts}"
+                f"BATCH_SIZE = {batch_size} rows do not divide over "
+                f"{counted(self.mesh.shape[DATA], 'data-parallel device')} with "
+                f"NUM_MICROBATCHES = {num_microbatches}: use a multiple of {parts}"
             )
 
     def _fitting(self, names: Sequence[str], shape: Sequence[int]) -> NamedSharding:

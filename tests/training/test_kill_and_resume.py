@@ -20,7 +20,7 @@ def test_a_killed_run_ends_as_the_whole_one():
     )
     assert result.returncode == 0, result.stdout + result.stderr[-2000:]
     for interruptions in (
-        "1 devices, online: 1 interruptions",
+        "1 device, online: 1 interruption, 12 steps, 0 differences",
         "2 processes of 2 devices: 2 interruptions",
     ):
         assert interruptions in result.stdout

@@ -5,6 +5,7 @@ import time
 from typing import Self
 
 from dro_jax.messages import note, say
+from dro_jax.plurals import counted
 
 _FIRST_SECONDS = 3.0
 _SECONDS = 20.0
@@ -65,4 +66,4 @@ class Progress:
 
     def _so_far(self) -> str:
         count, seconds = self._before + self._unit, time.monotonic() - self._start
-        return f"{count:,} records in {seconds:.0f} s ({count / seconds:,.0f} a second)"
+        return f"{counted(count, 'record')} in {seconds:.0f} s ({count / seconds:,.0f} a second)"

@@ -10,6 +10,7 @@ from dro_jax.data import scratch
 from dro_jax.data.interface import Dataset
 from dro_jax.errors import ConfigError, DataError
 from dro_jax.messages import note
+from dro_jax.plurals import counted
 from dro_jax.training.before.value_fit_data import is_judged
 
 
@@ -40,7 +41,7 @@ def judged_part(dataset: Dataset, fraction: float) -> Dataset:
         counts += [judge.sum(), (~judge).sum()]
     if not all(counts):
         raise DataError(
-            f"the split '{dataset.split}' of {dataset.name} has {sum(counts)} prompts, of "
+            f"the split '{dataset.split}' of {dataset.name} has {counted(sum(counts), 'prompt')}, of "
             f"which {counts[0]} judge the run and {counts[1]} are left to fit the value of "
             f"the reference to: it takes more prompts, or {own}"
         )
@@ -50,8 +51,8 @@ def judged_part(dataset: Dataset, fraction: float) -> Dataset:
         lambda part: is_judged(records.prompts[part], fraction),
     )
     note(
-        f"{dataset.name}, split '{dataset.split}': {counts[0]} prompts ({np.count_nonzero(weights)} "
-        f"records) are evaluated, and the value of the reference is fitted to the other "
+        f"{dataset.name}, split '{dataset.split}': {counted(counts[0], 'prompt')} "
+        f"({counted(np.count_nonzero(weights), 'record')}) are evaluated, and the value of the reference is fitted to the other "
         f"{counts[1]} (ValueFitConfig.judged_fraction = {fraction:g})"
     )
     return dataset.drawn(weights, with_replacement=False)

@@ -5,6 +5,7 @@ import numpy as np
 from dro_jax.data.interface import HostBatch
 from dro_jax.data.record_ids import RecordIds, join_ids
 from dro_jax.errors import DataError
+from dro_jax.plurals import counted
 
 
 class RecordIndex:
@@ -37,7 +38,7 @@ class RecordIndex:
         missing = present & ~known
         if missing.any():
             raise DataError(
-                f"{self._what} is not there for {missing.sum()} records of the batch "
+                f"{self._what} is not there for {counted(missing.sum(), 'record')} of the batch "
                 f"(first id {batch['record_ids'][missing][0].tolist()}): it was computed "
                 "from other data than the run reads"
             )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dro_jax.errors import DataError
+from dro_jax.plurals import counted
 
 
 class SampledRewards:
@@ -35,8 +36,9 @@ class SampledRewards:
         missing = (self._sorted[found] != hashes) | np.isnan(rewards[..., 0])
         if missing.any():
             raise DataError(
-                f"the samples of the reference lack {np.unique(hashes[missing]).size} prompts of the split: "
-                "they were drawn for other data"
+                "the samples of the reference lack "
+                f"{counted(np.unique(hashes[missing]).size, 'prompt')} of the split: they "
+                "were drawn for other data"
             )
         return rewards
 

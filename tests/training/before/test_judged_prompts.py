@@ -35,9 +35,7 @@ def test_fitted_and_judging_prompts_share_none(capsys):
 def test_nothing_judges_or_nothing_is_fitted():
     assert judged_part(SPLIT, 0) is SPLIT
     one = dataclasses.replace(SPLIT, num_records=1)
-    with pytest.raises(
-        DataError, match="has 1 prompts, .* train.value_fit_dataset_cfg"
-    ):
+    with pytest.raises(DataError, match="has 1 prompt, .* train.value_fit_dataset_cfg"):
         judged_part(one, 0.5)
     grouped = types.SimpleNamespace(group_size=2, split="validation", name="copying")
     with pytest.raises(ConfigError, match="is grouped .* train.value_fit_dataset_cfg"):

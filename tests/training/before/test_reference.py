@@ -277,9 +277,7 @@ def test_a_record_that_is_not_in_the_cache_is_refused(make):
     table = make().table(DATA)
     batch = next(DATA.batches())
     batch["record_ids"][2, 0] = (7, 999)
-    with pytest.raises(
-        DataError, match=r"1 records of the batch \(first id \[7, 999\]"
-    ):
+    with pytest.raises(DataError, match=r"1 record of the batch \(first id \[7, 999\]"):
         table.attach(batch)
 
 

@@ -133,7 +133,7 @@ def test_every_prompt_has_rewards_of_its_samples(make, data, tmp_path):
     again = make()
     np.testing.assert_array_equal(again.of(data).of(records.prompts), found)
     assert again.num_sampled == 0
-    with pytest.raises(DataError, match="lack 1 prompts"):
+    with pytest.raises(DataError, match="lack 1 prompt of"):
         rewards.of(np.array([1], np.uint64))
 
 
