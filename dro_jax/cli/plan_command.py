@@ -18,7 +18,9 @@ from dro_jax.planning.search import (
     NOTHING_FOUND,
     Change,
     Found,
+    Start,
     advice,
+    changes,
     has_enough,
     search,
 )
@@ -56,13 +58,18 @@ def run(arguments) -> None:
     if arguments.decode:
         _plan_decoding(arguments, given, options)
         return
-    report = plan_from_gin(*given, **options)
-    written, found = report.to_json(), None
-    if movers is not None:
+    report = found = None
+    start = _start_from_gin(*given, **options) if arguments.search else None
+    # Of a batch that does not divide, what makes it divide is searched.
+    if start is None or start.divides or not any(changes(start)):
+        report = plan_from_gin(*given, **options)
+    written = {} if report is None else report.to_json()
+    if movers is not None and report is not None:
         written["movers"] = report.movers(movers)
-    if arguments.search and not has_enough(report):
-        print(f"{table(report)}\n")
-        found = search_from_gin(report, *given, **options)
+    if start is not None and (report is None or not has_enough(report)):
+        if report is not None:
+            print(f"{table(report)}\n")
+        found = search_from_gin(start, *given, **options)
         written["search"] = found.to_json()
     if arguments.json is not None:
         arguments.json.write_json(written)
@@ -73,8 +80,8 @@ def run(arguments) -> None:
         return
     if found is None:
         _print(report, movers)
-    if not report.fits:
-        where = report.devices.name or "this machine"
+    if report is None or not report.fits:
+        where = slice_of(topology).name or "this machine"
         what_to_do = advice(report) if found is None else NOTHING_FOUND
         raise ConfigError(f"the run does not fit {where}. {what_to_do}")
     if found is not None:
@@ -167,8 +174,19 @@ def plan_from_gin(
     return plan(settings, devices)
 
 
+def _start_from_gin(files, bindings, search_paths="", *, allow_imports, topology):
+    settings = settings_from_gin(
+        files,
+        bindings,
+        search_paths,
+        allow_imports=allow_imports,
+        tell=lambda sentence: None,  # the plan tells it
+    )
+    return Start.of(settings, slice_of(topology))
+
+
 def search_from_gin(
-    report: PlanReport,
+    start: Start,
     files: Sequence[str],
     bindings: Sequence[str],
     search_paths: str = "",
@@ -179,7 +197,7 @@ def search_from_gin(
     """Tries settings that save memory until the run has enough to spare.
 
     Args:
-      report: of the run as it is; the rest as for :func:`plan_from_gin`.
+      start: the run as it is; the rest as for :func:`plan_from_gin`.
       files, bindings, search_paths, allow_imports, topology: as there.
     """
 
@@ -193,7 +211,7 @@ def search_from_gin(
             tell=lambda sentence: None,  # it was told of the run as it is
         )
 
-    return search(report, plan_with, say)
+    return search(start, plan_with, say)
 
 
 def settings_from_gin(

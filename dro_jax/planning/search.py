@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dro_jax.errors import ConfigError
 from dro_jax.planning.report import PlanReport
+from dro_jax.planning.topologies import Slice
+from dro_jax.training.run_settings import RunSettings
+from dro_jax.training.sharding import MeshConfig
 
 # What should be left: a run's other programs, and what the allocator cannot use.
 ENOUGH = 0.1
@@ -82,56 +85,129 @@ def has_enough(report: PlanReport) -> bool:
     return report.fits and (report.spare is None or report.spare >= ENOUGH)
 
 
-def changes(report: PlanReport) -> Iterator[Change]:
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What of a run decides which changes there are.
+
+    Attributes:
+      data: devices over which a batch is split.
+      model: devices over which layers are split.
+      rows: of a batch.
+      microbatches: parts of a batch.
+      fsdp: whether parameters are split over `data` too.
+      remat: what the backward pass recomputes.
+    """
+
+    data: int
+    model: int
+    rows: int
+    microbatches: int
+    fsdp: bool
+    remat: str
+
+    @classmethod
+    def of(cls, run: RunSettings, devices: Slice) -> "Start":
+        """Of a run as it is, whether or not its batch divides over the devices.
+
+        Raises:
+          ConfigError: the run's mesh does not fit the devices.
+        """
+        mesh = run.updates.mesh or MeshConfig()
+        shape = mesh.build(devices.devices).mesh.shape
+        return cls(
+            shape["data"],
+            shape["model"],
+            run.data.train.batch_size,
+            run.updates.num_microbatches,
+            mesh.fsdp,
+            run.model.network_config.remat_policy,
+        )
+
+    @property
+    def divides(self) -> bool:
+        """Whether the batch divides over the run's own devices and microbatches."""
+        return self.divides_with(Change())
+
+    def divides_with(self, change: Change) -> bool:
+        """Whether the batch divides over devices and microbatches with a change."""
+        data = self.data_with(change)
+        return self.rows % (data * (change.microbatches or self.microbatches)) == 0
+
+    def data_with(self, change: Change) -> int:
+        """Over how many devices a batch is split with a change."""
+        return self.data * self.model // (change.model or self.model)
+
+    def layers_split(self) -> Iterator[Change]:
+        """The run as it is, and with its layers over more and more devices."""
+        yield Change()
+        for factor in _PARTS[1:]:
+            if self.data % factor == 0:
+                yield Change(model=self.model * factor)
+
+    def with_parts(self, change: Change) -> Iterator[Change]:
+        """A change, and with its batch in more and more parts."""
+        yield change
+        for factor in _PARTS[1:]:
+            yield dataclasses.replace(change, microbatches=self.microbatches * factor)
+
+
+def changes(start: Start) -> Iterator[Change]:
     """What may be changed of a run so that it takes less memory; each adds to the last.
 
     Splitting parameters over the devices comes first, which costs traffic that is often
     hidden; then computing activations anew; then parts of a batch; then splitting layers.
-    What the devices or the batch do not divide is left out.
+    What the devices do not divide is left out, and so is what :func:`left_out` names: of a
+    batch that does not divide as it is, layers are split first, until it does.
 
     Args:
-      report: of the run as it is.
+      start: the run as it is.
     """
-    run = report.run
-    devices = run.steps.partitioner.mesh
-    rows, updates = run.plan.data.train.batch_size, run.run.updates
-    is_split = bool(updates.mesh and updates.mesh.fsdp)
-    policy = run.plan.model.network_config.remat_policy
-    change = Change()
-    if not is_split and devices.shape["data"] > 1:
+    splits = list(filter(start.divides_with, start.layers_split()))
+    if not splits:
+        return
+    change, model = splits[0], splits[0].model
+    if not start.divides:
+        yield change
+    if not start.fsdp and start.data_with(change) > 1:
         change = dataclasses.replace(change, fsdp=True)
         yield change
-    for remat in _REMAT[_REMAT.index(policy) + 1 :]:
+    for remat in _REMAT[_REMAT.index(start.remat) + 1 :]:
         change = dataclasses.replace(change, remat=remat)
         yield change
-    for model in _PARTS:
-        model *= devices.shape["model"]
-        if devices.size % model:
-            continue
-        if model > devices.shape["model"]:
-            change = dataclasses.replace(change, model=model)
-        for factor in _PARTS:
-            parts = updates.num_microbatches * factor
-            is_new = factor > 1 or change.model is not None
-            if is_new and rows % (devices.size // model * parts) == 0:
-                several = parts if factor > 1 else None
-                yield dataclasses.replace(change, microbatches=several)
+    for split in splits:
+        split = dataclasses.replace(change, model=split.model)
+        for parts in filter(start.divides_with, start.with_parts(split)):
+            if parts.microbatches or parts.model != model:
+                yield parts
+
+
+def left_out(start: Start) -> list[Change]:
+    """Over whose devices and microbatches the batch does not divide."""
+    return [
+        parts
+        for split in start.layers_split()
+        for parts in start.with_parts(split)
+        if not start.divides_with(parts)
+    ]
 
 
 def search(
-    report: PlanReport,
+    start: Start,
     plan_with: Callable[[Change], PlanReport],
     tell: Callable[[str], None],
 ) -> Found:
     """Tries changes until a plan has enough to spare.
 
     Args:
-      report: of the run as it is, which has not.
+      start: the run as it is, which has not.
       plan_with: compiles the run with a change.
       tell: is given a sentence about each.
     """
     tried = []
-    for change in changes(report):
+    if out := left_out(start):
+        names = "; ".join(change.flags() or "the run as it is" for change in out)
+        tell(f"left out, as BATCH_SIZE = {start.rows} does not divide: {names}")
+    for change in changes(start):
         try:
             made = plan_with(change)
         except ConfigError as error:
@@ -146,7 +222,8 @@ def search(
 
 def advice(report: PlanReport) -> str:
     """What to change, and how to find what is enough."""
-    flags = [change.flags() for change in changes(report)]
+    start = Start.of(report.run.run, report.devices)
+    flags = [change.flags() for change in changes(start)]
     if not flags:
         return (
             "Take a larger slice, smaller BATCH_SIZE or shorter TASK_FEATURE_LENGTHS: "

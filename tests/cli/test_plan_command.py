@@ -116,6 +116,17 @@ def test_decoding(tmp_path, capsys):
     assert "float32, cache bfloat16, layers scanned" in text
 
 
+def test_a_batch_that_does_not_divide_is_searched_with_layers_split(capsys):
+    flags = [*FLAGS, "--gin.BATCH_SIZE=4", "--search"]
+    for part in ("encoder", "decoder"):
+        flags.append(f"--gin.t5_config.T5Config.num_{part}_layers=1")
+    assert main(["plan", *flags]) == 0
+    output = capsys.readouterr()
+    assert "BATCH_SIZE = 4 does not divide: the run as it is; --gin.NUM" in output.err
+    assert "with --gin.MODEL_PARALLEL=2\n" in output.out
+    assert "(data 4, model 2)" in output.out
+
+
 @pytest.mark.slow
 def test_the_largest_movers_of_bytes(plans):
     told, text = plans[False]
@@ -159,10 +170,12 @@ def test_runs_of_papers_are_planned_as_they_are(name):
         ([*FLAGS, "--topology=v5e"], "is no TPU slice. Name the version"),
         (FLAGS[1:4], "required settings are missing: MODEL"),
         ([*FLAGS, "--gin.BATCH_SIZE=12"], "BATCH_SIZE = 12 rows do not divide"),
+        # Nor over fewer devices, each layer split over two, four or eight.
+        ([*FLAGS, "--search", "--gin.NUM_MICROBATCHES=3"], "use a multiple of 24"),
         ([*FLAGS, "--gin.MODEL_PARALLEL=3"], "does not fit 8 devices"),
         ([*FLAGS, "--num_samples=2"], "are for --decode: give it too"),
         ([*FLAGS, "--decode", "--search"], "leave --each, --search out"),
-        ([*FLAGS, "--decode", "--gin.BATCH_SIZE=12"], "= 12 prompts cannot be shared"),
+        ([*FLAGS, "--decode", "--gin.BATCH_SIZE=12"], "= 12 cannot be shared"),
         ([*FLAGS, "--movers=0"], "--movers must be at least 1, got 0"),
         ([*FLAGS, "--decode", "--movers=3"], "leave --decode, --each out"),
         ([*FLAGS, "--json=/no/such/folder/plan.json"], "make it first"),

@@ -13,7 +13,15 @@ from dro_jax.objectives import KTO
 from dro_jax.planning.memory import MemoryUse
 from dro_jax.planning.planned_run import Compilation, planned
 from dro_jax.planning.report import PlanReport
-from dro_jax.planning.search import Change, advice, changes, has_enough, search
+from dro_jax.planning.search import (
+    Change,
+    Start,
+    advice,
+    changes,
+    has_enough,
+    left_out,
+    search,
+)
 from dro_jax.planning.topologies import Slice
 from dro_jax.training.checkpoints import CheckpointConfig
 from dro_jax.training.optimizers import OptimizerConfig, adafactor
@@ -55,8 +63,12 @@ def base():
     return report(*traced())
 
 
+START = Start(data=8, model=1, rows=16, microbatches=1, fsdp=False, remat="none")
+
+
 def test_changes_add_up_in_an_order_and_leave_out_what_does_not_divide(base):
-    assert [change.flags() for change in changes(base)] == [
+    assert Start.of(base.run.run, base.devices) == START
+    assert [change.flags() for change in changes(START)] == [
         "--gin.FSDP=True",
         "--gin.FSDP=True --gin.REMAT_POLICY=minimal",
         "--gin.FSDP=True --gin.REMAT_POLICY=full",
@@ -84,9 +96,8 @@ def test_changes_add_up_in_an_order_and_leave_out_what_does_not_divide(base):
 
 
 def test_what_a_run_does_already_is_not_advised():
-    run = traced("full", mesh=MeshConfig(fsdp=True, model=4), num_microbatches=8)
-    flags = [change.flags() for change in changes(report(*run))]
-    assert flags == [
+    start = Start(2, 4, rows=16, microbatches=8, fsdp=True, remat="full")
+    assert [change.flags() for change in changes(start)] == [
         "--gin.MODEL_PARALLEL=8",
         "--gin.NUM_MICROBATCHES=16 --gin.MODEL_PARALLEL=8",
     ]
@@ -96,17 +107,39 @@ def test_what_a_run_does_already_is_not_advised():
     assert "larger slice" in advice(report(*run))
 
 
+def test_layers_are_split_first_where_the_batch_does_not_divide():
+    start = dataclasses.replace(START, rows=4, remat="minimal")
+    assert not start.divides
+    flags = [change.flags() for change in changes(start)]
+    assert flags[:4] == [
+        "--gin.MODEL_PARALLEL=2",
+        "--gin.FSDP=True --gin.MODEL_PARALLEL=2",
+        "--gin.FSDP=True --gin.REMAT_POLICY=full --gin.MODEL_PARALLEL=2",
+        "--gin.FSDP=True --gin.REMAT_POLICY=full --gin.MODEL_PARALLEL=4",
+    ]
+    assert all("MODEL_PARALLEL" in each for each in flags)
+    told = []
+    found = search(dataclasses.replace(start, microbatches=3), None, told.append)
+    assert found.found is None and not found.tried
+    assert len(told) == 1 and "BATCH_SIZE = 4 does not divide: the run as it" in told[0]
+    assert Change(model=2, microbatches=2) in left_out(start)
+
+
 def test_the_first_with_a_tenth_to_spare_is_found(base):
     sizes = iter((150, 95, 80, 20))
     told = []
     found = search(
-        base, lambda change: report(base.run, base.devices, next(sizes)), told.append
+        START, lambda change: report(base.run, base.devices, next(sizes)), told.append
     )
     change, better = found.found
     assert change == Change(fsdp=True, remat="full")
     assert has_enough(better)
     assert len(found.tried) == 3
-    assert [line.rpartition(": ")[2] for line in told] == [
+    assert told[0] == (
+        "left out, as BATCH_SIZE = 16 does not divide: --gin.NUM_MICROBATCHES=4; "
+        "--gin.NUM_MICROBATCHES=8; --gin.NUM_MICROBATCHES=8 --gin.MODEL_PARALLEL=2"
+    )
+    assert [line.rpartition(": ")[2] for line in told[1:]] == [
         "does not fit",
         "fits, with 5% to spare, which is little",
         "fits, 20% to spare",
@@ -124,11 +157,11 @@ def test_a_setting_that_the_files_lack_is_passed_over(base):
         return report(base.run, base.devices)
 
     told = []
-    found = search(base, plan_with, told.append)
+    found = search(START, plan_with, told.append)
     assert found.found is None
     assert found.to_json()["plan"] is None
     assert all(change.microbatches for change, _ in found.tried)
-    assert "cannot be tried: no gin file uses FSDP" in told[0]
+    assert "cannot be tried: no gin file uses FSDP" in told[1]
 
 
 def test_a_frozen_copy_of_the_reference_is_part_of_the_state(base):
