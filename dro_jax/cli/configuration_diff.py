@@ -55,6 +55,9 @@ _CHANGEABLE = re.compile(
     # What is measured, and by whom.
     r"|dro_jax\.(evaluation|judges|rewards|models\.decoding)\..*"
 )
+# How rows of samples are scheduled, which rounds their sums otherwise: of no matter where
+# evaluations alone sample, as where a mesh computes.
+_SCHEDULING = "dro_jax.models.decoding.DecodingConfig.batches_in_turn"
 _DECAYS_TO_AN_END = ("linear", "cosine")
 _ENDS = "a schedule decays to this step, so the rates of the steps done were others"
 
@@ -198,6 +201,8 @@ def _is_free(name: str, old: Configuration, new: Configuration) -> bool:
         return True
     if unscoped == f"{_SCHEDULE}.total_steps":
         return not (_decays_to_an_end(old) or _decays_to_an_end(new))
+    if unscoped == _SCHEDULING:
+        return not (_trains_on_samples(old) or _trains_on_samples(new))
     # A mesh given where there was none, or left out, changes only where a run computes.
     values = [c.value(name) for c in (old, new)]
     return any(map(_is_sharding, values)) and all(
@@ -224,6 +229,10 @@ def _is_sharding(value: Any) -> bool:
     return isinstance(value, Reference) and _unscoped(value.selector).startswith(
         _SHARDING
     )
+
+
+def _trains_on_samples(configuration: Configuration) -> bool:
+    return configuration.value(f"{_TRAIN}.fresh_samples") not in (None, _UNSET)
 
 
 def _decays_to_an_end(configuration: Configuration) -> bool:

@@ -217,6 +217,27 @@ def test_a_run_may_go_on_on_another_mesh_or_machine(old, new, tmp_path):
     model_folder.prepare(folder, MESH + old, overwrite=False)
 
 
+DECODING = """\
+from __gin__ import dynamic_registration
+from dro_jax.models import decoding
+from dro_jax.training import train
+from dro_jax.training.online import fresh_samples
+train.train.fresh_samples = %FRESH_SAMPLES
+"""
+
+
+def test_rows_of_samples_may_be_scheduled_otherwise_where_none_is_trained_on(tmp_path):
+    one, two = (
+        f"{DECODING}decoding.DecodingConfig.batches_in_turn = {n}\nFRESH_SAMPLES = "
+        for n in (1, 2)
+    )
+    folder = written(tmp_path / "run", one + "None\n")
+    model_folder.prepare(folder, two + "None\n", overwrite=False)
+    samples = "@fresh_samples.FreshSamples()\n"
+    message = refusal(written(tmp_path / "online", one + samples), two + samples)
+    assert changes(message) == ["decoding.DecodingConfig.batches_in_turn: 1 → 2"]
+
+
 def test_more_microbatches_are_another_configuration(tmp_path):
     one, two = (f"{MESH}train.train.num_microbatches = {n}\n" for n in (1, 2))
     message = refusal(written(tmp_path / "run", one), two)
