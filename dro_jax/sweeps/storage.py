@@ -9,6 +9,7 @@ import optuna
 import sqlalchemy
 
 from dro_jax.errors import ConfigError, StorageError
+from dro_jax.sweeps.postgresql import connect_args
 from dro_jax.sweeps.storage_lock import Lock, lock_of
 
 DEFAULT_FILE = "sweep.sqlite3"
@@ -78,11 +79,14 @@ def open_storage(url: sqlalchemy.URL) -> tuple[optuna.storages.RDBStorage, Lock]
 
 def _rdb_storage(url: sqlalchemy.URL) -> optuna.storages.RDBStorage:
     plain = url.render_as_string(hide_password=False)
-    waits = {"connect_args": {"timeout": _BUSY_SECONDS}}
+    if _is_sqlite(url):
+        options = {"connect_args": {"timeout": _BUSY_SECONDS}}
+    else:
+        options = {"pool_pre_ping": True, "connect_args": connect_args(url)}
     try:
         return optuna.storages.RDBStorage(
             plain.replace("{", "{{").replace("}", "}}"),  # it is a template there
-            engine_kwargs=waits if _is_sqlite(url) else {"pool_pre_ping": True},
+            engine_kwargs=options,
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
         )

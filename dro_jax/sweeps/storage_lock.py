@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 import sqlalchemy
 
 from dro_jax.errors import StorageError
+from dro_jax.sweeps.postgresql import connect_args
 
 _PATIENCE = 600.0  # seconds; what is done under the lock takes milliseconds
 _PAUSE = 0.02
@@ -35,7 +36,9 @@ def lock_of(url: sqlalchemy.URL) -> Lock:
         path = pathlib.Path(f"{url.database}.lock")
         return lambda: _locked_file(path)
     # A connection of its own, which ends with the block.
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    engine = sqlalchemy.create_engine(
+        url, poolclass=sqlalchemy.NullPool, connect_args=connect_args(url)
+    )
     return lambda: _locked_database(engine)
 
 

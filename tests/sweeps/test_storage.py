@@ -1,13 +1,15 @@
 """What can be wrong with a storage, and that no password is told."""
 
+import socket
 import sqlite3
 import sys
+import time
 
 import pytest
 import sqlalchemy
 
 from dro_jax.errors import ConfigError, StorageError
-from dro_jax.sweeps import storage_lock
+from dro_jax.sweeps import postgresql, storage_lock
 from dro_jax.sweeps.storage import shown, storage_url
 from dro_jax.sweeps.trial_store import open_store
 
@@ -88,3 +90,25 @@ def test_a_lock_that_somebody_keeps(tmp_path, monkeypatch):
         pass
     with lock():
         pass
+
+
+def test_a_server_that_does_not_answer_is_waited_for_so_long(tmp_path, monkeypatch):
+    pytest.importorskip("psycopg", reason="needs the extra postgresql")
+    monkeypatch.setattr(postgresql, "_CONNECT_SECONDS", 2)  # libpq's least
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port, began = silent.getsockname()[1], time.monotonic()
+        url = f"postgresql://me@127.0.0.1:{port}/db"
+        with pytest.raises(StorageError, match="cannot be used: .*timeout"):
+            open_store(url, tmp_path, "sweep").__enter__()
+        assert time.monotonic() - began < 60
+
+
+def test_time_limits_that_are_given_hold(monkeypatch):
+    url = sqlalchemy.make_url("postgresql://host/db?connect_timeout=90")
+    found = postgresql.connect_args(url)
+    assert "connect_timeout" not in found and found["keepalives_idle"] == 10
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "60")
+    url = sqlalchemy.make_url("postgresql://host/db?keepalives_idle=600")
+    assert not {"connect_timeout", "keepalives_idle"} & set(
+        postgresql.connect_args(url)
+    )
