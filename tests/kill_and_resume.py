@@ -24,6 +24,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "helpers"))
 
@@ -63,13 +64,21 @@ def main(argv=None) -> int:
         choices=["log", "online"],
         help="what each layout trains on: the log, or samples beside it",
     )
+    parser.add_argument(
+        "--first",
+        nargs="+",
+        default=[KINDS[0]],
+        choices=[AT_A_ROUND, *KINDS],
+        help="how each layout is interrupted first; the others follow in turn",
+    )
     arguments = parser.parse_args(argv)
     devices = arguments.devices or ([1, 8] if arguments.processes == [1] else [4])
-    layouts = [devices, arguments.processes, arguments.rounds, arguments.loops]
+    layouts = [devices, arguments.processes, arguments.rounds]
+    layouts += [arguments.loops, arguments.first]
     longest = max(map(len, layouts))
     if any(len(given) not in (1, longest) for given in layouts):
         parser.error(
-            "give one number of processes, devices, rounds and loops, or as many each"
+            "give one of processes, devices, rounds, loops and first, or as many each"
         )
     layouts = [given * longest if len(given) == 1 else given for given in layouts]
     same = True
@@ -77,10 +86,16 @@ def main(argv=None) -> int:
         folder = pathlib.Path(name)
         command_runs.keep_compiled(folder / "compiled")
         command_runs.prepare(folder)
-        for devices, processes, rounds, loop in zip(*layouts, strict=True):
+        for devices, processes, rounds, loop, first in zip(*layouts, strict=True):
             draw = random.Random(arguments.seed + devices)
+            online = loop == "online"
+            kinds = [*[AT_A_ROUND] * online, *KINDS]
+            if first not in kinds:
+                parser.error(f"--first={first!r} is for --loops online")
+            begin = kinds.index(first)
+            kinds = kinds[begin:] + kinds[:begin]
             campaign = Campaign(
-                folder, processes, devices, rounds, draw, online=loop == "online"
+                folder, processes, devices, rounds, draw, kinds, online=online
             )
             same &= campaign.run()
     print("all runs are bitwise the same" if same else "RUNS DIFFER")
@@ -97,11 +112,12 @@ class Campaign:
         devices: int,
         rounds,
         draw,
+        kinds: Sequence[str],
         *,
         online: bool,
     ):
         self._settings = command_runs.ONLINE if online else {}
-        self._kinds = (AT_A_ROUND, *KINDS) if online else KINDS
+        self._kinds = kinds
         self._folder, self._rounds, self._draw = folder, rounds, draw
         self._processes, self._devices = processes, devices
         self._steps = STEPS_A_ROUND * rounds + SAVE_PERIOD
