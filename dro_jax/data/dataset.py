@@ -7,22 +7,13 @@ import numpy as np
 
 from dro_jax.data.batching import check_start
 from dro_jax.data.draws import Draws
-from dro_jax.data.feedback_source import fingerprint
 from dro_jax.data.grouping import Groups, Singles, task_groups
-from dro_jax.data.interface import (
-    START,
-    WHOLE,
-    Beside,
-    HostBatch,
-    Position,
-    Shard,
-)
+from dro_jax.data.interface import START, WHOLE, Beside, HostBatch, Position, Shard
 from dro_jax.data.mixtures import tasks_and_rates
 from dro_jax.data.modules import import_modules
 from dro_jax.data.ordering import ORDER
 from dro_jax.data.packing import Packing
 from dro_jax.data.prefetching import prefetched
-from dro_jax.data.prompt_records import prompt_records
 from dro_jax.data.record_ids import PromptRecords
 from dro_jax.data.row_reading import row_reader
 from dro_jax.data.settings import (
@@ -33,10 +24,10 @@ from dro_jax.data.settings import (
     make_packing,
     shard_rows,
 )
-from dro_jax.data.split_fingerprint import rewards_digest, split_fingerprint
+from dro_jax.data.split_tasks import SplitTasks, identity_among
 from dro_jax.data.tasks import FeedbackTask
 from dro_jax.data.vocabularies import Vocabulary, check_vocabulary
-from dro_jax.errors import ConfigError, DataError
+from dro_jax.errors import ConfigError
 
 # Windows, or as many records, that wait to be read.
 _AHEAD = 1
@@ -177,7 +168,9 @@ class DatasetConfig:
         Raises:
           ConfigError: the name or a module is unknown, or a task has no feedback.
         """
-        return tuple(task for task, _ in self._tasks_and_rates())
+        import_modules(self.module)
+        every = tasks_and_rates(self.name, self.module)
+        return tuple(task for task, _ in every)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -196,35 +189,16 @@ class DatasetConfig:
 
     def num_records(self) -> int:
         """Valid records of the split, over all tasks."""
-        return sum(task.num_input_examples(self.split) for task, _ in self._shares())
+        return self._split().num_records()
 
     def prompt_records(self) -> PromptRecords:
         """The split's records by prompt."""
-        return prompt_records([task for task, _ in self._shares()], self.split)
+        return self._split().prompt_records()
 
     def facts(self) -> dict[str, dict]:
-        """What a run should keep of its data, by task, as values that JSON holds.
-
-        Returns:
-          For each task `rewards` (figures of this split before and after the
-          transform), `records` (how many were read, which were dropped and why) and
-          `reading` (the most tokens of each text, and the side that is cut); grouped,
-          `groups` too.
-        """
-        return {
-            task.name: {
-                "rewards": task.statistics(self.split).to_json(),
-                "records": task.record_report(self.split).to_json(),
-                "reading": {
-                    name: {"length": self.task_feature_lengths[name], "cut": side}
-                    for name, side in zip(
-                        ("inputs", "targets"), task.truncation, strict=True
-                    )
-                },
-                **self._group_facts(task),
-            }
-            for task, _ in self._shares()
-        }
+        """What a run should keep of its data, by task, as `SplitTasks.facts` has it."""
+        groups = None if self.group_size is None else self._groups
+        return self._split().facts(self.task_feature_lengths, groups)
 
     def fingerprint(
         self, *, rewards: bool = False, order: bool = False
@@ -236,13 +210,10 @@ class DatasetConfig:
           order: the way in which the order was made, where records are shuffled, mixed
             or drawn, too.
         """
-        shares = self._shares()
-        tasks = [task for task, _ in shares]
-        found = split_fingerprint(tasks, self.split, self.task_feature_lengths)
-        if rewards:
-            found |= rewards_digest(tasks, self.split)
+        split = self._split()
+        found = split.fingerprint(self.task_feature_lengths, rewards=rewards)
         drawn = self.draws is not None and self.draws.with_replacement
-        mixed = len(shares) > 1 and self.num_epochs is None
+        mixed = len(split.tasks) > 1 and self.num_epochs is None
         if order and (self.shuffle or mixed or drawn):
             found["order"] = ORDER
         return found
@@ -256,13 +227,7 @@ class DatasetConfig:
         Raises:
           DataError: no task of this data set has such a record.
         """
-        for task in self.tasks():
-            if fingerprint(task.name) == int(record_id[0]):
-                return task.identity(record_id, self.split)
-        raise DataError(
-            f"record id {[int(part) for part in record_id]} belongs to no task of "
-            f"'{self.mixture_or_task_name}'"
-        )
+        return identity_among(self.tasks(), record_id, self.split, self.name)
 
     def identities(self, batch: HostBatch) -> list[str]:
         """`identity` of every trajectory present in a batch, row by row."""
@@ -309,7 +274,7 @@ class DatasetConfig:
         packing = self.packing
         check_start(start, packing)
         shard_rows(shard, self.batch_size)
-        shares = self._shares()
+        shares = self._split().shares
         members = None
         if self.group_size is not None:
             members = [self._groups(task).members for task, _ in shares]
@@ -330,26 +295,6 @@ class DatasetConfig:
     def _groups(self, task: FeedbackTask) -> Groups:
         return task_groups(task, self.split, self.group_size, self.single_responses)
 
-    def _group_facts(self, task: FeedbackTask) -> dict[str, dict]:
-        if self.group_size is None:
-            return {}
-        return {"groups": self._groups(task).to_json()}
-
-    def _shares(self) -> list[tuple[FeedbackTask, float]]:
-        """The tasks that have the split, with their mixing rates."""
-        every = self._tasks_and_rates()
-        having = [(task, rate) for task, rate in every if self.split in task.splits]
-        if not having:
-            known = sorted({split for task, _ in every for split in task.splits})
-            raise DataError(
-                f"'{self.mixture_or_task_name}' has no split '{self.split}': its splits "
-                f"are {', '.join(known)}"
-            )
-        if self.use_cached:
-            for task, _ in having:
-                task.source.check_prepared(self.split, self.module)
-        return having
-
-    def _tasks_and_rates(self) -> list[tuple[FeedbackTask, float]]:
+    def _split(self) -> SplitTasks:
         import_modules(self.module)
-        return tasks_and_rates(self.mixture_or_task_name, self.module)
+        return SplitTasks.of(self.name, self.split, self.module, cached=self.use_cached)

@@ -47,7 +47,7 @@ AFTER_RECORDS = frozenset(
         "ordering", "packing", "permutation", "prefetching", "preprocessing",
         "prompt_batches", "prompt_records", "raw_records", "record_ids", "registry", "reward_statistics",
         "reward_transforms", "row_merging", "row_plans", "row_reading", "scratch", "seqio_tasks", "settings",
-        "split_fingerprint", "stream_packing", "task_metrics", "task_names",
+        "split_fingerprint", "split_tasks", "stream_packing", "task_metrics", "task_names",
         "task_report", "tasks", "truncation",
     )
 )  # fmt: skip
