@@ -1,11 +1,13 @@
 """Ends a run that is stuck, and shows where it hangs."""
 
+import contextlib
 import faulthandler
 import signal
 import sys
 import threading
 from typing import Self
 
+from dro_jax import moving
 from dro_jax.errors import ConfigError
 
 # For the stacks to be written before the process ends.
@@ -22,6 +24,7 @@ class Watchdog:
 
     Args:
       seconds: the longest time between two :meth:`reset` calls; None never ends a run.
+        What says `dro_jax.moving.goes_on`, as the preparation of data, resets it.
 
     Raises:
       ConfigError: the seconds are not positive.
@@ -35,6 +38,7 @@ class Watchdog:
             )
         self._seconds = seconds
         self._before = None
+        self._hears = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         # The alarm's own action is to end the process; nothing here handles it, but
@@ -42,9 +46,11 @@ class Watchdog:
         if self._watches and _is_main_thread():
             self._before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
         self.reset()
+        self._hears.enter_context(moving.heard_by(self.reset))
         return self
 
     def __exit__(self, *_) -> None:
+        self._hears.close()
         if not self._watches:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -10,6 +10,7 @@ import time
 import pytest
 import small
 
+from dro_jax.data.store.progress import Progress
 from dro_jax.exit_codes import STUCK, shell_status
 from dro_jax.training.watchdog import Watchdog
 
@@ -36,6 +37,17 @@ def run(seconds, then):
     return subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=60
     )
+
+
+def test_data_that_are_prepared_are_no_hang(monkeypatch, tmp_path):
+    resets = []
+    monkeypatch.setattr(Watchdog, "reset", lambda self: resets.append(self))
+    progress = Progress("task", "train", tmp_path)
+    with Watchdog(None) as watchdog:
+        progress.told(1000)
+        progress.waits()
+    progress.told(2000)  # of nobody's concern
+    assert resets == [watchdog] * 3
 
 
 @pytest.mark.parametrize(

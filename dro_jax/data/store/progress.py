@@ -4,6 +4,7 @@ import pathlib
 import time
 from typing import Self
 
+from dro_jax import moving
 from dro_jax.messages import note, say
 from dro_jax.plurals import counted
 
@@ -32,6 +33,7 @@ class Progress:
 
     def told(self, count: int) -> None:
         """So many records of this unit have been read."""
+        moving.goes_on()
         self._unit = count
         self._say("")
 
@@ -41,7 +43,8 @@ class Progress:
         self._unit = 0
 
     def waits(self) -> None:
-        """Other processes have the units that are left."""
+        """Other processes have the units that are left; a dead one's are taken over."""
+        moving.goes_on()
         self._say(", and waiting for other processes that prepare the rest")
 
     def __enter__(self) -> Self:
