@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dro_jax.certificate import source_study
 from dro_jax.certificate.inputs import Expectation, make_inputs
 from dro_jax.certificate.iteration_study import moved_optimum, study_iterations
 from dro_jax.certificate.problem import conditions, make_problem, mean_kl
@@ -135,10 +134,7 @@ def test_rounds_end_where_theory_has_them(problem):
 
 
 @pytest.mark.slow
-def test_sources_of_v(problem, monkeypatch):
-    # A run each, of 800 steps: two draws show what eight do.
-    monkeypatch.setattr(source_study, "DRAWS", 2)
-    monkeypatch.setattr(source_study, "SAMPLES", (1, 16, 256))
+def test_sources_of_v(problem):
     rows = study_sources(problem, BRIEF)
     learnt, *sampled, logged, residuals, rewards = rows
     assert max(learnt.kl_to_optimum.values()) < 1e-3
