@@ -6,6 +6,7 @@ import numpy as np
 
 from dro_jax.benchmarks import workload
 from dro_jax.benchmarks.timing import Figure, Figures, in_turn
+from dro_jax.data.dataset import DatasetConfig
 from dro_jax.objectives import DROV
 
 _STEPS = 2
@@ -19,26 +20,30 @@ class Epoch:
     rows: int
     trajectories: int
     tokens: int
+    row_tokens: int
 
     @property
     def padding_share(self) -> float:
         """The share of padding, prompts and responses together."""
-        return 1 - self.tokens / (self.rows * sum(workload.LENGTHS.values()))
+        return 1 - self.tokens / (self.rows * self.row_tokens)
+
+    @property
+    def trajectories_per_row(self) -> float:
+        """In the mean."""
+        return self.trajectories / self.rows
 
     @classmethod
-    def read(cls, *, pack: bool) -> "Epoch":
+    def read(cls, data: DatasetConfig) -> "Epoch":
         """Reads the whole epoch; rows that only fill the last batch up do not count."""
-        rows = trajectories = tokens = 0
-        data = dataclasses.replace(workload.dataset(pack=pack), num_epochs=1)
-        for batch in data.batches():
+        rows = trajectories = tokens = row_tokens = 0
+        for batch in dataclasses.replace(data, num_epochs=1).batches():
+            sides = batch["encoder_input_tokens"], batch["decoder_target_tokens"]
+            row_tokens = sum(side.shape[1] for side in sides)
             present = batch["trajectory_weights"] > 0
             rows += int(present.any(axis=1).sum())
             trajectories += int(present.sum())
-            tokens += int(
-                np.count_nonzero(batch["encoder_input_tokens"])
-                + np.count_nonzero(batch["decoder_target_tokens"])
-            )
-        return cls(rows, trajectories, tokens)
+            tokens += sum(map(np.count_nonzero, sides))
+        return cls(rows, trajectories, tokens, row_tokens)
 
 
 def measure(rounds: int) -> Figures:
@@ -47,7 +52,9 @@ def measure(rounds: int) -> Figures:
     A step's time depends on its shapes alone, so the rates are those of rows filled as
     they are on average over an epoch.
     """
-    epochs = {name: Epoch.read(pack=pack) for name, pack in _WAYS.items()}
+    epochs = {
+        name: Epoch.read(workload.dataset(pack=pack)) for name, pack in _WAYS.items()
+    }
     runs = []
     for pack in _WAYS.values():
         plan = workload.plan(DROV(), pack=pack)

@@ -1,4 +1,4 @@
-"""A train step of packed DRO-V beside a large matrix product on the same cores."""
+"""Train steps of packed DRO-V beside a large matrix product on the same cores."""
 
 import dataclasses
 
@@ -15,48 +15,82 @@ from dro_jax.objectives import DROV
 SIDES = (2048, 3072)  # of the square matrices; the faster is the peak
 LAYERS = 4
 _STEPS = 3
+# Responses that share a prompt, under the names of their figures: HHA has two for most.
+_WAYS = {"": None, "_shared_prompts": 2}
 
 
 def measure(rounds: int) -> Figures:
     """Model FLOPs a second, and the share of what the product reaches in that round.
 
     DRO-V with a value head on the policy and a cached reference, 4 packed rows of 512
-    prompt and 256 response tokens, a `mini` T5 with 4 + 4 layers, the paper's optimiser.
-    FLOPs are those of `dro_jax.models.flops`: attention over whole squares, what is
-    masked too, so that a step which leaves blocks out has a higher share. The profile
-    says, in processor time of one more run, where a step's time goes.
+    prompt and 256 response tokens, a `mini` T5 with 4 + 4 layers, the paper's optimiser,
+    on all devices that divide the rows; once as records come, and once with prompts that
+    two responses share, in rows of 512 prompt and 512 response tokens. FLOPs are those
+    of `dro_jax.models.flops`: attention over whole squares, what is masked too, so that
+    a step which leaves blocks out has a higher share. The profile says, in processor
+    time of one more run, where a step's time goes.
     """
-    network = dataclasses.replace(
-        workload.MINI, num_encoder_layers=LAYERS, num_decoder_layers=LAYERS
-    )
-    run = workload.plan(
-        DROV(), network=network, value=ValueConfig(network="shared_head")
-    )
-    given = workload.batches(run, _STEPS)
-    steps = workload.steps(run, given[0])
-    trainer = workload.Trainer(steps)
+    trained = {name: _Steps(group_size) for name, group_size in _WAYS.items()}
     products = {side: _product(side) for side in SIDES}
     fastest = max(SIDES, key=lambda side: _rate(products[side], side))
-    peak_seconds, seconds = in_turn(
-        products[fastest], lambda: trainer.run(given), rounds
+    peak_seconds, *seconds = in_turn(
+        products[fastest], *(steps.run for steps in trained.values()), rounds
     )
-    step_flops = flops.train_step_flops(run.model, given[0], frozen_copy=False)
     peaks = [2 * fastest**3 / time for time in peak_seconds]
-    rates = [_STEPS * step_flops / time for time in seconds]
-    epoch = Epoch.read(pack=True)
-    rows = _STEPS * workload.ROWS
-    per_row = epoch.trajectories / epoch.rows
-    return {
-        "step.share_of_peak": ratio(rates, peaks),
-        "step.gflops_per_second": Figure.of([rate / 1e9 for rate in rates]),
-        "step.peak_gflops_per_second": Figure.of([peak / 1e9 for peak in peaks]),
-        "step.trajectories_per_second": Figure.of(
-            [rows * per_row / time for time in seconds]
-        ),
-        "step.gflop_a_trajectory": Figure.exact(
-            step_flops / workload.ROWS / per_row / 1e9
-        ),
-    } | step_profile.measure(steps, lambda: trainer.run(given))
+    figures = {"step.peak_gflops_per_second": Figure.of([x / 1e9 for x in peaks])}
+    for (name, steps), times in zip(trained.items(), seconds, strict=True):
+        figures |= {
+            f"step.{figure}{name}": found
+            for figure, found in steps.figures(times, peaks).items()
+        }
+    return figures | trained[""].profile()
+
+
+class _Steps:
+    """Some steps of one way to lay out the data."""
+
+    def __init__(self, group_size: int | None):
+        network = dataclasses.replace(
+            workload.MINI, num_encoder_layers=LAYERS, num_decoder_layers=LAYERS
+        )
+        devices = max(n for n in _divisors(workload.ROWS) if n <= jax.device_count())
+        plan = workload.plan(
+            DROV(),
+            group_size=group_size,
+            value=ValueConfig(network="shared_head"),
+            network=network,
+            devices=devices,
+        )
+        self._batches = workload.batches(plan, _STEPS)
+        self._steps = workload.steps(plan, self._batches[0])
+        self._trainer = workload.Trainer(self._steps)
+        self._flops = flops.train_step_flops(
+            plan.model, self._batches[0], frozen_copy=False
+        )
+        per_row = Epoch.read(plan.data.train).trajectories_per_row
+        self._trajectories = workload.ROWS * per_row
+
+    def run(self) -> None:
+        self._trainer.run(self._batches)
+
+    def figures(self, seconds: list[float], peaks: list[float]) -> Figures:
+        """Of runs that took so long, beside the products' FLOPs a second."""
+        rates = [_STEPS * self._flops / time for time in seconds]
+        return {
+            "share_of_peak": ratio(rates, peaks),
+            "gflops_per_second": Figure.of([rate / 1e9 for rate in rates]),
+            "trajectories_per_second": Figure.of(
+                [_STEPS * self._trajectories / time for time in seconds]
+            ),
+            "gflop_a_trajectory": Figure.exact(self._flops / self._trajectories / 1e9),
+        }
+
+    def profile(self) -> Figures:
+        return step_profile.measure(self._steps, self.run)
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
 
 
 def _product(side: int):

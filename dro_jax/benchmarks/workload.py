@@ -49,7 +49,7 @@ MINI = T5Config(
 )
 
 
-def dataset(*, pack: bool) -> DatasetConfig:
+def dataset(*, pack: bool, group_size: int | None = None) -> DatasetConfig:
     """HHA's train split where DRO_JAX_DATA has it, else texts of the same lengths."""
     folder = os.environ.get("DRO_JAX_DATA")
     real = folder and (pathlib.Path(folder) / "hha" / "train.jsonl.gz").exists()
@@ -61,6 +61,7 @@ def dataset(*, pack: bool) -> DatasetConfig:
         task_feature_lengths=LENGTHS,
         batch_size=ROWS,
         pack=pack,
+        group_size=group_size,
     )
 
 
@@ -68,25 +69,29 @@ def plan(
     objective: Objective,
     *,
     pack: bool = True,
+    group_size: int | None = None,
     value: ValueConfig | None = None,
     network: T5Config | None = None,
+    devices: int = 1,
 ) -> RunPlan:
     """A run's plan, with every check of a run; its reference has random parameters.
 
     Args:
       objective: what is trained.
       pack: whether rows are shared.
+      group_size: responses that share a prompt; None, each has its own.
       value: its value estimate.
       network: of the policy; default `MINI`.
+      devices: over which a batch is spread.
     """
     network = network or MINI
     path = _reference(network).name if objective.needs.reference else None
     return plan_run(
         FeedbackModel(network=network, objective=objective, value=value),
-        RunData(train=dataset(pack=pack)),
+        RunData(train=dataset(pack=pack, group_size=group_size)),
         ReferenceSettings(path=path, cache_dir=path and f"{path}/reference_cache"),
         model_dir=None,
-        mesh=MeshConfig(data=1),
+        mesh=MeshConfig(data=devices),
         tell=lambda sentence: None,
     )
 
@@ -106,7 +111,7 @@ def steps(
     example: HostBatch,
     optimizer: optax.GradientTransformation | None = None,
 ) -> MeshSteps:
-    """Train steps on one device; by default with the paper's optimiser."""
+    """Train steps on the run's devices; by default with the paper's optimiser."""
     if optimizer is None:
         rate = schedules.learning_rate_schedule(learning_rate=1e-4, warmup_steps=150)
         config = optimizers.OptimizerConfig(optimizers.adafactor(), rate)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from dro_jax.batch_fields import FIELDS, RUNNING, SOURCES
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs
-from dro_jax.models.networks import Batch, RowOutputs, group_size, trajectory_mask
+from dro_jax.models.networks import Batch, RowOutputs, trajectory_mask
+from dro_jax.models.shared_prompts import group_size
 from dro_jax.models.value_estimate import ValueEstimate
 from dro_jax.objectives.interface import Needs, Objective, Trajectories
 
@@ -106,10 +107,10 @@ def _tokens(
 
 def _check_fields(objective: Objective, batch: Batch) -> None:
     needs = objective.needs
-    if "group_weights" in batch and (needs.value or needs.mismatched):
+    if "group_weights" in batch and needs.mismatched:
         raise ConfigError(
-            f"{type(objective).__name__} reads each trajectory's own prompt, but those of "
-            "a group share one: leave DatasetConfig.group_size (GROUP_SIZE) out"
+            f"{type(objective).__name__} puts each response under another's prompt, and "
+            "those of a group share one: leave DatasetConfig.group_size (GROUP_SIZE) out"
         )
     for name, listed in FIELDS.items():
         wanted = listed.required and getattr(needs, listed.need)

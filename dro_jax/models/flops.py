@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dro_jax.models.model import FeedbackModel
+from dro_jax.models.shared_prompts import group_size
 from dro_jax.models.t5_config import T5Config
 from dro_jax.models.value import ValueConfig
 
@@ -32,11 +33,13 @@ class RowShape:
       inputs: L, the encoder's positions.
       targets: T, the decoder's positions.
       slots: S, trajectories.
+      prompts: G, prompts; each has S / G places for responses.
     """
 
     inputs: int
     targets: int
     slots: int = 1
+    prompts: int = 1
 
 
 def train_step_flops(
@@ -52,9 +55,9 @@ def train_step_flops(
     rows, inputs = batch["encoder_input_tokens"].shape
     targets = batch["decoder_target_tokens"].shape[1]
     slots = batch["trajectory_weights"].shape[1]
-    row = RowShape(inputs, targets, slots)
+    row = RowShape(inputs, targets, slots, slots // group_size(batch))
     if model.reward_config is not None:
-        return rows * _TRAINED * reward_flops(model.network_config, row, batch)
+        return rows * _TRAINED * reward_flops(model.network_config, row)
     policy = logprobs_flops(model.network_config, row)
     total = _TRAINED * policy
     if model.value_config is not None:
@@ -83,22 +86,22 @@ def value_flops(value: ValueConfig, policy: T5Config, row: RowShape) -> int:
     positions = row.targets if value.per_token else row.slots
     if value.network == "separate":
         config = value.trunk or policy
+        if not value.per_token:
+            positions = row.prompts
         total += encoder_flops(config, row.inputs)
         if not value.pools_encoder:
             total += decoder_flops(config, positions, row.inputs)
     if value.pools_encoder:
-        total += 2 * row.slots * row.inputs * config.emb_dim
+        total += 2 * row.prompts * row.inputs * config.emb_dim
     return total + 2 * positions * config.emb_dim
 
 
-def reward_flops(config: T5Config, row: RowShape, batch: Mapping[str, Any]) -> int:
+def reward_flops(config: T5Config, row: RowShape) -> int:
     """A row's forward pass to a reward model's scores.
 
     A group's prompt is encoded with each of its responses.
     """
-    copies = 1
-    if "group_weights" in batch:
-        copies = row.slots // batch["group_weights"].shape[1]
+    copies = row.slots // row.prompts
     length = row.inputs + row.targets
     pool_and_head = 2 * row.slots * (length + 1) * config.emb_dim
     return copies * encoder_flops(config, length) + pool_and_head

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dro_jax.models.networks import Batch, group_size
+from dro_jax.models.shared_prompts import Batch, group_size
 
 _PROMPT, _RESPONSE = 0, 1
 

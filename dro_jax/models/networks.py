@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax.models import logprobs, output_layer, t5
+from dro_jax.models.shared_prompts import decoder_prompt_ids
 from dro_jax.models.value import ValueConfig
 from dro_jax.models.value_estimate import PolicyStates, ValueEstimate
 
@@ -90,7 +91,10 @@ class Networks:
             inputs = _policy_inputs(batch)
             encoded = network.encode(inputs[0], inputs[3], **dropout)
             hidden = network.decode_hidden(
-                encoded, *inputs, decoder_prompt_ids=_prompt_ids(batch), **dropout
+                encoded,
+                *inputs,
+                decoder_prompt_ids=decoder_prompt_ids(batch),
+                **dropout,
             )
             return encoded, hidden
 
@@ -162,21 +166,6 @@ def trajectory_mask(batch: Batch) -> jax.Array:
         batch.get("decoder_segment_ids"),
         batch["trajectory_weights"].shape[1],
     )
-
-
-def group_size(batch: Batch) -> int:
-    """How many places each prompt of a row has for its responses."""
-    if "group_weights" not in batch:
-        return 1
-    return batch["trajectory_weights"].shape[1] // batch["group_weights"].shape[1]
-
-
-def _prompt_ids(batch: Batch) -> jax.Array | None:
-    """``[B, T]``: the encoder segment that each target token answers."""
-    if "group_weights" not in batch:
-        return None  # its own
-    segments = batch["decoder_segment_ids"]
-    return jnp.where(segments > 0, (segments - 1) // group_size(batch) + 1, 0)
 
 
 def _policy_inputs(batch):

@@ -18,6 +18,11 @@ from flax.linen import partitioning
 
 from dro_jax.errors import ConfigError
 from dro_jax.models import t5
+from dro_jax.models.shared_prompts import (
+    decoder_prompt_ids,
+    of_responses,
+    prompt_weights,
+)
 from dro_jax.objectives.interface import weighted_mean
 
 _CHOICES = {
@@ -121,7 +126,8 @@ class ValueNetwork(t5.T5):
         )
         if readout == "encoder_pool":
             return self.head(pool_prompts(encoded, batch))
-        return self.head(self._first_states(encoded, batch, enable_dropout))
+        values = self.head(self._first_states(encoded, batch, enable_dropout))
+        return of_responses(values, batch)
 
     def token_values(self, batch, *, enable_dropout=False):
         """V(x, y_<t) at every target position, ``[B, T]``."""
@@ -137,15 +143,16 @@ class ValueNetwork(t5.T5):
             batch["decoder_target_tokens"],
             batch.get("encoder_segment_ids"),
             batch.get("decoder_segment_ids"),
+            decoder_prompt_ids=decoder_prompt_ids(batch),
             enable_dropout=enable_dropout,
         )
         return self.head(states)
 
     def _first_states(self, encoded, batch, enable_dropout):
         # The first position sees only the start token and the prompt, so a decoder
-        # input of one start token per trajectory gives the state that the whole
+        # input of one start token per prompt gives the state that the whole of any
         # response would, without running the response.
-        present = (batch["trajectory_weights"] > 0).astype(jnp.int32)
+        present = (prompt_weights(batch) > 0).astype(jnp.int32)
         segment_ids = None
         if "encoder_segment_ids" in batch:
             slots = jnp.arange(1, present.shape[1] + 1, dtype=jnp.int32)
@@ -165,7 +172,7 @@ def pool_prompts(encoded: jax.Array, batch) -> jax.Array:
     """Mean of each trajectory's prompt states, padding excluded: ``[B, S, D]``."""
     real = batch["encoder_input_tokens"] > 0
     if "encoder_segment_ids" in batch:
-        slots = jnp.arange(1, batch["trajectory_weights"].shape[1] + 1, dtype=jnp.int32)
+        slots = jnp.arange(1, prompt_weights(batch).shape[1] + 1, dtype=jnp.int32)
         owned = batch["encoder_segment_ids"][..., None] == slots[None, None, :]
         mask = (real[..., None] & owned).astype(jnp.float32)
     else:
@@ -174,7 +181,8 @@ def pool_prompts(encoded: jax.Array, batch) -> jax.Array:
     totals = jnp.einsum(
         "bls,bld->bsd", mask, encoded.astype(jnp.float32), precision="highest"
     )
-    return totals / jnp.maximum(jnp.sum(mask, axis=1), 1.0)[..., None]
+    means = totals / jnp.maximum(jnp.sum(mask, axis=1), 1.0)[..., None]
+    return of_responses(means, batch)
 
 
 def first_positions(per_position: jax.Array, batch) -> jax.Array:

@@ -6,7 +6,7 @@ from dro_jax.data.interface import HostBatch
 from dro_jax.data.kept_vocabulary import keep_vocabulary
 from dro_jax.interop.reward_model_files import RewardModelSettings
 from dro_jax.interop.reward_model_folder import FOLDER
-from dro_jax.models.networks import group_size
+from dro_jax.models.shared_prompts import group_size
 from dro_jax.training.before.run_plan import RunPlan
 
 

@@ -70,6 +70,7 @@ def test_prints_a_table_and_writes_json(tiny, tmp_path, capsys):
     for name in (
         "step.share_of_peak",
         "step.trajectories_per_second",
+        "step.trajectories_per_second_shared_prompts",
         "packing.speedup",
         "packing.padding_share",
         "reference_cache.speedup_dro_v_shared_head",

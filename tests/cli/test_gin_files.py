@@ -150,8 +150,9 @@ def test_objectives_of_all_needs_take_a_step(feedback, tmp_path):
             files += [own, "gin_configs/rewards/length.gin"]
             start += ["REFERENCE_SAMPLES_PER_PROMPT = 2"]
             start += [f"REFERENCE_SAMPLES_DIR = '{tmp_path / 'samples'}'"]
-        if name == "dro_v":  # one of them samples too
+        if name == "dro_v":  # one of them samples too, and shares its prompts
             files += ["gin_configs/evaluation/sampled.gin"]
+            files += ["gin_configs/data/shared_prompts.gin"]
             start += ["SAMPLED_PROMPTS = 2"]
         if not evaluates:
             start += ["EVAL_DATASET = None"]

@@ -114,8 +114,9 @@ def assert_counted(objective, batch, *, value=None, frozen_copy=True):
 
 @pytest.mark.parametrize("value", VALUES)
 def test_each_value_estimate(value):
-    batch = batch_of("packed")
-    assert_counted(DROV(0.5), batch, value=VALUES[value], frozen_copy=False)
+    # Where the value's network reads the prompt alone, once for a group's responses.
+    layout = "grouped" if value in ("encoder_pool", "trunk") else "packed"
+    assert_counted(DROV(0.5), batch_of(layout), value=VALUES[value], frozen_copy=False)
 
 
 @pytest.mark.parametrize(

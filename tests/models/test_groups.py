@@ -8,6 +8,7 @@ import small
 
 from dro_jax.errors import ConfigError
 from dro_jax.models.model import FeedbackModel
+from dro_jax.models.value import ValueConfig
 from dro_jax.objectives import DPO, DROV, IPO, KTO, NLL, PRO, RPO
 
 GROUPS = small.groups()
@@ -76,9 +77,42 @@ def test_equal_rewards_make_no_pair():
     assert metrics["pair_rate"].compute() == 0
 
 
-@pytest.mark.parametrize("objective", [DROV(), KTO()], ids=["DROV", "KTO"])
-def test_what_reads_each_trajectory_s_own_prompt_takes_no_groups(objective):
-    model = FeedbackModel(network=small.NETWORK, objective=objective)
+@pytest.mark.parametrize(
+    "value",
+    [
+        ValueConfig(),
+        ValueConfig(readout="encoder_pool"),
+        ValueConfig(granularity="token"),
+        ValueConfig(network="shared_head", trunk_gradient=True),
+        ValueConfig(network="shared_head", readout="encoder_pool"),
+        ValueConfig(network="policy_logits", granularity="batch"),
+    ],
+    ids=lambda value: f"{value.network}-{value.granularity}-{value.readout}",
+)
+def test_single_trajectories_lose_nothing_by_sharing_their_prompts(value):
+    model = FeedbackModel(network=small.NETWORK, objective=DROV(), value=value)
+    alone = with_reference(
+        small.unpacked([item for group in GROUPS for item in group])
+    )
+    params = small.init(model, alone)
+
+    @jax.jit
+    def outcome(params, batch):
+        loss = jax.value_and_grad(lambda p: model.loss(p, batch)[0])(params)
+        return loss, model.trajectories(params, batch).values
+
+    wanted, expected = outcome(params, alone)
+    found, values = outcome(params, with_reference(PACKED))
+    assert max(np.abs(leaf).max() for leaf in small.leaves(wanted[1])) > 0.01
+    for a, b in zip(small.leaves(found), small.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(1.0, np.abs(b).max()))
+    if not value.per_token:
+        values = present(PACKED, values.reshape(PACKED["rewards"].shape))
+        np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
+def test_what_puts_responses_under_others_prompts_takes_no_groups():
+    model = FeedbackModel(network=small.NETWORK, objective=KTO())
     batch = with_reference(APART)
     params = small.init(model, batch)
     with pytest.raises(ConfigError, match="GROUP_SIZE. out"):

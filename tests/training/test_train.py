@@ -303,7 +303,7 @@ def test_a_url_is_no_model_folder():
     ("objective", "group_size", "batch_size", "message"),
     [
         (DPO(), None, 8, "DPO compares responses .*GROUP_SIZE"),
-        (DROV(), 2, 8, "DROV reads each trajectory's own prompt"),
+        (KTO(), 2, 8, "KTO puts each response under another's prompt"),
         (ALoL(), 2, 8, "cannot be grouped"),
         (KTO(), None, 1, "KTO .* raise BATCH_SIZE"),
     ],

@@ -96,10 +96,10 @@ def check_groups(model: FeedbackModel, dataset: Dataset, sampling: str) -> None:
             f"{name} compares responses to one prompt: set DatasetConfig.group_size "
             "(GROUP_SIZE in its gin file) to the most of a group"
         )
-    if grouped and (needs.value or needs.mismatched):
+    if grouped and needs.mismatched:
         raise ConfigError(
-            f"{name} reads each trajectory's own prompt, but those of a group share "
-            "one: leave DatasetConfig.group_size (GROUP_SIZE) out"
+            f"{name} puts each response under another's prompt, and those of a group "
+            "share one: leave DatasetConfig.group_size (GROUP_SIZE) out"
         )
     if grouped and (needs.leftover or sampling == "priority"):
         raise ConfigError(
