@@ -32,7 +32,7 @@ def measure(rounds: int) -> Figures:
             saving.run(batches[1:])
             checkpointer.wait()  # a save that outlasts its steps counts too
 
-        times = in_turn(run_and_save, lambda: plain.run(batches), rounds)
+        times = in_turn(run_and_save, lambda: plain.run(batches), rounds=rounds)
         checkpointer.close()
     slower = ratio(*times)
     return {

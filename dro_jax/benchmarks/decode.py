@@ -156,7 +156,7 @@ def _beside(way: str, peer: str, mine: Decode, theirs: Decode, rounds: int) -> F
     times = in_turn(
         functools.partial(keep, "mine", mine),
         functools.partial(keep, "theirs", theirs),
-        rounds,
+        rounds=rounds,
     )
     counts = {name: sum(map(len, tokens)) for name, tokens in found.items()}
     rates = [

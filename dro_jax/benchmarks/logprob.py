@@ -45,7 +45,7 @@ def measure(rounds: int) -> Figures:
         float(jnp.max(jnp.abs(a - b)))
         for a, b in zip(run_chunked()[1], run_dense()[1], strict=True)
     )
-    times = in_turn(run_chunked, run_dense, rounds)
+    times = in_turn(run_chunked, run_dense, rounds=rounds)
     return {
         "logprob.memory_ratio": Figure.exact(chunked_bytes / dense_bytes),
         "logprob.time_ratio": ratio(*times),

@@ -63,7 +63,7 @@ def measure(rounds: int) -> Figures:
                 runs[network] = _Runner(
                     steps, params, [table.attach(b) for b in given[:1]]
                 )
-    times = in_turn(runs["bfloat16"], runs["bfloat16_float32_residual"], rounds)
+    times = in_turn(runs["bfloat16"], runs["bfloat16_float32_residual"], rounds=rounds)
     figures[f"{_NAME}.float32_residual_cost"] = ratio(*reversed(times))
     return figures
 

@@ -61,7 +61,7 @@ def measure(rounds: int) -> Figures:
         given = workload.batches(plan, _STEPS)
         trainer = workload.Trainer(workload.steps(plan, given[0]))
         runs.append(lambda trainer=trainer, given=given: trainer.run(given))
-    seconds = dict(zip(_WAYS, in_turn(*runs, rounds), strict=True))
+    seconds = dict(zip(_WAYS, in_turn(*runs, rounds=rounds), strict=True))
     rates = {
         name: {
             unit: [

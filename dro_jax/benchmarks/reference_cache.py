@@ -34,7 +34,7 @@ def measure(rounds: int) -> Figures:
         times = in_turn(
             lambda trainer=with_copy, given=copied: trainer.run(given),
             lambda trainer=with_cache, given=cached: trainer.run(given),
-            rounds,
+            rounds=rounds,
         )
         figures[name] = ratio(*times)
     return figures

@@ -34,7 +34,7 @@ def measure(rounds: int) -> Figures:
     products = {side: _product(side) for side in SIDES}
     fastest = max(SIDES, key=lambda side: _rate(products[side], side))
     peak_seconds, *seconds = in_turn(
-        products[fastest], *(steps.run for steps in trained.values()), rounds
+        products[fastest], *(steps.run for steps in trained.values()), rounds=rounds
     )
     peaks = [2 * fastest**3 / time for time in peak_seconds]
     figures = {"step.peak_gflops_per_second": Figure.of([x / 1e9 for x in peaks])}
@@ -100,5 +100,5 @@ def _product(side: int):
 
 
 def _rate(product, side: int) -> float:
-    seconds, _ = in_turn(product, lambda: None, 3)
+    seconds, _ = in_turn(product, lambda: None, rounds=3)
     return 2 * side**3 / min(seconds)

@@ -34,18 +34,16 @@ class Figure:
 Figures = dict[str, Figure]
 
 
-def in_turn(
-    first: Callable[[], None], second: Callable[[], None], rounds: int
-) -> tuple[list[float], list[float]]:
-    """Seconds of each of two calls, a pair a round, after one call that is not counted.
+def in_turn(*calls: Callable[[], None], rounds: int) -> list[list[float]]:
+    """Seconds of each call, each once a round, after one call that is not counted.
 
-    The order changes from round to round, so that neither always runs on warm caches.
+    The order changes from round to round, so that none always runs on warm caches.
     """
-    first()
-    second()
-    seconds: tuple[list[float], list[float]] = ([], [])
+    for call in calls:
+        call()
+    seconds: list[list[float]] = [[] for _ in calls]
     for number in range(rounds):
-        order = ((0, first), (1, second))
+        order = list(enumerate(calls))
         for index, call in order if number % 2 == 0 else reversed(order):
             begin = time.perf_counter()
             call()
