@@ -80,7 +80,7 @@ ATTACKS = {
 }
 # Parsed without harm, refused all the same: reached through attributes of functions.
 REACHES = {
-    "builtins of a function": "X = @dataset.fingerprint.__builtins__.get\n",
+    "builtins of a function": "X = @dataset.check_start.__builtins__.get\n",
     "a class of Python": "X = @dataset.DatasetConfig.__class__\n",
     "TensorFlow's file functions": "from dro_jax.data import seqio_vocabularies\n"
     "X = @seqio_vocabularies.tf.io.gfile.rmtree\n",
