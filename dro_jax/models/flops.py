@@ -38,8 +38,8 @@ class RowShape:
 
     inputs: int
     targets: int
-    slots: int = 1
-    prompts: int = 1
+    slots: int
+    prompts: int
 
 
 def train_step_flops(

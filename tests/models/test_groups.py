@@ -91,9 +91,7 @@ def test_equal_rewards_make_no_pair():
 )
 def test_single_trajectories_lose_nothing_by_sharing_their_prompts(value):
     model = FeedbackModel(network=small.NETWORK, objective=DROV(), value=value)
-    alone = with_reference(
-        small.unpacked([item for group in GROUPS for item in group])
-    )
+    alone = with_reference(small.unpacked([item for group in GROUPS for item in group]))
     params = small.init(model, alone)
 
     @jax.jit

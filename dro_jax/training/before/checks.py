@@ -102,9 +102,10 @@ def check_groups(model: FeedbackModel, dataset: Dataset, sampling: str) -> None:
             "share one: leave DatasetConfig.group_size (GROUP_SIZE) out"
         )
     if grouped and (needs.leftover or sampling == "priority"):
+        drawn = name if needs.leftover else f"SAMPLING = {sampling!r}"
         raise ConfigError(
-            f"records that are drawn by what they earn ({name}, SAMPLING = "
-            f"{sampling!r}) cannot be grouped: leave DatasetConfig.group_size out"
+            f"records that are drawn by what they earn ({drawn}) cannot be grouped: leave "
+            "DatasetConfig.group_size (GROUP_SIZE) out"
         )
     if needs.mismatched and dataset.batch_size < 2:
         raise ConfigError(

@@ -32,7 +32,7 @@ def judged_part(dataset: Dataset, fraction: float) -> Dataset:
         raise ConfigError(
             f"the split '{dataset.split}' of {dataset.name} is grouped (GROUP_SIZE), so "
             "its prompts cannot be shared out between the fit of the value of the "
-            f"reference and the evaluation: {own}"
+            f"reference and the evaluation: leave GROUP_SIZE out, or {own}"
         )
     records = dataset.prompt_records()
     counts = np.zeros(2, int)
