@@ -53,7 +53,8 @@ class _Steps:
         network = dataclasses.replace(
             workload.MINI, num_encoder_layers=LAYERS, num_decoder_layers=LAYERS
         )
-        devices = max(n for n in _divisors(workload.ROWS) if n <= jax.device_count())
+        counts = range(1, jax.device_count() + 1)
+        devices = max(n for n in counts if workload.ROWS % n == 0)
         plan = workload.plan(
             DROV(),
             group_size=group_size,
@@ -87,10 +88,6 @@ class _Steps:
 
     def profile(self) -> Figures:
         return step_profile.measure(self._steps, self.run)
-
-
-def _divisors(number: int) -> list[int]:
-    return [n for n in range(1, number + 1) if number % n == 0]
 
 
 def _product(side: int):

@@ -7,7 +7,6 @@ from flax import linen as nn
 
 from dro_jax.errors import ConfigError
 from dro_jax.models.attention import MASKED_LOGIT
-from dro_jax.models.networks import Batch
 
 # The pool is small beside the encoder, and its values are subtracted from rewards: TPUs
 # would round its products to bfloat16.
@@ -137,16 +136,3 @@ class PromptValue(nn.Module):
         )
         share = np.clip(share, _LEAST_SHARE, 1 - _LEAST_SHARE)
         return float(np.log(share / (1 - share)))
-
-
-def prompt_mask(batch: Batch) -> jax.Array:
-    """Which encoder positions hold the prompt of which trajectory: bool ``[B, S, L]``.
-
-    In a packed row trajectory s has the tokens of segment s + 1; padding is nobody's.
-    """
-    real = (batch["encoder_input_tokens"] > 0)[:, None]
-    segments = batch.get("encoder_segment_ids")
-    if segments is None:
-        return real
-    slots = jnp.arange(1, batch["trajectory_weights"].shape[1] + 1, dtype=jnp.int32)
-    return real & (segments[:, None] == slots[None, :, None])

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from dro_jax.models import logprobs, output_layer, t5
-from dro_jax.models.shared_prompts import decoder_prompt_ids
+from dro_jax.models.shared_prompts import Batch, decoder_prompt_ids
 from dro_jax.models.value import ValueConfig
 from dro_jax.models.value_estimate import PolicyStates, ValueEstimate
 
-Batch = dict[str, jax.Array]
 Params = dict[str, Any]
 VALUE = "value"  # the name of the value subtree beside encoder, decoder, …
 

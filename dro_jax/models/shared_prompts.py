@@ -23,6 +23,16 @@ def prompt_weights(batch: Batch) -> jax.Array:
     return batch.get("group_weights", batch["trajectory_weights"])
 
 
+def prompt_mask(batch: Batch) -> jax.Array:
+    """Which encoder positions hold which prompt: bool ``[B, G, L]``; padding is nobody's."""
+    real = (batch["encoder_input_tokens"] > 0)[:, None]
+    segments = batch.get("encoder_segment_ids")
+    if segments is None:
+        return real
+    slots = jnp.arange(1, prompt_weights(batch).shape[1] + 1, dtype=jnp.int32)
+    return real & (segments[:, None] == slots[None, :, None])
+
+
 def decoder_prompt_ids(batch: Batch) -> jax.Array | None:
     """``[B, T]``: the encoder's segment that each target token answers; None, its own."""
     if "group_weights" not in batch:

@@ -21,6 +21,7 @@ from dro_jax.models import t5
 from dro_jax.models.shared_prompts import (
     decoder_prompt_ids,
     of_responses,
+    prompt_mask,
     prompt_weights,
 )
 from dro_jax.objectives.interface import weighted_mean
@@ -170,18 +171,12 @@ class ValueNetwork(t5.T5):
 
 def pool_prompts(encoded: jax.Array, batch) -> jax.Array:
     """Mean of each trajectory's prompt states, padding excluded: ``[B, S, D]``."""
-    real = batch["encoder_input_tokens"] > 0
-    if "encoder_segment_ids" in batch:
-        slots = jnp.arange(1, prompt_weights(batch).shape[1] + 1, dtype=jnp.int32)
-        owned = batch["encoder_segment_ids"][..., None] == slots[None, None, :]
-        mask = (real[..., None] & owned).astype(jnp.float32)
-    else:
-        mask = real[..., None].astype(jnp.float32)
+    mask = prompt_mask(batch).astype(jnp.float32)
     # TPUs and GPUs would round the states to fewer bits for the product.
     totals = jnp.einsum(
-        "bls,bld->bsd", mask, encoded.astype(jnp.float32), precision="highest"
+        "bsl,bld->bsd", mask, encoded.astype(jnp.float32), precision="highest"
     )
-    means = totals / jnp.maximum(jnp.sum(mask, axis=1), 1.0)[..., None]
+    means = totals / jnp.maximum(jnp.sum(mask, axis=2), 1.0)[..., None]
     return of_responses(means, batch)
 
 

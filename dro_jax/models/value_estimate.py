@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from dro_jax.errors import ConfigError
 from dro_jax.models import logprobs, output_layer, t5
 from dro_jax.models import value as value_lib
+from dro_jax.models.shared_prompts import Batch
 from dro_jax.models.value import ValueConfig
 from dro_jax.objectives.interface import Trajectories
 
-Batch = dict[str, jax.Array]
 Params = dict[str, Any]
 
 

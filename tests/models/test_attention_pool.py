@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dro_jax.errors import ConfigError
-from dro_jax.models.attention_pool import AttentionPool, PromptValue, prompt_mask
+from dro_jax.models.attention_pool import AttentionPool, PromptValue
+from dro_jax.models.shared_prompts import prompt_mask
 
 WIDTH, HEADS = 16, 4
 VALUE = PromptValue(-1.0, 3.0, initial_value=0.5, num_heads=HEADS)

@@ -12,8 +12,9 @@ import optax
 from dro_jax.data import scratch
 from dro_jax.data.settings import shard_rows
 from dro_jax.errors import ConfigError, DataError, TrainingError
-from dro_jax.models.attention_pool import PromptValue, prompt_mask
+from dro_jax.models.attention_pool import PromptValue
 from dro_jax.models.networks import Batch, Params
+from dro_jax.models.shared_prompts import prompt_mask
 from dro_jax.progress_bar import ProgressBar
 from dro_jax.training.before.value_fit_data import FitData, FrozenStates, row_batches
 from dro_jax.training.before.value_fit_report import EpochErrors, FitReport

@@ -18,9 +18,10 @@ from flax import traverse_util
 from dro_jax.data.interface import Dataset, HostBatch, Shard
 from dro_jax.errors import DataError
 from dro_jax.messages import say
-from dro_jax.models.attention_pool import PromptValue, check_heads, prompt_mask
+from dro_jax.models.attention_pool import PromptValue, check_heads
 from dro_jax.models.model import FeedbackModel
 from dro_jax.models.networks import Params
+from dro_jax.models.shared_prompts import prompt_mask
 from dro_jax.training import hosts
 from dro_jax.training.atomic_files import (
     claim_folder,

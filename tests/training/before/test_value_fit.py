@@ -9,8 +9,9 @@ import small
 from prompt_rewards import PromptRewards
 
 from dro_jax.errors import ConfigError, DataError, TrainingError
-from dro_jax.models.attention_pool import PromptValue, prompt_mask
+from dro_jax.models.attention_pool import PromptValue
 from dro_jax.models.model import FeedbackModel
+from dro_jax.models.shared_prompts import prompt_mask
 from dro_jax.objectives import NLL
 from dro_jax.training.before import value_fit
 from dro_jax.training.before.value_fit import ValueFit, ValueFitConfig
